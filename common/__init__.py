@@ -1,0 +1,1 @@
+"""What both tasks share. Imports neither of them."""

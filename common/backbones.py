@@ -1,0 +1,215 @@
+"""Image encoders by name: LeNet of the seed design and every torchvision classifier.
+
+``build_backbone`` adapts three things to the task: the channels it takes, how early it shrinks small images (the
+stem), and the numbers it gives (the head).
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Literal
+from urllib.error import URLError
+
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+from common.errors import UserError
+
+Stem = Literal["imagenet", "small"]
+Head = Literal["linear", "imagenet"]
+Normalization = Literal["image", "imagenet"]
+Pretrained = bool | str
+
+IMAGENET_CLASSES = 1000
+
+
+class Normalize(nn.Module):
+    """Bring images to the range that networks learn from.
+
+    Args:
+        mode: ``image`` gives each image mean 0 and deviation 1 of its own, which takes light and contrast away;
+            ``imagenet`` uses the constants that torchvision's weights were trained with (their mean for grey).
+        channels: channels of the images.
+
+    Shape: N×channels×H×W, float in [0, 1] → the same.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mode: Normalization, channels: int) -> None:
+        super().__init__()
+        self.mode = mode
+        mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+        if channels == 1:
+            mean, std = mean.mean(0, keepdim=True), std.mean(0, keepdim=True)
+        self.register_buffer("mean", mean.view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", std.view(1, -1, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.mode == "imagenet":
+            return (images - self.mean) / self.std
+        std, mean = torch.std_mean(images, dim=(1, 2, 3), keepdim=True)
+        return (images - mean) / (std + 1e-3)  # an even image has no deviation to divide by
+
+
+class LeNet(nn.Sequential):
+    """LeNet as in the seed design for 224×224: 16·54·54 → 120 → 84 → 10 → outputs.
+
+    Args:
+        in_channels: channels of the input.
+        num_outputs: numbers given for each image.
+        image_size: pixels a side of the (square) input.
+
+    Shape: N×in_channels×image_size×image_size, float → N×num_outputs.
+
+    Source: LeCun et al., "Gradient-based learning applied to document recognition", 1998, with ReLU.
+    """
+
+    def __init__(self, in_channels: int, num_outputs: int, image_size: int) -> None:
+        side = (image_size // 2 - 4) // 2
+        if side < 1:
+            raise UserError(f"--model.image_size {image_size} is too small for lenet; give 12 or more")
+        super().__init__(
+            nn.Conv2d(in_channels, 6, 5, padding=2),
+            nn.ReLU(),
+            nn.AvgPool2d(2),
+            nn.Conv2d(6, 16, 5),
+            nn.ReLU(),
+            nn.AvgPool2d(2),
+            nn.Flatten(),
+            nn.Linear(16 * side * side, 120),
+            nn.ReLU(),
+            nn.Linear(120, 84),
+            nn.ReLU(),
+            nn.Linear(84, 10),
+            nn.Linear(10, num_outputs),
+        )
+
+
+def build_backbone(
+    name: str,
+    *,
+    in_channels: int,
+    num_outputs: int,
+    image_size: int,
+    stem: Stem = "imagenet",
+    head: Head = "linear",
+    pretrained: Pretrained = False,
+) -> nn.Module:
+    """Build an encoder: N×in_channels×image_size×image_size, float → N×num_outputs.
+
+    Args:
+        name: ``lenet`` or a torchvision classifier, as in ``torchvision.models.list_models(torchvision.models)``.
+        in_channels: channels of the images; other than 3, the pretrained first layer's RGB weights are summed and
+            spread evenly.
+        num_outputs: numbers given for each image.
+        image_size: pixels a side; only lenet's and the vision transformers' weights depend on it.
+        stem: ``imagenet`` leaves the first convolution as published; ``small``, for images of few pixels, makes it
+            3×3 with stride 1 (He et al., arXiv:1512.03385, section 4.2, for CIFAR).
+        head: ``linear`` replaces the last layer; ``imagenet`` keeps its 1000 logits and stacks a linear layer on them.
+        pretrained: true for torchvision's ImageNet weights, or the path of a file that holds a state dict of them.
+
+    Raises:
+        UserError: no such name, or weights that cannot be had or do not fit.
+    """
+    if name == "lenet":
+        if pretrained:
+            raise UserError("there are no pretrained weights for lenet; give --model.pretrained false")
+        return LeNet(in_channels, num_outputs, image_size)
+    network = _torchvision_classifier(name, image_size)
+    if pretrained:
+        network.load_state_dict(_pretrained_state(name, network, pretrained))
+    _adapt_stem(name, network, in_channels, stem)
+    if head == "imagenet":
+        return nn.Sequential(network, nn.Linear(IMAGENET_CLASSES, num_outputs))
+    last_name, last = [pair for pair in network.named_modules() if isinstance(pair[1], nn.Linear | nn.Conv2d)][-1]
+    # squeezenet's classifier is a 1×1 convolution
+    replacement: nn.Module = (
+        nn.Linear(last.in_features, num_outputs)
+        if isinstance(last, nn.Linear)
+        else nn.Conv2d(last.in_channels, num_outputs, last.kernel_size)  # type: ignore[arg-type]
+    )
+    network.set_submodule(last_name, replacement)
+    return network
+
+
+def _torchvision_classifier(name: str, image_size: int) -> nn.Module:
+    names = models.list_models(module=models)
+    if name not in names:
+        close = difflib.get_close_matches(name, ["lenet", *names], n=3)
+        hint = f"did you mean {' or '.join(close)}?" if close else "see torchvision.models.list_models()"
+        raise UserError(f"--model.backbone {name}: no such backbone; {hint}")
+    options: dict[str, object] = {}
+    if name.startswith("vit_"):
+        options["image_size"] = image_size
+    if name in ("googlenet", "inception_v3"):
+        options.update(aux_logits=True, init_weights=False)
+    try:
+        network: nn.Module = models.get_model(name, weights=None, **options)
+    except (ValueError, AssertionError, RuntimeError) as error:
+        raise UserError(f"--model.backbone {name} cannot be built for --model.image_size {image_size}: {error}") from None
+    return network
+
+
+def _pretrained_state(name: str, network: nn.Module, pretrained: Pretrained) -> dict[str, Tensor]:
+    """Read ImageNet weights and check that each of them fits ``network``."""
+    weights = models.get_model_weights(name).DEFAULT  # type: ignore[attr-defined]
+    file = weights.url.rsplit("/", 1)[-1]
+    try:
+        if pretrained is True:
+            source = weights.url
+            state = torch.hub.load_state_dict_from_url(source, progress=True, check_hash=True, weights_only=True)
+        else:
+            source = str(pretrained)
+            state = torch.load(source, map_location="cpu", weights_only=True)
+    except URLError as error:
+        raise UserError(
+            f"cannot download the pretrained weights of {name} ({error.reason}); fetch {weights.url} elsewhere and "
+            f"give --model.pretrained {file}, or train from random weights with --model.pretrained false"
+        ) from None
+    except OSError as error:
+        raise UserError(f"--model.pretrained {pretrained}: {error.strerror or error}; expected {file}") from None
+    except Exception as error:  # torch.load raises what its readers do: RuntimeError, UnpicklingError, EOFError, ...
+        reason = str(error).split(".")[0].split("\n")[0] or type(error).__name__
+        raise UserError(f"--model.pretrained {source}: not a file of weights ({reason}); expected {file}") from None
+    wanted = network.state_dict()
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise UserError(f"--model.pretrained {source}: not a state dict of tensors; expected {file}")
+    wrong = [key for key in wanted if key not in state or state[key].shape != wanted[key].shape]
+    wrong += [key for key in state if key not in wanted]
+    if wrong:
+        raise UserError(
+            f"--model.pretrained {source}: not weights of {name}, {len(wrong)} tensors differ (first: {wrong[0]}); "
+            f"expected {file}"
+        )
+    return state
+
+
+def _adapt_stem(name: str, network: nn.Module, in_channels: int, stem: Stem) -> None:
+    """Give the first convolution ``in_channels`` inputs and, for ``stem="small"``, 3×3 taps and stride 1."""
+    path, first = next(pair for pair in network.named_modules() if isinstance(pair[1], nn.Conv2d))
+    if stem == "small" and name.startswith(("vit_", "swin_", "maxvit", "convnext")):
+        raise UserError(f"--model.stem small does not fit {name}, whose first layer cuts patches; give imagenet")
+    small = stem == "small"
+    kernel, stride, padding = ((3, 3), (1, 1), (1, 1)) if small else (first.kernel_size, first.stride, first.padding)
+    if (in_channels, kernel, stride) == (first.in_channels, first.kernel_size, first.stride):
+        return
+    adapted = nn.Conv2d(
+        in_channels,
+        first.out_channels,
+        kernel,  # type: ignore[arg-type]
+        stride,  # type: ignore[arg-type]
+        padding,  # type: ignore[arg-type]
+        bias=first.bias is not None,
+    )
+    nn.init.kaiming_normal_(adapted.weight, mode="fan_out", nonlinearity="relu")
+    if kernel == first.kernel_size:
+        with torch.no_grad():
+            summed = first.weight.sum(dim=1, keepdim=True) / in_channels
+            adapted.weight.copy_(summed.expand_as(adapted.weight))
+            if first.bias is not None and adapted.bias is not None:
+                adapted.bias.copy_(first.bias)
+    network.set_submodule(path, adapted)

@@ -1,0 +1,300 @@
+"""The command line of both tasks: ``python -m <task> fit|validate|test|predict``, on LightningCLI.
+
+Adds to Lightning's own: a folder for every run (``runs/<task>/<name>/version_N/`` and a ``latest`` link), CSV and
+W&B logs, a checkpoint that is enough to validate, test or predict from, and errors of one line.
+"""
+
+from __future__ import annotations
+
+import netrc
+import os
+import shlex
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlparse
+
+import torch
+import wandb
+from jsonargparse import Namespace
+from lightning import pytorch as pl
+from lightning.pytorch.callbacks import ModelCheckpoint, ModelSummary
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+
+from common.errors import UserError, exit_on_user_error
+from common.submission import Submission, SubmissionWriter, default_path
+
+RUNS = "runs"
+QUIET = wandb.Settings(silent=True)
+SHORTCUTS = ("last", "best")
+
+
+class Trainer(pl.Trainer):
+    """Lightning's Trainer, whose ``predict`` writes a submission instead of keeping the predictions."""
+
+    def predict(  # type: ignore[override]
+        self,
+        model: pl.LightningModule | None = None,
+        datamodule: pl.LightningDataModule | None = None,
+        ckpt_path: str | None = None,
+        submission: Submission | None = None,
+    ) -> None:
+        """Predict the competition's test files and write the submission.
+
+        Args:
+            model: the network to predict with.
+            datamodule: where the test files come from.
+            ckpt_path: checkpoint of the model, or last or best of the latest run.
+            submission: where the predictions go.
+        """
+        given = submission.path if submission else None
+        if given is None and ckpt_path is None:
+            raise UserError("--submission.path is needed where no checkpoint names the file")
+        path = Path(given) if given else default_path(str(ckpt_path))
+        self.callbacks.append(SubmissionWriter(path))  # type: ignore[attr-defined]
+        super().predict(model, datamodule=datamodule, ckpt_path=ckpt_path, return_predictions=False)
+        rank_zero_info(f"\nsubmission: {path}\nraw outputs: {path.with_suffix('.npz')}")
+
+
+class SaveConfig(SaveConfigCallback):
+    """Save the resolved configuration in the run folder and, nested, to every logger but the CSV."""
+
+    def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        for logger in trainer.loggers[1:]:
+            logger.log_hyperparams(self.config.as_dict())
+
+
+class TaskCLI(LightningCLI):
+    """One task's command line.
+
+    Args:
+        monitor: metric that decides which checkpoint is the best one.
+        mode: whether more or less of it is better.
+        args: the arguments, as ``LightningCLI``.
+        options: further arguments of ``LightningCLI``.
+    """
+
+    def __init__(self, *args: Any, monitor: str, mode: Literal["min", "max"], **options: Any) -> None:
+        self.monitor, self.mode = monitor, mode
+        super().__init__(*args, **options)
+
+    @property
+    def task(self) -> str:
+        return str(self._model_class.task)
+
+    @property
+    def settings(self) -> Namespace:
+        """The arguments of the subcommand."""
+        return self.config[self.config.subcommand]
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        skipped = {"model", "dataloaders", "datamodule", "weights_only"}
+        return {
+            "fit": skipped | {"train_dataloaders", "val_dataloaders"},
+            "validate": skipped,
+            "test": skipped,
+            "predict": skipped,
+        }
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--name", type=str | None, help="Name of the run's folder; the backbone if null.")
+        parser.link_arguments("model.image_size", "data.image_size")
+        parser.link_arguments("model.channels", "data.channels")
+        # EMA by Lightning's callback, and among the arguments, so that a resumed run has it too.
+        ema = {
+            "class_path": "lightning.pytorch.callbacks.EMAWeightAveraging",
+            "init_args": {"decay": 0.95, "update_every_n_steps": 5},
+        }
+        parser.set_defaults({"trainer.callbacks": [ema]})
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        super().parse_arguments(parser, args)
+        settings, subcommand = self.settings, self.config.subcommand
+        if settings.get("ckpt_path") is None:
+            if subcommand != "fit":
+                flag = f"python -m {self.task} {subcommand} --ckpt_path <checkpoint>"
+                raise UserError(f"{subcommand} needs trained weights: {flag} (or last, or best, of the latest run)")
+            return
+        path = self._find_checkpoint(str(settings.ckpt_path))
+        checkpoint = read_checkpoint(path, self.task)
+        # What the checkpoint was trained on is the default, so that the held-out rows stay the held-out rows.
+        known = set(settings.data.keys())
+        data = {k: v for k, v in checkpoint.get("datamodule_hyper_parameters", {}).items() if k in known}
+        self._parser(subcommand).set_defaults({f"data.{key}": value for key, value in data.items()})
+        super().parse_arguments(parser, args)
+        self.settings.ckpt_path = str(path)
+        given = self.settings.model
+        for key, value in checkpoint["hyper_parameters"].items():
+            if key in given and given[key] not in (value, self._parser(subcommand).get_default(f"model.{key}")):
+                rank_zero_info(f"--model.{key} {given[key]} is passed over: the checkpoint's is {value}")
+
+    def _find_checkpoint(self, given: str) -> Path:
+        if given not in SHORTCUTS:
+            return Path(given)
+        root = Path(self.settings.trainer.default_root_dir or ".") / RUNS / self.task
+        name = self.settings.name or "*"
+        found = sorted(root.glob(f"{name}/latest/checkpoints/{given}.ckpt"), key=lambda path: path.stat().st_mtime)
+        if not found:
+            raise UserError(f"--ckpt_path {given}: no {given}.ckpt below {root / name / 'latest'}; give a path")
+        return found[-1].resolve()
+
+    def before_instantiate_classes(self) -> None:
+        settings = self.settings
+        settings.trainer.precision = settings.trainer.precision or default_precision(settings.trainer.accelerator)
+        if settings.get("ckpt_path"):
+            settings.model.pretrained = False  # the checkpoint brings the weights
+        if self.subcommand != "fit":
+            self.save_config_callback = None
+            settings.trainer.callbacks = None
+            settings.trainer.logger = False
+            settings.trainer.enable_checkpointing = False
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        callbacks = [ModelSummary(max_depth=3)]
+        if self.subcommand == "fit":
+            if self.settings.trainer.logger is not False:
+                kwargs["logger"] = self._loggers()
+            if self.settings.trainer.enable_checkpointing is not False:
+                callbacks.append(
+                    ModelCheckpoint(filename="best", monitor=self.monitor, mode=self.mode, save_last=True)
+                )
+        config = {**self._get(self.config_init, "trainer"), **kwargs}
+        trainer: Trainer = self._instantiate_trainer(config, callbacks)
+        return trainer
+
+    def _loggers(self) -> list[Logger]:
+        settings = self.settings
+        name = settings.name or settings.model.backbone
+        root = Path(settings.trainer.default_root_dir or ".") / RUNS
+        csv = CSVLogger(root, name=f"{self.task}/{name}")
+        others = self._get(self.config_init, "trainer").get("logger")
+        if others not in (None, True):
+            return [csv, *(others if isinstance(others, list) else [others])]
+        mode = os.environ.get("WANDB_MODE") or ("online" if wandb_key_configured() else "offline")
+        if mode == "disabled":
+            return [csv]
+        run = Path(csv.log_dir)
+        _ = csv.experiment  # makes the folder, which must be empty then
+        board = WandbLogger(name=name, project=self.task, save_dir=run, offline=mode == "offline", settings=QUIET)
+        return [csv, board]
+
+    def after_fit(self) -> None:
+        """Point ``latest`` at the run and say what to type next."""
+        checkpoint = self.trainer.checkpoint_callback
+        run = self.trainer.log_dir
+        for logger in self.trainer.loggers:
+            logger.finalize("success")
+            if isinstance(logger, WandbLogger):
+                logger.experiment.finish()
+        if not self.trainer.is_global_zero or self.trainer.fast_dev_run or run is None:
+            return
+        rank_zero_info(f"\nrun: {run}")
+        best = getattr(checkpoint, "best_model_path", "")
+        if best:
+            score = float(checkpoint.best_model_score)  # type: ignore[union-attr]
+            rank_zero_info(f"best {self.monitor}: {score:.4f}")
+            shown = os.path.relpath(best) if not os.path.relpath(best).startswith("..") else best
+            rank_zero_info(f"next: python -m {self.task} predict --ckpt_path {shlex.quote(shown)}")
+
+
+class LatestLink(pl.Callback):
+    """Keep ``latest``, beside the run folders, pointing at the newest one."""
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.is_global_zero and trainer.log_dir and not trainer.fast_dev_run:
+            run = Path(trainer.log_dir)
+            temporary = run.parent / f".latest.{os.getpid()}"
+            temporary.unlink(missing_ok=True)
+            temporary.symlink_to(run.name)
+            temporary.replace(run.parent / "latest")
+
+
+def default_precision(accelerator: str) -> str:
+    """Choose bf16-mixed where the hardware multiplies bf16, 16-mixed on other GPUs, 32-true on other CPUs."""
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
+    if accelerator in ("auto", "cpu") and not torch.backends.mps.is_available():
+        return "bf16-mixed" if cpu_multiplies_bf16() else "32-true"
+    return "32-true"
+
+
+def cpu_multiplies_bf16() -> bool:
+    """Whether the CPU has instructions for bf16 products (AMX or AVX512-BF16); it computes them twice as fast then."""
+    capabilities: dict[str, bool] = torch.cpu.get_capabilities()
+    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+
+
+def wandb_key_configured() -> bool:
+    """Whether W&B could log in: ``WANDB_API_KEY``, or what ``wandb login`` left in the netrc file."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    try:
+        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def read_checkpoint(path: Path, task: str) -> dict[str, Any]:
+    """Read a checkpoint without running anything that is pickled in it.
+
+    Raises:
+        UserError: there is none, it is damaged, holds objects other than tensors and plain values, or is another task's.
+    """
+    if not path.is_file():
+        raise UserError(f"--ckpt_path {path}: no such file")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except OSError:
+        raise
+    except Exception as error:  # torch's readers raise RuntimeError, UnpicklingError, EOFError, KeyError, ...
+        if "weights_only" in str(error).lower() or "Unsupported" in str(error):
+            reason = "it holds pickled objects, which could run code, and is not loaded"
+        else:
+            reason = "it is damaged or no checkpoint; give another, such as last.ckpt of the same run"
+        raise UserError(f"--ckpt_path {path}: {reason}") from None
+    if not isinstance(checkpoint, dict) or not {"state_dict", "hyper_parameters", "task"} <= checkpoint.keys():
+        raise UserError(f"--ckpt_path {path}: not a checkpoint of python -m {task} fit")
+    if checkpoint["task"] != task:
+        raise UserError(f"--ckpt_path {path}: a checkpoint of {checkpoint['task']}, not of {task}")
+    return checkpoint
+
+
+def main(
+    model: type[pl.LightningModule],
+    data: type[pl.LightningDataModule],
+    *,
+    monitor: str,
+    mode: Literal["min", "max"],
+    max_epochs: int,
+    args: ArgsType = None,
+) -> None:
+    """Run the command line of a task.
+
+    Args:
+        model: its LightningModule, with a class attribute ``task``.
+        data: its LightningDataModule.
+        monitor: metric that decides which checkpoint is the best one.
+        mode: whether more or less of it is better.
+        max_epochs: length of a training where none is given.
+        args: the arguments; those of the process if None.
+    """
+    with exit_on_user_error():
+        try:
+            TaskCLI(
+                model,
+                data,
+                monitor=monitor,
+                mode=mode,
+                save_config_callback=SaveConfig,
+                trainer_class=Trainer,
+                trainer_defaults={"max_epochs": max_epochs, "callbacks": [LatestLink()]},
+                seed_everything_default=0,
+                auto_configure_optimizers=False,
+                args=args,
+            )
+        except MisconfigurationException as error:
+            raise UserError(" ".join(str(error).split())) from error

@@ -1,0 +1,39 @@
+"""Errors that a user can put right, shown as one line instead of a traceback."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+# What the machine, not the program, refuses: no space, no permission, a read-only disk, a quota.
+REFUSALS = {errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR}
+
+
+class UserError(Exception):
+    """One line that names the file, row or flag at fault and says what to do."""
+
+
+def listed(items: Iterable[object], most: int = 10) -> str:
+    """Join ``items`` with commas: the first ``most`` of them, and how many more there are."""
+    texts = [str(item) for item in items]
+    more = f" and {len(texts) - most} more" if len(texts) > most else ""
+    return ", ".join(texts[:most]) + more
+
+
+@contextmanager
+def exit_on_user_error() -> Iterator[None]:
+    """Turn a :class:`UserError`, or a refusal of the file system, into one line on stderr and exit code 2."""
+    try:
+        yield
+    except UserError as error:
+        message = str(error)
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            raise
+        message = f"{error.filename or 'cannot write'}: {error.strerror}"
+    else:
+        return
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)

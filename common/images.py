@@ -1,0 +1,284 @@
+"""From image files, zipped or not, to one uint8 array on disk that every later start only opens.
+
+The array is a plain ``images.npy`` (N×H×W×C) beside ``index.csv`` (one line an image), in a folder named after what
+it was made from. It is written under a temporary name and renamed when whole, so that a killed build leaves nothing
+that could be mistaken for a cache. This module imports neither torch nor Lightning: worker processes start fast.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import multiprocessing
+import os
+import shutil
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+from tqdm import tqdm
+
+from common.errors import UserError, listed
+
+Mode = Literal["L", "RGB"]
+Images = npt.NDArray[np.uint8]
+
+FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM", "MPO")
+SUFFIXES = frozenset(
+    ".png .jpg .jpeg .jpe .jfif .bmp .dib .gif .tif .tiff .webp .pbm .pgm .ppm .pnm .mpo .apng".split()
+)
+MAX_FILE_BYTES = 512 * 2**20
+VERSION = 1  # of the decoding below: a change in what it yields needs another number
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image on disk, or inside a zip archive.
+
+    Attributes:
+        path: the file, or the archive.
+        member: the name inside the archive; empty for a plain file.
+        size: bytes of the image file, unpacked.
+        stamp: what changes with the content: modification time in ns, and the checksum of an archive's member.
+    """
+
+    path: Path
+    member: str
+    size: int
+    stamp: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.member}" if self.member else str(self.path)
+
+    @property
+    def name(self) -> Path:
+        """The path inside the folder or archive, to take stem and suffix from."""
+        return Path(self.member) if self.member else self.path
+
+
+def find_images(source: Path) -> list[ImageFile]:
+    """List the image files below a folder or inside a ``.zip``, sorted by name; other files are passed over.
+
+    Raises:
+        UserError: ``source`` is an archive that cannot be read.
+    """
+    if source.is_dir():
+        found = [
+            ImageFile(path, "", (status := path.stat()).st_size, str(status.st_mtime_ns))
+            for path in source.rglob("*")
+            if path.suffix.lower() in SUFFIXES and not _hidden(path.relative_to(source)) and path.is_file()
+        ]
+    else:
+        stamp = source.stat().st_mtime_ns
+        with open_zip(source) as archive:
+            found = [
+                ImageFile(source, info.filename, info.file_size, f"{stamp}-{info.CRC}")
+                for info in archive.infolist()
+                if Path(info.filename).suffix.lower() in SUFFIXES and not _hidden(Path(info.filename))
+            ]
+    return sorted(found, key=str)
+
+
+def _hidden(path: Path) -> bool:
+    """True for what macOS and editors leave behind: ``.name`` and ``__MACOSX/``."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+
+
+def open_zip(path: Path) -> zipfile.ZipFile:
+    """Open an archive for reading.
+
+    Raises:
+        UserError: it is damaged or no zip archive.
+    """
+    try:
+        return zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        raise UserError(f"{path}: not a readable zip archive ({error}); download it again") from error
+
+
+def decode(data: bytes, mode: Mode, max_pixels: int) -> Image.Image:
+    """Decode an image file into 8 bits a channel, upright, transparency laid over white.
+
+    Args:
+        data: the bytes of the file, in one of ``FORMATS``.
+        mode: ``"L"`` (grey) or ``"RGB"``.
+        max_pixels: refuse more than this, before any pixel is decoded.
+
+    Raises:
+        ValueError: more than ``max_pixels``, or samples of 32 bits.
+        OSError, SyntaxError, ...: whatever Pillow says of damaged data.
+    """
+    image: Image.Image
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        width, height = image.size
+        if width * height > max_pixels:
+            raise ValueError(f"{width}×{height} pixels, over the limit of {max_pixels:,}")
+        image.load()
+        # Looking for an orientation costs as much as decoding a small bitmap, and PNG and BMP seldom have one.
+        if image.format not in ("PNG", "BMP", "DIB") or any(
+            tag in str(key).lower() for key in image.info for tag in ("exif", "xmp")
+        ):
+            image = ImageOps.exif_transpose(image)
+        if image.mode.startswith("I;16"):
+            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+        elif image.mode in ("I", "F"):
+            raise ValueError(f"samples of 32 bits (mode {image.mode}); save it with 8 or 16 bits a channel")
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        return image.convert(mode)
+
+
+def resize(image: Image.Image, size: int) -> Images:
+    """Resize to ``size`` × ``size`` (aspect not kept, antialiased bilinear): H×W×C, uint8."""
+    pixels = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+    return pixels.reshape(size, size, -1)
+
+
+def read_bytes(file: ImageFile, archives: dict[Path, zipfile.ZipFile]) -> bytes:
+    """Read an image file, keeping the archives it meets open in ``archives``."""
+    if file.size > MAX_FILE_BYTES:
+        raise ValueError(f"{file.size:,} bytes, over the limit of {MAX_FILE_BYTES:,}")
+    if not file.member:
+        return file.path.read_bytes()
+    if file.path not in archives:
+        archives[file.path] = open_zip(file.path)
+    return archives[file.path].read(file.member)
+
+
+def _decode_chunk(files: Sequence[ImageFile], size: int, mode: Mode, max_pixels: int) -> tuple[Images, list[str]]:
+    """Decode some files: their pixels (n×H×W×C, zeros where unreadable) and what was wrong."""
+    pixels = np.zeros((len(files), size, size, len(mode)), dtype=np.uint8)
+    faults = []
+    archives: dict[Path, zipfile.ZipFile] = {}
+    with ExitStack() as stack, warnings.catch_warnings():
+        # Pillow warns of what ``max_pixels`` refuses, and of oddities that do not change the pixels.
+        warnings.simplefilter("ignore")
+        for row, file in enumerate(files):
+            try:
+                pixels[row] = resize(decode(read_bytes(file, archives), mode, max_pixels), size)
+            except Exception as error:  # decoders raise whatever damaged data leads them to
+                reason = "not an image" if type(error).__name__ == "UnidentifiedImageError" else str(error)
+                faults.append(f"{file} ({'empty' if file.size == 0 else reason or type(error).__name__})")
+        for archive in archives.values():
+            stack.callback(archive.close)
+    return pixels, faults
+
+
+def _chunks(files: Sequence[ImageFile], workers: int) -> list[Sequence[ImageFile]]:
+    """Split into runs small enough that all workers end together, large enough to be worth sending."""
+    length = max(1, min(256, len(files) // (4 * workers)))
+    return [files[start : start + length] for start in range(0, len(files), length)]
+
+
+def _decoded(files: Sequence[ImageFile], size: int, mode: Mode, max_pixels: int) -> Iterator[tuple[Images, list[str]]]:
+    """Decode with all cores, in the order of ``files``."""
+    work = partial(_decode_chunk, size=size, mode=mode, max_pixels=max_pixels)
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    total_bytes = sum(file.size for file in files)
+    with ExitStack() as stack:
+        run = map
+        # Starting processes takes half a second: not for a handful of small files.
+        if workers > 1 and (len(files) > 500 or total_bytes > 20 * 2**20):
+            try:
+                context = multiprocessing.get_context("spawn")
+                pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=context))
+            except OSError:  # no semaphores on this machine: one process does it too
+                pass
+            else:
+                stack.callback(pool.shutdown, wait=True, cancel_futures=True)
+                run = pool.map  # type: ignore[assignment]
+        yield from run(work, _chunks(files, workers))
+
+
+def cache_key(files: Sequence[ImageFile], size: int, mode: Mode) -> str:
+    """Name what an array is made from: paths, sizes and times of the files, image size, colour mode."""
+    parts = [VERSION, size, mode, *([str(f.path.resolve()), f.member, f.size, f.stamp] for f in files)]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def cached_images(
+    files: Sequence[ImageFile], size: int, mode: Mode, cache_dir: Path, max_pixels: int, label: str = "images"
+) -> Images:
+    """Open the decoded images, decoding them first where no earlier start has.
+
+    Args:
+        files: what to decode, in this order.
+        size: pixels a side of the square result.
+        mode: ``"L"`` or ``"RGB"``.
+        cache_dir: the folder that holds the caches; made if absent.
+        max_pixels: refuse images of more pixels than this.
+        label: what the progress bar calls them.
+
+    Returns:
+        N×size×size×C, uint8, a read-only memory map.
+
+    Raises:
+        UserError: some files cannot be decoded (all counted, at most ten named), or ``cache_dir`` cannot be written.
+    """
+    folder = cache_dir / f"{label}-{size}px-{mode}-{cache_key(files, size, mode)}"
+    shape = (len(files), size, size, len(mode))
+    images = _open(folder, shape)
+    if images is None:
+        try:
+            _build(folder, files, size, mode, max_pixels, label)
+        except OSError as error:
+            hint = "free some space or give another folder with --data.cache_dir"
+            raise UserError(f"cannot write the image cache in {cache_dir}: {error.strerror}; {hint}") from error
+        images = _open(folder, shape)
+    if images is None:
+        raise UserError(f"{folder}: the cache cannot be read back; delete this folder and start again")
+    return images
+
+
+def _open(folder: Path, shape: tuple[int, ...]) -> Images | None:
+    try:
+        images: Images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError):
+        return None
+    return images if images.shape == shape and images.dtype == np.uint8 else None
+
+
+def _build(folder: Path, files: Sequence[ImageFile], size: int, mode: Mode, max_pixels: int, label: str) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    faults: list[str] = []
+    with tempfile.TemporaryDirectory(prefix=f".{label}-", dir=folder.parent, ignore_cleanup_errors=True) as name:
+        partial_folder = Path(name) / folder.name
+        partial_folder.mkdir()
+        with (
+            (partial_folder / "images.npy").open("wb") as stream,
+            tqdm(total=len(files), desc=f"decoding {label}", unit="file", disable=None) as bar,
+        ):
+            header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), size, size, len(mode))}
+            np.lib.format.write_array_header_1_0(stream, header)
+            # Plain writes, not a writable memory map: a full disk is then an error instead of a bus fault.
+            for pixels, unreadable in _decoded(files, size, mode, max_pixels):
+                stream.write(pixels.tobytes())
+                faults += unreadable
+                bar.update(len(pixels))
+        if faults:
+            number = f"{len(faults)} of {len(files)} image files cannot be decoded"
+            raise UserError(f"{number}: {listed(faults)}; replace or remove them")
+        with (partial_folder / "index.csv").open("w", newline="", encoding="utf-8") as table:
+            rows = csv.writer(table)
+            rows.writerow(["row", "file", "bytes", "stamp"])
+            rows.writerows([row, str(file), file.size, file.stamp] for row, file in enumerate(files))
+        if folder.exists() and _open(folder, (len(files), size, size, len(mode))) is None:
+            shutil.rmtree(folder)  # damaged since it was made
+        try:
+            partial_folder.rename(folder)
+        except OSError:
+            if not folder.exists():  # otherwise another process was quicker, with the same content
+                raise

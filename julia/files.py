@@ -1,0 +1,120 @@
+"""The folder layout of the competition, turned into tables.
+
+``train/`` and ``test/`` hold the bitmaps as ``<ID>.Bmp`` in their original sizes, ``trainResized/`` and
+``testResized/`` at 20×20; each may also be the ``.zip`` of that name. ``trainLabels.csv`` and
+``sampleSubmission.csv`` have the columns ``ID,Class``.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from common.errors import UserError, listed
+from common.images import ImageFile, find_images
+from common.submission import SampleSubmission
+from common.tables import read_table, refuse_doubles, rows
+
+CLASSES = string.ascii_lowercase + string.ascii_uppercase + string.digits
+COLUMNS = ["ID", "Class"]
+MAX_PIXELS = 16_000_000  # the largest bitmap of the competition has 0.34 million
+
+Variant = Literal["original", "resized"]
+FOLDERS = {"original": ("train", "test"), "resized": ("trainResized", "testResized")}
+
+
+@dataclass(frozen=True)
+class Characters:
+    """The training set: one row a bitmap.
+
+    Attributes:
+        ids: as in ``trainLabels.csv``, in its order.
+        files: the bitmaps.
+        labels: index into ``CLASSES``, N, int64.
+    """
+
+    ids: list[str]
+    files: list[ImageFile]
+    labels: np.ndarray
+
+
+def read_training_set(root: Path, variant: Variant) -> Characters:
+    """List the training bitmaps with their labels.
+
+    Raises:
+        UserError: files are missing; an id stands twice, without bitmap or without label; a label is no class.
+    """
+    files = _bitmaps(root, variant, "train")
+    path = root / "trainLabels.csv"
+    if not path.is_file():
+        raise UserError(_how_to_get(root, "trainLabels.csv"))
+    table = read_table(path, COLUMNS)
+    refuse_doubles(path, table["ID"])
+    unknown = table[~table["Class"].isin(list(CLASSES))]
+    if len(unknown):
+        classes = listed(sorted(set(unknown["Class"])))
+        raise UserError(f"{path}: {rows(unknown.index)} have no class of a-z, A-Z, 0-9 but {classes}")
+    ids = table["ID"].tolist()
+    _match_ids(ids, files, path, root / FOLDERS[variant][0])
+    labels = np.array([CLASSES.index(name) for name in table["Class"]], dtype=np.int64)
+    return Characters(ids, [files[i] for i in ids], labels)
+
+
+def read_test_set(root: Path, variant: Variant) -> tuple[SampleSubmission, list[ImageFile]]:
+    """List the test bitmaps in the order of ``sampleSubmission.csv``, or of their ids where it is absent.
+
+    Raises:
+        UserError: files are missing; the sample submission names other ids than the bitmaps.
+    """
+    files = _bitmaps(root, variant, "test")
+    path = root / "sampleSubmission.csv"
+    if path.is_file():
+        table = read_table(path, COLUMNS)
+        refuse_doubles(path, table["ID"])
+        ids = table["ID"].tolist()
+        _match_ids(ids, files, path, root / FOLDERS[variant][1])
+    else:
+        ids = sorted(files, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name))
+    return SampleSubmission(COLUMNS[0], COLUMNS[1], ids), [files[i] for i in ids]
+
+
+def _bitmaps(root: Path, variant: Variant, part: Literal["train", "test"]) -> dict[str, ImageFile]:
+    """Find the bitmaps of one part, by id."""
+    name = FOLDERS[variant][part == "test"]
+    folder, archive = root / name, root / f"{name}.zip"
+    if not folder.is_dir() and not archive.is_file():
+        other = "resized" if variant == "original" else "original"
+        other_name = FOLDERS[other][part == "test"]
+        if (root / other_name).is_dir() or (root / f"{other_name}.zip").is_file():
+            raise UserError(f"{root} has no {name}.zip or {name}/ but {other_name}: give --data.variant {other}")
+        raise UserError(_how_to_get(root, f"{name}.zip or {name}/"))
+    source = folder if folder.is_dir() else archive
+    found = find_images(source)
+    if not found:
+        raise UserError(f"{source}: no image files in it; unpack {name}.zip there again")
+    files: dict[str, ImageFile] = {}
+    for file in found:
+        if file.name.stem in files:
+            raise UserError(f"{source}: two files with the ID {file.name.stem}: {files[file.name.stem]} and {file}")
+        files[file.name.stem] = file
+    return files
+
+
+def _match_ids(ids: Sequence[str], files: dict[str, ImageFile], table: Path, folder: Path) -> None:
+    known = set(ids)
+    if absent := [i for i in ids if i not in files]:
+        raise UserError(f"{table}: {len(absent)} IDs have no bitmap in {folder}: {listed(absent)}")
+    if extra := [i for i in files if i not in known]:
+        raise UserError(f"{folder}: {len(extra)} bitmaps have no row in {table}: {listed(extra)}")
+
+
+def _how_to_get(root: Path, missing: str) -> str:
+    return (
+        f"{root} lacks {missing}. Download the files of kaggle.com/c/street-view-getting-started-with-julia into it, "
+        f"give their folder with --data.root DIR, or draw a synthetic set: python -m julia.synthetic {root}"
+    )

@@ -1,0 +1,178 @@
+"""The networks of ``julia``: first the plain module, then its training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor, nn
+from torchmetrics import MetricCollection
+from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix, MulticlassF1Score
+
+from common.backbones import Head, Normalization, Normalize, Pretrained, Stem, build_backbone
+from common.optim import adamw_warmup_cosine
+from common.submission import Outputs
+from julia.data import CharacterBatch
+from julia.files import CLASSES
+
+
+class CharacterNet(nn.Module):
+    """Normalisation and a backbone with one logit a class.
+
+    Args: as :class:`CharacterClassifier`.
+
+    Shape: N×channels×image_size×image_size, float in [0, 1] → N×62 logits.
+    """
+
+    def __init__(
+        self,
+        backbone: str = "resnet18",
+        stem: Stem = "small",
+        head: Head = "linear",
+        image_size: int = 28,
+        channels: int = 1,
+        normalize: Normalization = "image",
+        pretrained: Pretrained = False,
+    ) -> None:
+        super().__init__()
+        self.normalize = Normalize(normalize, channels)
+        self.backbone = build_backbone(
+            backbone,
+            in_channels=channels,
+            num_outputs=len(CLASSES),
+            image_size=image_size,
+            stem=stem,
+            head=head,
+            pretrained=pretrained,
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.backbone(self.normalize(images))
+        return logits
+
+
+class CaseBlindAccuracy(MulticlassAccuracy):
+    """Accuracy that takes an upper-case letter and its lower case for the same character. Higher is better."""
+
+    def __init__(self) -> None:
+        super().__init__(num_classes=len(CLASSES), average="micro")
+        folded = torch.tensor([CLASSES.index(name.lower()) for name in CLASSES])
+        self.register_buffer("folded", folded, persistent=False)
+        self.folded: Tensor
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        super().update(self.folded[preds.argmax(dim=1)], self.folded[target])
+
+
+class CharacterClassifier(LightningModule):
+    """Classifies a character bitmap as one of a-z, A-Z, 0-9.
+
+    Logged for validation and test, all better when higher but the loss: ``acc``, ``f1`` (macro), ``acc_case_blind``.
+
+    Args:
+        backbone: name of a torchvision classifier, or lenet.
+        stem: imagenet, or small: a first convolution of 3×3 taps with stride 1, for images of few pixels.
+        head: linear, or imagenet to keep the 1000 logits and stack a linear layer on them.
+        image_size: pixels a side that bitmaps are resized to.
+        channels: 1 for grey, 3 for colour.
+        normalize: image (each by its own mean and deviation) or imagenet (constants).
+        pretrained: true for torchvision's ImageNet weights, or the path of a file of them.
+        label_smoothing: share of the target spread over all classes.
+        lr: highest learning rate.
+        weight_decay: AdamW's decay of matrices and kernels.
+        warmup: share of all steps in which the learning rate rises.
+    """
+
+    task = "julia"
+
+    def __init__(
+        self,
+        backbone: str = "resnet18",
+        stem: Stem = "small",
+        head: Head = "linear",
+        image_size: int = 28,
+        channels: Literal[1, 3] = 1,
+        normalize: Normalization = "image",
+        pretrained: Pretrained = False,
+        label_smoothing: float = 0.1,
+        lr: float = 2e-3,
+        weight_decay: float = 0.05,
+        warmup: float = 0.2,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(ignore="pretrained", logger=False)
+        self.lr, self.weight_decay, self.warmup = lr, weight_decay, warmup
+        self.net = CharacterNet(backbone, stem, head, image_size, channels, normalize, pretrained)
+        self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.example_input_array = torch.zeros(2, channels, image_size, image_size)
+        self.loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
+        metrics = MetricCollection(
+            {
+                "acc": MulticlassAccuracy(len(CLASSES), average="micro"),
+                "f1": MulticlassF1Score(len(CLASSES), average="macro"),
+                "acc_case_blind": CaseBlindAccuracy(),
+            }
+        )
+        self.val_metrics = metrics.clone(prefix="val/")
+        self.test_metrics = metrics.clone(prefix="test/")
+        self.confusion = MulticlassConfusionMatrix(len(CLASSES))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """N×channels×H×W, float in [0, 1] → N×62 logits."""
+        logits: Tensor = self.net(images)
+        return logits
+
+    def model_step(self, batch: CharacterBatch) -> tuple[Tensor, Tensor]:
+        """Give the logits of a batch (N×62) and its loss."""
+        logits = self(batch.images).float()
+        return logits, self.loss(logits, batch.targets)
+
+    def training_step(self, batch: CharacterBatch, batch_idx: int) -> Tensor:
+        _, loss = self.model_step(batch)
+        self.log("train/loss", loss, on_step=True, on_epoch=False)
+        return loss
+
+    def validation_step(self, batch: CharacterBatch, batch_idx: int) -> None:
+        self._evaluate("val/", self.val_metrics, batch)
+
+    def test_step(self, batch: CharacterBatch, batch_idx: int) -> None:
+        self._evaluate("test/", self.test_metrics, batch)
+
+    def _evaluate(self, prefix: str, metrics: MetricCollection, batch: CharacterBatch) -> None:
+        logits, loss = self.model_step(batch)
+        metrics(logits, batch.targets)
+        self.confusion(logits, batch.targets)
+        self.log(f"{prefix}loss", loss, batch_size=len(logits), sync_dist=True)
+        self.log_dict(metrics, batch_size=len(logits), prog_bar=True)
+
+    def on_validation_epoch_end(self) -> None:
+        self._write_confusion()
+
+    def on_test_epoch_end(self) -> None:
+        self._write_confusion()
+
+    def _write_confusion(self) -> None:
+        """Save the confusion matrix of the held-out images (rows: truth, columns: prediction) in the run folder."""
+        counts = self.confusion.compute().cpu().numpy()
+        self.confusion.reset()
+        if self.trainer.is_global_zero and self.trainer.loggers and not self.trainer.sanity_checking:
+            table = pd.DataFrame(counts, index=list(CLASSES), columns=list(CLASSES))
+            table.to_csv(Path(str(self.trainer.log_dir)) / "confusion.csv", index_label="truth")
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["task"] = self.task
+
+    def predict_step(self, batch: CharacterBatch, batch_idx: int) -> dict[str, Tensor]:
+        """Give ``row`` (N, of the sample submission) and ``probabilities`` (N×62, in the order of ``CLASSES``)."""
+        return {"row": batch.targets, "probabilities": self(batch.images).float().softmax(dim=1)}
+
+    def submission_values(self, outputs: Outputs) -> list[str]:
+        """Name the most probable class of each row."""
+        return [CLASSES[index] for index in outputs["probabilities"].argmax(axis=1)]
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        return adamw_warmup_cosine(self, self.lr, self.weight_decay, self.warmup)

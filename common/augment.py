@@ -17,7 +17,7 @@ def affine(degrees: float, shift: float, zoom: float, shear: float) -> nn.Module
 
     Shape: N×C×H×W, float in [0, 1] → the same.
     """
-    return K.RandomAffine(
+    module: nn.Module = K.RandomAffine(
         degrees,
         translate=(shift, shift),
         scale=(1 - zoom, 1 + zoom),
@@ -25,6 +25,7 @@ def affine(degrees: float, shift: float, zoom: float, shear: float) -> nn.Module
         padding_mode="border",
         p=1.0,
     )
+    return module
 
 
 def light(brightness: float, contrast: float) -> nn.Module:
@@ -40,4 +41,5 @@ def light(brightness: float, contrast: float) -> nn.Module:
 
 def invert(p: float) -> nn.Module:
     """Turn an image with probability ``p`` into its negative. Shape: N×C×H×W, float in [0, 1] → the same."""
-    return K.RandomInvert(p=p)
+    module: nn.Module = K.RandomInvert(p=p)
+    return module

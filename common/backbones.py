@@ -7,7 +7,6 @@ stem), and the numbers it gives (the head).
 from __future__ import annotations
 
 import difflib
-from pathlib import Path
 from typing import Literal
 from urllib.error import URLError
 
@@ -150,7 +149,9 @@ def _torchvision_classifier(name: str, image_size: int) -> nn.Module:
     try:
         network: nn.Module = models.get_model(name, weights=None, **options)
     except (ValueError, AssertionError, RuntimeError) as error:
-        raise UserError(f"--model.backbone {name} cannot be built for --model.image_size {image_size}: {error}") from None
+        raise UserError(
+            f"--model.backbone {name} cannot be built for --model.image_size {image_size}: {error}"
+        ) from None
     return network
 
 

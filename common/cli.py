@@ -17,11 +17,11 @@ import torch
 import wandb
 from jsonargparse import Namespace
 from lightning import pytorch as pl
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint, ModelSummary
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info
 
 from common.errors import UserError, exit_on_user_error
 from common.submission import Submission, SubmissionWriter, default_path
@@ -82,12 +82,13 @@ class TaskCLI(LightningCLI):
 
     @property
     def task(self) -> str:
-        return str(self._model_class.task)
+        return str(self._model_class.task)  # type: ignore[union-attr]
 
     @property
     def settings(self) -> Namespace:
         """The arguments of the subcommand."""
-        return self.config[self.config.subcommand]
+        settings: Namespace = self.config[self.config.subcommand]
+        return settings
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -152,18 +153,16 @@ class TaskCLI(LightningCLI):
             settings.trainer.logger = False
             settings.trainer.enable_checkpointing = False
 
-    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        callbacks = [ModelSummary(max_depth=3)]
-        if self.subcommand == "fit":
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+        callbacks: list[pl.Callback] = [ModelSummary(max_depth=3)]
+        if self.subcommand == "fit" and not self.settings.trainer.fast_dev_run:
             if self.settings.trainer.logger is not False:
                 kwargs["logger"] = self._loggers()
+                callbacks.append(LatestLink())
             if self.settings.trainer.enable_checkpointing is not False:
-                callbacks.append(
-                    ModelCheckpoint(filename="best", monitor=self.monitor, mode=self.mode, save_last=True)
-                )
+                callbacks.append(ModelCheckpoint(filename="best", monitor=self.monitor, mode=self.mode, save_last=True))
         config = {**self._get(self.config_init, "trainer"), **kwargs}
-        trainer: Trainer = self._instantiate_trainer(config, callbacks)
-        return trainer
+        return self._instantiate_trainer(config, callbacks)
 
     def _loggers(self) -> list[Logger]:
         settings = self.settings
@@ -189,7 +188,7 @@ class TaskCLI(LightningCLI):
             logger.finalize("success")
             if isinstance(logger, WandbLogger):
                 logger.experiment.finish()
-        if not self.trainer.is_global_zero or self.trainer.fast_dev_run or run is None:
+        if not self.trainer.is_global_zero or self.settings.trainer.fast_dev_run or run is None:
             return
         rank_zero_info(f"\nrun: {run}")
         best = getattr(checkpoint, "best_model_path", "")
@@ -204,7 +203,7 @@ class LatestLink(pl.Callback):
     """Keep ``latest``, beside the run folders, pointing at the newest one."""
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.is_global_zero and trainer.log_dir and not trainer.fast_dev_run:
+        if trainer.is_global_zero and trainer.log_dir:
             run = Path(trainer.log_dir)
             temporary = run.parent / f".latest.{os.getpid()}"
             temporary.unlink(missing_ok=True)
@@ -223,7 +222,7 @@ def default_precision(accelerator: str) -> str:
 
 def cpu_multiplies_bf16() -> bool:
     """Whether the CPU has instructions for bf16 products (AMX or AVX512-BF16); it computes them twice as fast then."""
-    capabilities: dict[str, bool] = torch.cpu.get_capabilities()
+    capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
 
 
@@ -242,7 +241,7 @@ def read_checkpoint(path: Path, task: str) -> dict[str, Any]:
     """Read a checkpoint without running anything that is pickled in it.
 
     Raises:
-        UserError: there is none, it is damaged, holds objects other than tensors and plain values, or is another task's.
+        UserError: it is absent, damaged, holds objects other than tensors and values, or is another task's.
     """
     if not path.is_file():
         raise UserError(f"--ckpt_path {path}: no such file")
@@ -291,7 +290,7 @@ def main(
                 mode=mode,
                 save_config_callback=SaveConfig,
                 trainer_class=Trainer,
-                trainer_defaults={"max_epochs": max_epochs, "callbacks": [LatestLink()]},
+                trainer_defaults={"max_epochs": max_epochs},
                 seed_everything_default=0,
                 auto_configure_optimizers=False,
                 args=args,

@@ -32,5 +32,7 @@ def stratified_split(labels: npt.NDArray[np.int64], val_fraction: float, seed: i
     try:
         train, val = train_test_split(rows, test_size=val_fraction, random_state=seed, stratify=labels)
     except ValueError as error:
-        raise UserError(f"--data.val_fraction {val_fraction} cannot split {len(labels)} rows by class: {error}") from None
+        raise UserError(
+            f"--data.val_fraction {val_fraction} cannot split {len(labels)} rows by class: {error}"
+        ) from None
     return np.sort(train), np.sort(val)

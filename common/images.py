@@ -35,9 +35,26 @@ from common.errors import UserError, listed
 Mode = Literal["L", "RGB"]
 Images = npt.NDArray[np.uint8]
 
-FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM", "MPO")
+FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM")
 SUFFIXES = frozenset(
-    ".png .jpg .jpeg .jpe .jfif .bmp .dib .gif .tif .tiff .webp .pbm .pgm .ppm .pnm .mpo .apng".split()
+    [
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".bmp",
+        ".dib",
+        ".gif",
+        ".tif",
+        ".tiff",
+        ".webp",
+        ".pbm",
+        ".pgm",
+        ".ppm",
+        ".pnm",
+        ".mpo",
+    ]
 )
 MAX_FILE_BYTES = 512 * 2**20
 VERSION = 1  # of the decoding below: a change in what it yields needs another number

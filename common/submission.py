@@ -96,7 +96,13 @@ class SubmissionWriter(Callback):
             raise UserError(f"{self.path} cannot be written; give another file with --submission.path")
 
     def on_predict_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         self.batches.append({name: value.detach().cpu() for name, value in outputs.items()})
 
@@ -108,7 +114,7 @@ class SubmissionWriter(Callback):
             batches = [batch for rank in ranks for batch in rank]
         if trainer.is_global_zero:
             outputs = {name: torch.cat([batch[name] for batch in batches]).numpy() for name in batches[0]}
-            self._write(outputs, trainer.datamodule, pl_module)  # type: ignore[attr-defined]
+            self._write(outputs, trainer.datamodule, pl_module)  # type: ignore[attr-defined, arg-type]
 
     def _write(self, outputs: Outputs, data: SubmittingData, model: SubmittingModel) -> None:
         row = outputs.pop("row")
@@ -120,6 +126,6 @@ class SubmissionWriter(Callback):
         values = model.submission_values(outputs)
         table = pd.DataFrame({sample.id_column: list(sample.ids), sample.value_column: list(values)})
         with replacing(self.raw_path) as temporary, temporary.open("wb") as stream:
-            np.savez_compressed(stream, ids=np.array(list(sample.ids)), **outputs)
+            np.savez_compressed(stream, ids=np.array(list(sample.ids)), **outputs)  # type: ignore[arg-type]
         with replacing(self.path) as temporary:
             table.to_csv(temporary, index=False)

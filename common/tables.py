@@ -45,7 +45,9 @@ def refuse_doubles(path: Path, column: pd.Series) -> None:
     """Raise a :class:`UserError` that names the rows of values standing more than once."""
     doubled = column[column.duplicated(keep=False)]
     if len(doubled):
-        raise UserError(f"{path}: {column.name} {listed(sorted(set(doubled)))} stands more than once, {rows(doubled.index)}")
+        raise UserError(
+            f"{path}: {column.name} {listed(sorted(set(doubled)))} stands more than once, {rows(doubled.index)}"
+        )
 
 
 def rows(index: pd.Index) -> str:

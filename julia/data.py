@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from common.augment import affine, invert, light
 from common.errors import UserError
 from common.folds import stratified_split
-from common.images import Images, ImageFile, Mode, cached_images
+from common.images import ImageFile, Images, Mode, cached_images
 from common.submission import SampleSubmission
 from julia.files import MAX_PIXELS, Variant, read_test_set, read_training_set
 
@@ -160,7 +160,7 @@ class CharacterData(LightningDataModule):
             batch_size=self.batch_size if training else self.eval_batch_size,
             shuffle=training,
             drop_last=training,  # BatchNorm fails on a last batch of one
-            collate_fn=_as_is,
+            collate_fn=_as_is,  # type: ignore[arg-type]
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
         )

@@ -1,0 +1,39 @@
+# `make demo` and `make test` need nothing but Python >= 3.11 with venv: they build .venv first.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help .venv demo test test-fast lint bench clean
+
+help: ## this list
+	@grep -E '^[.a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+.venv: $(READY) ## the environment: exactly the versions of constraints.txt
+
+# The stamp is written last, so that an interrupted installation starts anew.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: $(PYTHON) is older than 3.11; name another: make PYTHON=python3.12" >&2; exit 2; }
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(READY) ## both tasks on synthetic data: draw, fit, predict (a few minutes)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh demo.sh
+
+test: $(READY) ## all tests
+	$(BIN)/python -m pytest
+
+test-fast: $(READY) ## the tests without the mark `slow`
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: $(READY) ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY) ## images/s beside the bare limit, reading beside one PIL process
+	$(BIN)/python -m benchmarks.julia
+
+clean: ## remove what fits and the demo left here: cache, runs, demo
+	rm -rf cache runs demo

@@ -1,0 +1,172 @@
+"""Draw characters in the layout of Kaggle "First Steps With Julia", to try the programs without the real photos."""
+
+import colorsys
+import shlex
+import string
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+from common.drawing import Parser, check_range, new_folder, one_line_errors
+
+CLASSES = string.digits + string.ascii_uppercase + string.ascii_lowercase
+
+_FONTS = (
+    *("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSans-BoldOblique"),
+    *("DejaVuSansMono", "DejaVuSansMono-Bold", "DejaVuSansMono-Oblique", "DejaVuSansMono-BoldOblique"),
+    *("DejaVuSerif", "DejaVuSerif-Bold", "DejaVuSerif-Italic", "DejaVuSerif-BoldItalic"),
+    *("STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic", "STIXGeneralBolIta"),
+    *("cmr10", "cmb10", "cmss10", "cmti10", "cmtt10"),
+)
+_EM = 112  # font size in pixels at which masks are drawn, before they are resized to the bitmap
+_RESIZED = (20, 20)
+
+_Array = NDArray[np.float64]
+
+
+def label(seed: int, item: int) -> str:
+    """Return the class of bitmap `item` (ids from 1), also of the test bitmaps, whose labels are in no file.
+
+    Every run of 62 ids starting at 1, 63, 125, ... holds each of the 62 classes once.
+    """
+    block, place = divmod(item - 1, len(CLASSES))
+    return CLASSES[np.random.default_rng([seed, 0, block]).permutation(len(CLASSES))[place]]
+
+
+@cache
+def _font(name: str) -> ImageFont.FreeTypeFont:
+    import matplotlib  # only for the fonts it carries; imported here to keep --help fast
+
+    path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{name}.ttf"
+    return ImageFont.truetype(str(path), _EM, layout_engine=ImageFont.Layout.BASIC)
+
+
+def _masks(character: str, rng: np.random.Generator) -> Image.Image:
+    """Return the character as an RGB image of masks: the character, all text, all text with its outline."""
+    font = _font(_FONTS[rng.integers(len(_FONTS))])
+    middle, half = 1.5 * _EM, font.getlength(character) / 2 + rng.uniform(0, 0.1) * _EM
+    texts = [(middle, character, "ms")]
+    if rng.random() < 0.4:  # crops of real signs show slivers of the letters beside the one meant
+        before, after = rng.integers(len(CLASSES), size=2)
+        texts += [(middle - half, CLASSES[before], "rs"), (middle + half, CLASSES[after], "ls")]
+    bold, outline = int(rng.integers(0, 3)), int(rng.integers(4, 9))
+    layers = []
+    for chosen, stroke in ((texts[:1], bold), (texts, bold), (texts, bold + outline)):
+        layer = Image.new("L", (3 * _EM, 2 * _EM))
+        for x, text, anchor in chosen:
+            ImageDraw.Draw(layer).text((x, 1.3 * _EM), text, 255, font, anchor, stroke_width=stroke)
+        layers.append(layer)
+    masks = Image.merge("RGB", layers)
+    angle, shear = np.radians(rng.uniform(-15, 15) * rng.random()), rng.uniform(-0.2, 0.2)
+    a, b, d, e = np.cos(angle), np.sin(angle) + shear, -np.sin(angle), np.cos(angle)
+    x, y = 1.5 * _EM, 1.0 * _EM
+    affine = (a, b, x - a * x - b * y, d, e, y - d * x - e * y)
+    return masks.transform(masks.size, Image.Transform.AFFINE, affine, Image.Resampling.BILINEAR)
+
+
+def _crop(masks: Image.Image, rng: np.random.Generator) -> _Array:
+    """Cut the masks round the character and resize them to the bitmap: (height, width, 3), from 0 to 1."""
+    box = masks.getchannel(0).point(lambda value: 255 * (value > 32)).getbbox()
+    assert box is not None, "the font drew nothing"
+    left, top, right, bottom = box
+    margin = rng.uniform(0.02, 0.15, size=4) * (bottom - top)
+    thin = max(0.0, 0.4 * (bottom - top) - (right - left)) / 2  # no slivers for i, l and 1
+    frame = (left - margin[0] - thin, top - margin[1], right + margin[2] + thin, bottom + margin[3])
+    aspect = (frame[2] - frame[0]) / (frame[3] - frame[1]) * rng.uniform(0.85, 1.15)
+    height = np.clip(np.exp(rng.normal(np.log(62), 0.5)), 18, 150)
+    size = (int(np.clip(height * aspect, 14, 150)), int(height))
+    cut = masks.crop(tuple(round(edge) for edge in frame))  # crop, as resize(box=...) may not leave the image
+    return np.asarray(cut.resize(size, Image.Resampling.BILINEAR)) / 255
+
+
+def _colour(rng: np.random.Generator) -> _Array:
+    saturation = rng.random() if rng.random() < 0.6 else 0.15 * rng.random()
+    return 255 * np.asarray(colorsys.hsv_to_rgb(rng.random(), saturation, rng.uniform(0.1, 1)))
+
+
+def _grey(colour: _Array) -> float:
+    return float(colour @ np.asarray([0.299, 0.587, 0.114]))
+
+
+def _surface(colour: _Array, shape: tuple[int, int], rng: np.random.Generator) -> _Array:
+    """Return `colour` as a plain, shaded or blotched surface: (height, width, 3), from 0 to 255."""
+    height, width = shape
+    kind, amount = rng.integers(3), rng.uniform(10, 35)
+    shade = np.zeros(shape)
+    if kind == 1:
+        slope = rng.uniform(-1, 1, size=2)
+        shade = np.add.outer(slope[0] * np.linspace(-1, 1, height), slope[1] * np.linspace(-1, 1, width))
+    elif kind == 2:
+        cells = int(rng.integers(3, 14))
+        coarse = Image.fromarray(rng.standard_normal((cells, cells), np.float32))
+        shade = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), np.float64) / 2
+    return colour + amount * shade[..., None]
+
+
+def _bitmap(seed: int, item: int) -> tuple[Image.Image, str]:
+    """Return bitmap `item` and the format to save it in; both depend on nothing but `seed` and `item`."""
+    rng = np.random.default_rng([seed, item])
+    masks = _crop(_masks(label(seed, item), rng), rng)
+    ground, ink, edge = _colour(rng), _colour(rng), _colour(rng)
+    contrast = rng.uniform(45, 120)
+    while abs(_grey(ground) - _grey(ink)) < contrast:
+        ground, ink = _colour(rng), _colour(rng)
+    shape = (masks.shape[0], masks.shape[1])
+    picture = _surface(ground, shape, rng)
+    # An outline as grey as the ink would fatten the character past recognition.
+    if rng.random() < 0.3 and abs(_grey(edge) - _grey(ink)) > contrast:
+        picture += masks[..., 2:] * (edge - picture)
+    picture += masks[..., 1:2] * (_surface(ink, shape, rng) - picture)
+    image = Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8))
+    image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0, 0.03) * shape[0]))
+    noise = rng.uniform(0, 3.5) ** 2 * rng.standard_normal(picture.shape)
+    image = Image.fromarray(np.clip(np.asarray(image) + noise, 0, 255).astype(np.uint8))
+    return image.convert("L") if rng.random() < 0.1 else image, "BMP" if rng.random() < 0.3 else "PNG"
+
+
+def draw(directory: Path, train: int, test: int, seed: int) -> None:
+    """Draw `train` labelled and `test` unlabelled bitmaps, with the CSV files of the contest, into `directory`.
+
+    The bitmaps are 14 to 150 px a side, RGB or grey, with a copy of 20 by 20 px each. Raises `DrawingError`, and
+    leaves nothing, for a count out of range or a folder that is not empty or cannot be written.
+    """
+    check_range("--train", train, len(CLASSES), why="so that each of the 62 classes appears")
+    check_range("--test", test, 1)
+    check_range("--seed", seed, 0)
+    with new_folder(directory) as folder:
+        for part, first, count in (("train", 1, train), ("test", train + 1, test)):
+            (folder / part).mkdir()
+            (folder / f"{part}Resized").mkdir()
+            for item in range(first, first + count):
+                image, encoding = _bitmap(seed, item)
+                image.save(folder / part / f"{item}.Bmp", encoding)
+                small = image.resize(_RESIZED, Image.Resampling.BICUBIC)
+                small.save(folder / f"{part}Resized" / f"{item}.Bmp", "BMP")
+        tables = {
+            "trainLabels.csv": [f"{item},{label(seed, item)}\n" for item in range(1, train + 1)],
+            "sampleSubmission.csv": [f"{item},A\n" for item in range(train + 1, train + test + 1)],
+        }
+        for name, rows in tables.items():
+            (folder / name).write_text("".join(["ID,Class\n", *rows]), encoding="ascii", newline="\n")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the program with `argv`, or the command line; exit with code 2 and one line on an error."""
+    parser = Parser("python -m julia.synthetic", __doc__ or "")
+    parser.add_argument("directory", metavar="DIR", type=Path, help="folder to make; if it exists it must be empty")
+    parser.add_argument("--train", type=int, default=2480, metavar="N", help="labelled bitmaps, 62 or more")
+    parser.add_argument("--test", type=int, default=620, metavar="N", help="unlabelled bitmaps, 1 or more")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="whole number that fixes all draws, from 0")
+    args = parser.parse_args(argv)
+    with one_line_errors():
+        draw(args.directory, args.train, args.test, args.seed)
+    root = shlex.quote(str(args.directory))
+    command = f"python -m julia fit --data.root {root}"
+    print(f"wrote {args.train} train and {args.test} test bitmaps to {root}; next: {command}")
+
+
+if __name__ == "__main__":
+    main()

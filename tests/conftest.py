@@ -1,0 +1,75 @@
+"""Small sets drawn from a seed, and a way to run a command line inside the test process."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from julia.synthetic import draw as draw_julia
+
+REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+torch.set_num_threads(1)  # the test workers share the cores
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run each test in an empty folder and home, without W&B."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+
+
+@pytest.fixture(scope="session")
+def julia_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The synthetic julia set: 310 training and 31 test bitmaps. Tests that change it work on a copy."""
+    root = tmp_path_factory.mktemp("julia") / "data"
+    draw_julia(root, train=310, test=31, seed=0)
+    return root
+
+
+@pytest.fixture(scope="session")
+def real_julia() -> Path:
+    """The competition's own files, where they are at hand."""
+    root = REAL_DATA / "julia"
+    if not (root / "train.zip").is_file():
+        pytest.skip(f"no real data in {root}")
+    return root
+
+
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Type ``python -m <task> ...`` and get what it prints; ``fails=True`` wants exit code 2 and gets stderr."""
+
+    def type_command(*words: object, fails: bool = False) -> str:
+        monkeypatch.setattr(sys, "argv", [str(word) for word in words])
+        if not fails:
+            runpy.run_module(str(words[0]), run_name="__main__")
+            captured = capsys.readouterr()
+            return captured.out + captured.err
+        with pytest.raises(SystemExit) as caught:
+            runpy.run_module(str(words[0]), run_name="__main__")
+        assert caught.value.code == 2
+        return capsys.readouterr().err
+
+    return type_command
+
+
+@pytest.fixture
+def refused(run: Run) -> Run:
+    """Type a command that must be refused in one line, and get that line."""
+
+    def type_command(*words: object) -> str:
+        lines = [line for line in run(*words, fails=True).splitlines() if line.startswith("error: ")]
+        assert len(lines) == 1, lines
+        return lines[0]
+
+    return type_command

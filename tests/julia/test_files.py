@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from common.errors import UserError
+from julia.files import CLASSES, read_test_set, read_training_set
+
+
+@pytest.fixture
+def root(julia_root: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(julia_root, tmp_path / "data"))
+
+
+def edit(path: Path, change: Callable[[list[str]], list[str]], **options: str) -> None:
+    path.write_text("\n".join(change(path.read_text().splitlines())) + "\n", **options)
+
+
+def test_classes_are_in_the_competitions_order() -> None:
+    assert (len(CLASSES), CLASSES.index("a"), CLASSES.index("A"), CLASSES.index("0")) == (62, 0, 26, 52)
+
+
+def test_rows_follow_the_label_file(root: Path) -> None:
+    edit(root / "trainLabels.csv", lambda lines: [lines[0], *reversed(lines[1:])])
+    characters = read_training_set(root, "original")
+    assert characters.ids[0] == "310"
+    assert characters.files[0].name.name == "310.Bmp"
+    last = (root / "trainLabels.csv").read_text().splitlines()[-1]
+    assert CLASSES[characters.labels[-1]] == last.split(",")[1]
+
+
+@pytest.mark.parametrize("variant", ["original", "resized"])
+def test_zipped_is_as_good_as_unpacked(root: Path, variant: str) -> None:
+    unpacked = read_training_set(root, variant)  # type: ignore[arg-type]
+    for part in ("train", "test", "trainResized", "testResized"):
+        with zipfile.ZipFile(root / f"{part}.zip", "w") as archive:
+            for path in (root / part).iterdir():
+                archive.write(path, f"{part}/{path.name}")
+        shutil.rmtree(root / part)
+    zipped = read_training_set(root, variant)  # type: ignore[arg-type]
+    assert zipped.ids == unpacked.ids
+    assert [file.name.name for file in zipped.files] == [file.name.name for file in unpacked.files]
+    assert len(read_test_set(root, variant)[1]) == 31  # type: ignore[arg-type]
+
+
+def test_test_set_follows_the_sample_submission_or_the_ids(root: Path) -> None:
+    edit(root / "sampleSubmission.csv", lambda lines: [lines[0], *reversed(lines[1:])])
+    sample, files = read_test_set(root, "original")
+    assert next(iter(sample.ids)) == "341"
+    assert files[0].name.stem == "341"
+    (root / "sampleSubmission.csv").unlink()
+    sample, files = read_test_set(root, "original")
+    assert list(sample.ids) == [str(number) for number in range(311, 342)]
+    assert [file.name.stem for file in files] == list(sample.ids)
+
+
+def test_byte_order_mark_is_passed_over(root: Path) -> None:
+    path = root / "trainLabels.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert len(read_training_set(root, "original").ids) == 310
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda lines: ["id,class", *lines[1:]], r"the header is 'id, class', expected 'ID,Class'"),
+        (lambda lines: ["ID,Class,More", *[line + ",x" for line in lines[1:]]], r"the header is 'ID, Class, More'"),
+        (lambda lines: [*lines, lines[5]], r"ID 5 stands more than once, rows 6, 312"),
+        (lambda lines: [*lines[:3], "3,é", *lines[4:]], r"row 4 have no class of a-z, A-Z, 0-9 but é"),
+        (lambda lines: [*lines[:3], "3,", *lines[4:]], r"column Class is empty in row 4"),
+        (lambda lines: [*lines[:3], "3", *lines[4:]], r"column Class is empty in row 4"),
+        (lambda lines: [*lines[:3], "3,a,b", *lines[4:]], r"not a readable CSV.*line 4"),
+        (lambda lines: lines[:-2], r"2 bitmaps have no row in .*trainLabels\.csv: 309, 310"),
+        (lambda lines: [*lines, "999,a"], r"1 IDs have no bitmap in .*train: 999"),
+        (lambda lines: lines[:1], r"no rows below the header"),
+        (lambda lines: [], r"the header is ''|not a readable CSV"),
+    ],
+)
+def test_faults_of_the_label_file(root: Path, change: Callable[[list[str]], list[str]], message: str) -> None:
+    edit(root / "trainLabels.csv", change)
+    with pytest.raises(UserError, match=message) as caught:
+        read_training_set(root, "original")
+    assert "trainLabels.csv" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_labels_that_are_no_text(root: Path) -> None:
+    (root / "trainLabels.csv").write_bytes("ID,Class\n1,ä\n".encode("utf-16"))
+    with pytest.raises(UserError, match="not UTF-8 text"):
+        read_training_set(root, "original")
+
+
+def test_sample_submission_with_other_ids(root: Path) -> None:
+    edit(root / "sampleSubmission.csv", lambda lines: [*lines[:-1], "7,A"])
+    with pytest.raises(UserError, match=r"sampleSubmission\.csv: 1 IDs have no bitmap in .*test: 7"):
+        read_test_set(root, "original")
+
+
+def test_two_files_with_one_id(root: Path) -> None:
+    shutil.copy(root / "train" / "7.Bmp", root / "train" / "7.png")
+    with pytest.raises(UserError, match="two files with the ID 7"):
+        read_training_set(root, "original")
+
+
+def test_no_data_says_how_to_get_it(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"lacks train\.zip.*kaggle\.com.*--data\.root.*python -m julia\.synthetic"):
+        read_training_set(tmp_path / "nowhere", "original")
+
+
+def test_only_the_resized_bitmaps_are_there(root: Path) -> None:
+    shutil.rmtree(root / "train")
+    with pytest.raises(UserError, match=r"give --data\.variant resized"):
+        read_training_set(root, "original")
+    assert len(read_training_set(root, "resized").ids) == 310
+
+
+def test_empty_folder_of_bitmaps(root: Path) -> None:
+    shutil.rmtree(root / "train")
+    (root / "train").mkdir()
+    with pytest.raises(UserError, match="no image files in it"):
+        read_training_set(root, "original")

@@ -1,0 +1,255 @@
+"""The commands end to end, on synthetic data."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from tests.conftest import Run
+
+# The smallest network of torchvision's that learns: what is tested here is not the accuracy.
+SMALL = ("--model.backbone", "mobilenet_v3_small", "--model.image_size", 16, "--trainer.enable_progress_bar", "false")
+
+
+@pytest.fixture(scope="session")
+def julia_run(julia_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a short fit, made by the command itself in a process of its own."""
+    folder = tmp_path_factory.mktemp("fit")
+    words = [*SMALL, "--data.root", julia_root, "--trainer.max_epochs", 2]
+    command = [sys.executable, "-m", "julia", "fit", *map(str, words)]
+    environment = os.environ | {
+        "WANDB_MODE": "offline",
+        "HOME": str(folder),
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+    }
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (folder / "output.txt").write_text(done.stdout + done.stderr)
+    return folder / "runs" / "julia" / "mobilenet_v3_small" / "version_0"
+
+
+@pytest.fixture
+def checkpoint(julia_run: Path) -> Path:
+    return julia_run / "checkpoints" / "best.ckpt"
+
+
+@pytest.mark.slow
+def test_run_folder_and_next_command(julia_run: Path, julia_root: Path) -> None:
+    names = {path.name for path in julia_run.iterdir()}
+    assert {"config.yaml", "metrics.csv", "checkpoints", "confusion.csv", "wandb"} <= names
+    assert {path.name for path in (julia_run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert (julia_run.parent / "latest").resolve() == julia_run.resolve()
+    config = yaml.safe_load((julia_run / "config.yaml").read_text())
+    assert config["data"]["root"] == str(julia_root)
+    assert config["trainer"]["precision"] in ("32-true", "bf16-mixed", "16-mixed")
+    assert config["trainer"]["callbacks"][0]["class_path"].endswith("EMAWeightAveraging")
+    metrics = pd.read_csv(julia_run / "metrics.csv")
+    assert {"val/acc", "val/f1", "val/acc_case_blind", "val/loss"} <= set(metrics.columns)
+    confusion = pd.read_csv(julia_run / "confusion.csv", index_col="truth", keep_default_na=False)
+    assert confusion.to_numpy().sum() == 62
+    output = (julia_run.parents[3] / "output.txt").read_text()
+    last = [line for line in output.splitlines() if line.startswith("next: ")][-1]
+    assert last.endswith(
+        "python -m julia predict --ckpt_path runs/julia/mobilenet_v3_small/version_0/checkpoints/best.ckpt"
+    )
+    assert "Traceback" not in output
+
+
+@pytest.mark.slow
+def test_checkpoint_alone_predicts_the_same_elsewhere(run: Run, checkpoint: Path, tmp_path: Path) -> None:
+    run("julia", "predict", "--ckpt_path", checkpoint, "--submission.path", "here.csv")
+    (tmp_path / "elsewhere").mkdir()
+    moved = shutil.copy(checkpoint, tmp_path / "elsewhere" / "moved.ckpt")
+    output = run("julia", "predict", "--ckpt_path", moved)
+    written = tmp_path / "elsewhere" / "submission_moved.csv"
+    assert str(written) in output
+    assert written.read_bytes() == Path("here.csv").read_bytes()
+    assert not Path("runs").exists()  # only fit opens a run
+    raw = np.load("here.npz")
+    assert raw["probabilities"].shape == (31, 62)
+    assert np.allclose(raw["probabilities"].sum(1), 1, atol=1e-3)
+    with Path("here.csv").open() as stream:
+        table = list(csv.DictReader(stream))
+    assert [row["ID"] for row in table] == [str(number) for number in range(311, 342)] == list(raw["ids"])
+    classes = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+    assert [row["Class"] for row in table] == [classes[index] for index in raw["probabilities"].argmax(1)]
+
+
+@pytest.mark.slow
+def test_validate_repeats_the_logged_figures_on_the_same_rows(run: Run, checkpoint: Path, julia_run: Path) -> None:
+    output = run("julia", "validate", "--ckpt_path", checkpoint)
+    best = pd.read_csv(julia_run / "metrics.csv")["val/acc"].max()
+    assert f"{best:.4f}"[:6] in output
+    assert "test/acc" in run("julia", "test", "--ckpt_path", checkpoint)
+
+
+@pytest.mark.slow
+def test_resume_goes_on_where_it_stopped(run: Run, julia_run: Path) -> None:
+    last = julia_run / "checkpoints" / "last.ckpt"
+    run("julia", "fit", "--ckpt_path", last, "--trainer.max_epochs", 3, "--trainer.enable_progress_bar", "false")
+    resumed = Path("runs/julia/mobilenet_v3_small/latest")
+    epochs = pd.read_csv(resumed / "metrics.csv")["epoch"].dropna().unique().tolist()
+    assert epochs == [2]
+    state = torch.load(resumed / "checkpoints" / "last.ckpt", weights_only=True)
+    assert state["epoch"] == 2
+    assert state["global_step"] == 9
+    assert "current_model_state" in state  # the moving average went on too
+
+
+@pytest.mark.slow
+def test_shortcut_last_finds_the_newest_run(run: Run, julia_root: Path) -> None:
+    words = (*SMALL, "--data.root", julia_root, "--trainer.max_epochs", 1)
+    run("julia", "fit", *words, "--name", "first")
+    run("julia", "fit", *words, "--name", "second")
+    assert "runs/julia/second/version_0/submission_last.csv" in run("julia", "predict", "--ckpt_path", "last")
+    assert "first" in run("julia", "predict", "--ckpt_path", "best", "--name", "first")
+
+
+@pytest.mark.slow
+def test_seeded_runs_are_equal(run: Run, julia_root: Path) -> None:
+    words = (*SMALL, "--data.root", julia_root, "--trainer.max_epochs", 1, "--seed_everything", 7)
+    states = []
+    for name in ("one", "two"):
+        run("julia", "fit", *words, "--name", name)
+        path = f"runs/julia/{name}/version_0/checkpoints/last.ckpt"
+        states.append(torch.load(path, weights_only=True)["state_dict"])
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+@pytest.mark.parametrize("subcommand", ["fit", "validate", "test", "predict"])
+def test_help_explains_every_argument_of_model_and_data(
+    run: Run, subcommand: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit) as caught:
+        run("julia", subcommand, "--help")
+    assert caught.value.code == 0
+    lines = capsys.readouterr().out.splitlines()
+    own = [
+        i for i, line in enumerate(lines) if line.startswith(("  --model.", "  --data.", "  --name", "  --submission."))
+    ]
+    assert len(own) > 25
+    bare = []
+    for i in own:
+        text = lines[i].split("  ", 2)[-1] if "(type" in lines[i] else lines[i + 1]
+        if text.strip().startswith("(type"):
+            bare.append(lines[i])
+    assert not bare
+
+
+def test_default_recipe_is_the_shipped_configuration(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = []
+    config = Path(__file__).parents[1] / "configs" / "resnet18.yaml"
+    for words in ((), ("--config", config)):
+        with pytest.raises(SystemExit):
+            run("julia", "fit", *words, "--print_config")
+        shown.append(yaml.safe_load(capsys.readouterr().out))
+    assert shown[0] == shown[1]
+
+
+def test_no_data_yet(refused: Run) -> None:
+    line = refused("julia", "fit")
+    assert "data/julia lacks train.zip" in line
+    assert "python -m julia.synthetic data/julia" in line
+    assert not Path("runs").exists()
+    assert not Path("cache").exists()
+
+
+@pytest.mark.parametrize("subcommand", ["validate", "test", "predict"])
+def test_no_checkpoint_is_an_error(refused: Run, subcommand: str) -> None:
+    assert f"python -m julia {subcommand} --ckpt_path" in refused("julia", subcommand)
+
+
+def test_mistyped_argument_and_key(run: Run, tmp_path: Path) -> None:
+    assert "model.learning_rate" in run("julia", "fit", "--model.learning_rate", 1, fails=True)
+    (tmp_path / "mine.yaml").write_text("model:\n  lrr: 0.1\n")
+    message = run("julia", "fit", "--config", "mine.yaml", fails=True)
+    assert "lrr" in message
+    assert "Traceback" not in message
+
+
+def test_batch_larger_than_the_set(refused: Run, julia_root: Path) -> None:
+    line = refused("julia", "fit", *SMALL, "--data.root", julia_root, "--data.batch_size", 1000)
+    assert "--data.batch_size 1000 is larger than the 248 training images" in line
+
+
+def test_unknown_backbone(refused: Run) -> None:
+    assert "did you mean" in refused("julia", "fit", "--model.backbone", "resnet-18")
+
+
+class Payload:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path("payload-ran"),)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("absent", "no such file"),
+        ("truncated", "it is damaged"),
+        ("text", "it is damaged"),
+        ("objects", "holds pickled objects"),
+        ("weights", "not a checkpoint of python -m julia fit"),
+        ("growth", "a checkpoint of growth, not of julia"),
+    ],
+)
+def test_checkpoints_that_are_none(refused: Run, tmp_path: Path, kind: str, message: str) -> None:
+    path = tmp_path / "some.ckpt"
+    content: dict[str, Any] = {"state_dict": {}, "hyper_parameters": {}, "task": "growth"}
+    if kind == "objects":
+        content["callbacks"] = Payload()
+    if kind == "weights":
+        content = {"conv1.weight": torch.zeros(3)}
+    if kind != "absent":
+        torch.save(content, path)
+    if kind == "truncated":
+        path.write_bytes(path.read_bytes()[:-300])
+    if kind == "text":
+        path.write_text("hello")
+    line = refused("julia", "predict", "--ckpt_path", path)
+    assert str(path) in line
+    assert message in line
+    assert not Path("payload-ran").exists()
+
+
+@pytest.mark.slow
+def test_faults_found_while_predicting(refused: Run, checkpoint: Path, julia_root: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(julia_root, tmp_path / "copy"))
+    (root / "test" / "320.Bmp").write_bytes(b"")
+    line = refused("julia", "predict", "--ckpt_path", checkpoint, "--data.root", root, "--submission.path", "s.csv")
+    assert "320.Bmp (empty)" in line
+    assert not Path("s.csv").exists()
+    assert "does not exist" in refused("julia", "predict", "--ckpt_path", checkpoint, "--submission.path", "no/s.csv")
+    assert ".csv" in refused("julia", "predict", "--ckpt_path", checkpoint, "--submission.path", "s.txt")
+
+
+@pytest.mark.slow
+def test_configurations_of_julia_train(run: Run, julia_root: Path) -> None:
+    configs = Path(__file__).parents[1] / "configs"
+    for name in ("resnet18", "efficientnet_b0"):
+        words = ("--config", configs / f"{name}.yaml", "--data.root", julia_root, "--trainer.fast_dev_run", 1)
+        assert "Traceback" not in run("julia", "fit", *words)
+
+
+@pytest.mark.slow
+def test_real_files_make_a_submission(run: Run, real_julia: Path) -> None:
+    words = (*SMALL, "--data.root", real_julia, "--trainer.max_epochs", 1, "--trainer.limit_train_batches", 2)
+    run("julia", "fit", *words)
+    run("julia", "predict", "--ckpt_path", "last", "--submission.path", "s.csv")
+    table = pd.read_csv("s.csv", dtype=str, keep_default_na=False)
+    sample = pd.read_csv(real_julia / "sampleSubmission.csv", dtype=str, keep_default_na=False)
+    assert table["ID"].tolist() == sample["ID"].tolist()
+    assert len(table) == 6220

@@ -55,7 +55,8 @@ class Trainer(pl.Trainer):
         path = Path(given) if given else default_path(str(ckpt_path))
         self.callbacks.append(SubmissionWriter(path))  # type: ignore[attr-defined]
         super().predict(model, datamodule=datamodule, ckpt_path=ckpt_path, return_predictions=False)
-        rank_zero_info(f"\nsubmission: {path}\nraw outputs: {path.with_suffix('.npz')}")
+        if self.is_global_zero:
+            print(f"\nsubmission: {path}\nraw outputs: {path.with_suffix('.npz')}")
 
 
 class SaveConfig(SaveConfigCallback):
@@ -160,7 +161,15 @@ class TaskCLI(LightningCLI):
                 kwargs["logger"] = self._loggers()
                 callbacks.append(LatestLink())
             if self.settings.trainer.enable_checkpointing is not False:
-                callbacks.append(ModelCheckpoint(filename="best", monitor=self.monitor, mode=self.mode, save_last=True))
+                # At the very end of an epoch: a resume from within its validation would log that epoch twice.
+                best = ModelCheckpoint(
+                    filename="best",
+                    monitor=self.monitor,
+                    mode=self.mode,
+                    save_last=True,
+                    save_on_train_epoch_end=True,
+                )
+                callbacks.append(best)
         config = {**self._get(self.config_init, "trainer"), **kwargs}
         return self._instantiate_trainer(config, callbacks)
 
@@ -190,13 +199,13 @@ class TaskCLI(LightningCLI):
                 logger.experiment.finish()
         if not self.trainer.is_global_zero or self.settings.trainer.fast_dev_run or run is None:
             return
-        rank_zero_info(f"\nrun: {run}")
+        print(f"\nrun: {run}")
         best = getattr(checkpoint, "best_model_path", "")
         if best:
             score = float(checkpoint.best_model_score)  # type: ignore[union-attr]
-            rank_zero_info(f"best {self.monitor}: {score:.4f}")
+            print(f"best {self.monitor}: {score:.4f}")
             shown = os.path.relpath(best) if not os.path.relpath(best).startswith("..") else best
-            rank_zero_info(f"next: python -m {self.task} predict --ckpt_path {shlex.quote(shown)}")
+            print(f"next: python -m {self.task} predict --ckpt_path {shlex.quote(shown)}")
 
 
 class LatestLink(pl.Callback):

@@ -3,15 +3,12 @@
 import argparse
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-
-class DrawingError(ValueError):
-    """A request that cannot be met; the message names the flag or the path and says what to do."""
+from common.errors import UserError
 
 
 class Parser(argparse.ArgumentParser):
@@ -26,25 +23,25 @@ class Parser(argparse.ArgumentParser):
 
 
 def check_range(flag: str, value: int, low: int, high: int | None = None, why: str = "") -> None:
-    """Raise `DrawingError` naming `flag` unless low <= value <= high; `why` says what the bound is for."""
+    """Raise `UserError` naming `flag` unless low <= value <= high; `why` says what the bound is for."""
     if value < low or (high is not None and value > high):
         bounds = f"{low} or more" if high is None else f"from {low} to {high}"
-        raise DrawingError(f"{flag} {value}: give {bounds}{f', {why}' if why else ''}")
+        raise UserError(f"{flag} {value}: give {bounds}{f', {why}' if why else ''}")
 
 
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
     """Yield a temporary folder that becomes `target` when the block ends, and is removed if the block fails.
 
-    Raises `DrawingError` where `target` is a file or holds anything, or where it cannot be written.
+    Raises `UserError` where `target` is a file or holds anything, or where it cannot be written.
     """
     home = target.expanduser().resolve()
     part = None
     try:
         if home.is_dir() and any(home.iterdir()):
-            raise DrawingError(f"{target}: is not empty; choose another folder")
+            raise UserError(f"{target}: is not empty; choose another folder")
         if home.exists() and not home.is_dir():
-            raise DrawingError(f"{target}: is a file; choose another folder")
+            raise UserError(f"{target}: is a file; choose another folder")
         # An existing empty folder is filled, not replaced: it may be a mount or the current folder.
         filled = home.is_dir()
         parent = home if filled else home.parent
@@ -61,20 +58,7 @@ def new_folder(target: Path) -> Iterator[Path]:
             work.rename(home)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise DrawingError(f"{target}: cannot be written ({reason}); choose another folder or free space") from error
+        raise UserError(f"{target}: cannot be written ({reason}); choose another folder or free space") from error
     finally:
         if part is not None:
             shutil.rmtree(part, ignore_errors=True)
-
-
-@contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Turn a `DrawingError` into `error: ...` on stderr and exit code 2, and Ctrl-C into exit code 130."""
-    try:
-        yield
-    except DrawingError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        print("error: interrupted; nothing was written", file=sys.stderr)
-        raise SystemExit(130) from None

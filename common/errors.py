@@ -24,7 +24,10 @@ def listed(items: Iterable[object], most: int = 10) -> str:
 
 @contextmanager
 def exit_on_user_error() -> Iterator[None]:
-    """Turn a :class:`UserError`, or a refusal of the file system, into one line on stderr and exit code 2."""
+    """Turn a :class:`UserError`, or a refusal of the file system, into one line on stderr and exit code 2.
+
+    Ctrl-C ends with code 130, as shells have it.
+    """
     try:
         yield
     except UserError as error:
@@ -33,6 +36,9 @@ def exit_on_user_error() -> Iterator[None]:
         if error.errno not in REFUSALS:
             raise
         message = f"{error.filename or 'cannot write'}: {error.strerror}"
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        sys.exit(130)
     else:
         return
     print(f"error: {message}", file=sys.stderr)

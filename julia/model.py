@@ -159,9 +159,9 @@ class CharacterClassifier(LightningModule):
         """Save the confusion matrix of the held-out images (rows: truth, columns: prediction) in the run folder."""
         counts = self.confusion.compute().cpu().numpy()
         self.confusion.reset()
-        if self.trainer.is_global_zero and self.trainer.loggers and not self.trainer.sanity_checking:
+        if self.trainer.is_global_zero and self.trainer.log_dir and not self.trainer.sanity_checking:
             table = pd.DataFrame(counts, index=list(CLASSES), columns=list(CLASSES))
-            table.to_csv(Path(str(self.trainer.log_dir)) / "confusion.csv", index_label="truth")
+            table.to_csv(Path(self.trainer.log_dir) / "confusion.csv", index_label="truth")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["task"] = self.task

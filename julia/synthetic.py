@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from common.drawing import Parser, check_range, new_folder, one_line_errors
+from common.drawing import Parser, check_range, new_folder
+from common.errors import exit_on_user_error
 
 CLASSES = string.digits + string.ascii_uppercase + string.ascii_lowercase
 
@@ -130,7 +131,7 @@ def _bitmap(seed: int, item: int) -> tuple[Image.Image, str]:
 def draw(directory: Path, train: int, test: int, seed: int) -> None:
     """Draw `train` labelled and `test` unlabelled bitmaps, with the CSV files of the contest, into `directory`.
 
-    The bitmaps are 14 to 150 px a side, RGB or grey, with a copy of 20 by 20 px each. Raises `DrawingError`, and
+    The bitmaps are 14 to 150 px a side, RGB or grey, with a copy of 20 by 20 px each. Raises `UserError`, and
     leaves nothing, for a count out of range or a folder that is not empty or cannot be written.
     """
     check_range("--train", train, len(CLASSES), why="so that each of the 62 classes appears")
@@ -161,7 +162,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--test", type=int, default=620, metavar="N", help="unlabelled bitmaps, 1 or more")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="whole number that fixes all draws, from 0")
     args = parser.parse_args(argv)
-    with one_line_errors():
+    with exit_on_user_error():
         draw(args.directory, args.train, args.test, args.seed)
     root = shlex.quote(str(args.directory))
     command = f"python -m julia fit --data.root {root}"

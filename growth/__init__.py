@@ -1,0 +1,1 @@
+"""DACON 235851: two photos of one plant → days elapsed between them."""

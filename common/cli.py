@@ -161,15 +161,7 @@ class TaskCLI(LightningCLI):
                 kwargs["logger"] = self._loggers()
                 callbacks.append(LatestLink())
             if self.settings.trainer.enable_checkpointing is not False:
-                # At the very end of an epoch: a resume from within its validation would log that epoch twice.
-                best = ModelCheckpoint(
-                    filename="best",
-                    monitor=self.monitor,
-                    mode=self.mode,
-                    save_last=True,
-                    save_on_train_epoch_end=True,
-                )
-                callbacks.append(best)
+                callbacks.append(ModelCheckpoint(filename="best", monitor=self.monitor, mode=self.mode, save_last=True))
         config = {**self._get(self.config_init, "trainer"), **kwargs}
         return self._instantiate_trainer(config, callbacks)
 

@@ -14,6 +14,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import sys
 import tempfile
 import warnings
 import zipfile
@@ -21,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Literal
 
@@ -164,33 +165,34 @@ def resize(image: Image.Image, size: int) -> Images:
     return pixels.reshape(size, size, -1)
 
 
-def read_bytes(file: ImageFile, archives: dict[Path, zipfile.ZipFile]) -> bytes:
-    """Read an image file, keeping the archives it meets open in ``archives``."""
+@lru_cache(maxsize=4)
+def _archive(path: Path, stamp: str, process: int) -> zipfile.ZipFile:
+    """Keep archives open: to list a large one takes longer than to decode a small image."""
+    return open_zip(path)
+
+
+def read_bytes(file: ImageFile) -> bytes:
+    """Read an image file, or a member of an archive."""
     if file.size > MAX_FILE_BYTES:
         raise ValueError(f"{file.size:,} bytes, over the limit of {MAX_FILE_BYTES:,}")
     if not file.member:
         return file.path.read_bytes()
-    if file.path not in archives:
-        archives[file.path] = open_zip(file.path)
-    return archives[file.path].read(file.member)
+    return _archive(file.path, file.stamp.split("-")[0], os.getpid()).read(file.member)
 
 
 def _decode_chunk(files: Sequence[ImageFile], size: int, mode: Mode, max_pixels: int) -> tuple[Images, list[str]]:
     """Decode some files: their pixels (n×H×W×C, zeros where unreadable) and what was wrong."""
     pixels = np.zeros((len(files), size, size, len(mode)), dtype=np.uint8)
     faults = []
-    archives: dict[Path, zipfile.ZipFile] = {}
-    with ExitStack() as stack, warnings.catch_warnings():
+    with warnings.catch_warnings():
         # Pillow warns of what ``max_pixels`` refuses, and of oddities that do not change the pixels.
         warnings.simplefilter("ignore")
         for row, file in enumerate(files):
             try:
-                pixels[row] = resize(decode(read_bytes(file, archives), mode, max_pixels), size)
+                pixels[row] = resize(decode(read_bytes(file), mode, max_pixels), size)
             except Exception as error:  # decoders raise whatever damaged data leads them to
                 reason = "not an image" if type(error).__name__ == "UnidentifiedImageError" else str(error)
                 faults.append(f"{file} ({'empty' if file.size == 0 else reason or type(error).__name__})")
-        for archive in archives.values():
-            stack.callback(archive.close)
     return pixels, faults
 
 
@@ -210,7 +212,9 @@ def _decoded(files: Sequence[ImageFile], size: int, mode: Mode, max_pixels: int)
         # Starting processes takes half a second: not for a handful of small files.
         if workers > 1 and (len(files) > 500 or total_bytes > 20 * 2**20):
             try:
-                context = multiprocessing.get_context("spawn")
+                # Forked like torch's loader workers, where that is possible: they need not import anything again.
+                forks = sys.platform == "linux"
+                context = multiprocessing.get_context("fork" if forks else "spawn")
                 pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=context))
             except OSError:  # no semaphores on this machine: one process does it too
                 pass

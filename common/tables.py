@@ -2,31 +2,49 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from common.errors import UserError, listed
+from common.images import open_zip
 
 MAX_BYTES = 256 * 2**20
 
 
-def read_table(path: Path, columns: list[str]) -> pd.DataFrame:
+@dataclass(frozen=True)
+class TableFile:
+    """A CSV on disk, or inside a zip archive.
+
+    Attributes:
+        path: the file, or the archive.
+        member: the name inside the archive; empty for a plain file.
+    """
+
+    path: Path
+    member: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.member}" if self.member else str(self.path)
+
+
+def read_table(path: Path | TableFile, columns: list[str]) -> pd.DataFrame:
     """Read a CSV whose header must be ``columns``, every cell as text; a byte order mark is passed over.
 
     Raises:
         UserError: the file is absent, not UTF-8, not a CSV, empty, of another header, or has an empty cell.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: no such file")
-    if path.stat().st_size > MAX_BYTES:
-        raise UserError(f"{path}: over {MAX_BYTES // 2**20} MiB, too large for a table of {', '.join(columns)}")
+    data = _read_bytes(path if isinstance(path, TableFile) else TableFile(path), columns)
     try:
-        header = pd.read_csv(path, nrows=0, encoding="utf-8-sig").columns[: len(columns) + 1].tolist()
+        header = pd.read_csv(io.BytesIO(data), nrows=0, encoding="utf-8-sig").columns[: len(columns) + 1].tolist()
         if header != columns:
             raise UserError(f"{path}: the header is {listed(header)!r}, expected {','.join(columns)!r}")
         # index_col=False: a row with one cell too many would otherwise shift all columns
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
+        table = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError) as error:
@@ -41,7 +59,27 @@ def read_table(path: Path, columns: list[str]) -> pd.DataFrame:
     return table
 
 
-def refuse_doubles(path: Path, column: pd.Series) -> None:
+def _read_bytes(file: TableFile, columns: list[str]) -> bytes:
+    too_large = f"{file}: over {MAX_BYTES // 2**20} MiB, too large for a table of {', '.join(columns)}"
+    if not file.path.is_file():
+        raise UserError(f"{file.path}: no such file")
+    if not file.member:
+        if file.path.stat().st_size > MAX_BYTES:
+            raise UserError(too_large)
+        return file.path.read_bytes()
+    with open_zip(file.path) as archive:
+        try:
+            if archive.getinfo(file.member).file_size > MAX_BYTES:
+                raise UserError(too_large)
+            return archive.read(file.member)
+        except KeyError:
+            raise UserError(f"{file}: no such file in the archive") from None
+        # damaged, encrypted or packed in a way that Python cannot unpack
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+            raise UserError(f"{file}: cannot be unpacked ({error}); download the archive again") from None
+
+
+def refuse_doubles(path: Path | TableFile, column: pd.Series) -> None:
     """Raise a :class:`UserError` that names the rows of values standing more than once."""
     doubled = column[column.duplicated(keep=False)]
     if len(doubled):

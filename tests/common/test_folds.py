@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from common.folds import stratified_split
+from common.folds import grouped_folds, grouped_split, stratified_split
 
 
 def test_split_keeps_each_class_its_share_and_every_row_one_side() -> None:
@@ -29,3 +29,90 @@ def test_share_out_of_range(fraction: float) -> None:
 def test_class_of_one_row() -> None:
     with pytest.raises(UserError, match=r"--data\.val_fraction 0\.2 cannot split 11 rows by class"):
         stratified_split(np.array([0] * 10 + [1]), 0.2, seed=0)
+
+
+SHAPES = [{"BC": 9, "LT": 10}, {"KM": 7, "AT": 1}, {"A": 2}, {"A": 3, "B": 2, "C": 1, "D": 5}]
+
+
+def photos(shape: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Plants with one to nine photos each, mixed: the plant and the species of each photo."""
+    rng = np.random.default_rng(0)
+    plants = [f"{species}/{n}" for species, count in shape.items() for n in range(count)]
+    plant = rng.permutation(np.repeat(plants, rng.integers(1, 10, len(plants))))
+    return plant, np.array([name.split("/")[0] for name in plant])
+
+
+def plants_of(shape: dict[str, int]) -> set[str]:
+    """The plants that can be held out."""
+    return {f"{species}/{n}" for species, count in shape.items() for n in range(count) if count > 1}
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("shape", SHAPES)
+def test_no_plant_is_on_both_sides_of_a_fold(shape: dict[str, int], seed: int) -> None:
+    plant, species = photos(shape)
+    for num_folds in range(2, len(plants_of(shape)) + 1):
+        folds = grouped_folds(plant, species, num_folds, seed)
+        assert len(folds) == num_folds
+        held_out = [set(plant[rows]) for rows in folds]
+        assert all(held_out)
+        assert sorted(name for names in held_out for name in names) == sorted(plants_of(shape))
+        for rows, names in zip(folds, held_out, strict=True):
+            train = np.setdiff1d(np.arange(len(plant)), rows)
+            assert np.array_equal(rows, np.sort(rows))
+            assert names.isdisjoint(plant[train])
+            assert set(species[train]) == set(shape)
+        for name, count in shape.items():
+            shares = [sum(held.startswith(f"{name}/") for held in names) for names in held_out]
+            assert max(shares) - min(shares) <= 1 if count > 1 else sum(shares) == 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("fraction", [0.01, 0.2, 0.5, 0.99])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_no_plant_is_on_both_sides_of_a_split(shape: dict[str, int], fraction: float, seed: int) -> None:
+    plant, species = photos(shape)
+    train, val = grouped_split(plant, species, fraction, seed)
+    assert np.array_equal(np.sort(np.concatenate([train, val])), np.arange(len(plant)))
+    assert set(plant[train]).isdisjoint(plant[val])
+    for name, count in shape.items():
+        held_out = len(set(plant[val][species[val] == name]))
+        assert held_out == (0 if count == 1 else min(max(1, round(fraction * count)), count - 1))
+
+
+def test_leave_one_plant_out() -> None:
+    shape = {"KM": 7, "AT": 1}
+    plant, species = photos(shape)
+    folds = grouped_folds(plant, species, num_folds=7, seed=0)
+    assert sorted(set(plant[rows]).pop() for rows in folds) == sorted(plants_of(shape))
+    assert all(len(set(plant[rows])) == 1 for rows in folds)
+
+
+def test_seed_decides_the_plants_and_the_order_of_the_rows_does_not() -> None:
+    plant, species = photos(SHAPES[0])
+    held_out = {seed: [set(plant[rows]) for rows in grouped_folds(plant, species, 5, seed)] for seed in (0, 1)}
+    assert held_out[0] != held_out[1]
+    assert held_out[0] == [set(plant[::-1][rows]) for rows in grouped_folds(plant[::-1], species[::-1], 5, 0)]
+    val = set(plant[grouped_split(plant, species, 0.2, 0)[1]])
+    assert val == set(plant[grouped_split(plant, species, 0.2, 0)[1]])
+    assert val != set(plant[grouped_split(plant, species, 0.2, 1)[1]])
+
+
+@pytest.mark.parametrize("num_folds", [-1, 0, 1, 8])
+def test_number_of_folds_out_of_range(num_folds: int) -> None:
+    with pytest.raises(UserError, match=rf"--data\.num_folds {num_folds}: 7 plants can be held out, give 2 to 7"):
+        grouped_folds(*photos({"KM": 7, "AT": 1}), num_folds, seed=0)
+
+
+@pytest.mark.parametrize("fraction", [0, 1, -0.1, 2.0, float("nan")])
+def test_share_of_plants_out_of_range(fraction: float) -> None:
+    with pytest.raises(UserError, match=r"--data\.val_fraction .* between 0 and 1"):
+        grouped_split(*photos(SHAPES[0]), fraction, seed=0)
+
+
+def test_no_plant_can_be_held_out() -> None:
+    plant, species = photos({"BC": 1, "LT": 1})
+    with pytest.raises(UserError, match="no species of BC, LT has two plants"):
+        grouped_folds(plant, species, 2, seed=0)
+    with pytest.raises(UserError, match="no species of BC, LT has two plants"):
+        grouped_split(plant, species, 0.2, seed=0)

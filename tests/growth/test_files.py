@@ -1,0 +1,333 @@
+from __future__ import annotations
+
+import shutil
+import unicodedata
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from common.errors import UserError
+from growth.files import PhotoPairs, Photos, read_test_set, read_training_set
+from tests.conftest import REAL_DATA
+
+TRAINING = {
+    "LT/LT 01": ["DAT02.png", "DAT10.JPG"],
+    "배추/식물 1": ["사진 03.png", "사진 01.png", "사진 02.png"],
+    "배추/LT 01": ["2021-05-01.jpeg", "2021-05-09.png"],
+}
+TEST = {
+    "LT/1088": ["idx_LT_1088_00010.png", "idx_LT_1088_00007.png", "idx_LT_1088_00042.png"],
+    "배추/식물 2": ["배추 나.jpg", "배추 가.png"],
+}
+PAIRS = [
+    "idx,before_file_path,after_file_path",
+    "0,idx_LT_1088_00010,idx_LT_1088_00007",
+    "1,배추 나,배추 가",
+    "2,idx_LT_1088_00007,idx_LT_1088_00010",
+]
+SAMPLE = ["idx,time_delta", "0,-1", "1,-1", "2,-1"]
+Change = Callable[[list[str]], list[str]]
+
+
+def add(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (3, 2), "green").save(path)
+
+
+def write(path: Path, lines: list[str]) -> None:
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "data"
+    for part, plants in (("train_dataset", TRAINING), ("test_dataset", TEST)):
+        for plant, names in plants.items():
+            for name in names:
+                add(root / part / plant / name)
+    write(root / "test_dataset" / "test_data.csv", PAIRS)
+    write(root / "sample_submission.csv", SAMPLE)
+    return root
+
+
+def pack(root: Path, archive: str, part: str = "", top: str = "") -> None:
+    """Move what lies below ``root/part`` into an archive, the folders as members of their own."""
+    home = root / part
+    paths = sorted(path for path in home.rglob("*") if path.suffix != ".zip")
+    with zipfile.ZipFile(root / archive, "w") as stream:
+        for path in paths:
+            info = zipfile.ZipInfo.from_file(path, top + str(path.relative_to(home)))
+            info.filename = top + info.filename[-len(str(path.relative_to(home))) - path.is_dir() :]
+            stream.writestr(info, b"" if path.is_dir() else path.read_bytes())
+    for path in paths if not part else [home]:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def photo_table(photos: Photos | PhotoPairs) -> list[tuple[object, ...]]:
+    names = [file.name.name for file in photos.files]
+    days = photos.day if isinstance(photos, Photos) else [None] * len(names)
+    return list(zip(photos.species, photos.plant, days, names, strict=True))
+
+
+def pair_table(pairs: PhotoPairs) -> list[tuple[str, str, str]]:
+    stems = [file.name.stem for file in pairs.files]
+    ends = zip(pairs.sample.ids, pairs.before, pairs.after, strict=True)
+    return [(number, stems[before], stems[after]) for number, before, after in ends]
+
+
+def refusal(read: Callable[[Path], object], root: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        read(root)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_training_rows_are_sorted_by_species_plant_and_day(root: Path) -> None:
+    photos = read_training_set(root)
+    assert photo_table(photos) == [
+        ("LT", "LT/LT 01", 2, "DAT02.png"),
+        ("LT", "LT/LT 01", 10, "DAT10.JPG"),
+        ("배추", "배추/LT 01", 1, "2021-05-01.jpeg"),
+        ("배추", "배추/LT 01", 9, "2021-05-09.png"),
+        ("배추", "배추/식물 1", 1, "사진 01.png"),
+        ("배추", "배추/식물 1", 2, "사진 02.png"),
+        ("배추", "배추/식물 1", 3, "사진 03.png"),
+    ]
+    assert photos.day.dtype == np.int64
+    assert photos.species.dtype.kind == photos.plant.dtype.kind == "U"
+
+
+def test_pairs_index_each_photo_once(root: Path) -> None:
+    pairs = read_test_set(root)
+    assert photo_table(pairs) == [
+        ("LT", "LT/1088", None, "idx_LT_1088_00007.png"),
+        ("LT", "LT/1088", None, "idx_LT_1088_00010.png"),
+        ("배추", "배추/식물 2", None, "배추 가.png"),
+        ("배추", "배추/식물 2", None, "배추 나.jpg"),
+    ]
+    assert pair_table(pairs) == [tuple(line.split(",")) for line in PAIRS[1:]]
+    assert pairs.before.dtype == pairs.after.dtype == np.int64
+    assert (pairs.sample.id_column, pairs.sample.value_column) == ("idx", "time_delta")
+
+
+@pytest.mark.parametrize("top", ["", "open/", "./", "dacon 235851/open/"])
+def test_open_zip_is_as_good_as_unpacked(root: Path, top: str) -> None:
+    photos, pairs = read_training_set(root), read_test_set(root)
+    pack(root, "open.zip", top=top)
+    assert [path.name for path in root.iterdir()] == ["open.zip"]
+    assert photo_table(read_training_set(root)) == photo_table(photos)
+    zipped = read_test_set(root)
+    assert photo_table(zipped) == photo_table(pairs)
+    assert pair_table(zipped) == pair_table(pairs)
+    assert all(file.path == root / "open.zip" for file in zipped.files)
+
+
+@pytest.mark.parametrize("top", [True, False])
+def test_parts_zipped_alone(root: Path, top: bool) -> None:
+    photos, pairs = read_training_set(root), read_test_set(root)
+    for part in ("train_dataset", "test_dataset"):
+        pack(root, f"{part}.zip", part, f"{part}/" if top else "")
+    assert photo_table(read_training_set(root)) == photo_table(photos)
+    assert pair_table(read_test_set(root)) == pair_table(pairs)
+
+
+def test_unpacked_below_open(root: Path, tmp_path: Path) -> None:
+    pairs = read_test_set(root)
+    root.rename(tmp_path / "open")
+    assert len(read_training_set(tmp_path).files) == 7
+    assert pair_table(read_test_set(tmp_path)) == pair_table(pairs)
+
+
+def test_unpacked_comes_first(root: Path) -> None:
+    (root / "open.zip").write_bytes(b"no archive")
+    assert len(read_training_set(root).files) == 7
+    assert len(read_test_set(root).files) == 4
+
+
+def test_what_macos_leaves_behind_is_passed_over(root: Path) -> None:
+    pack(root, "open.zip")
+    with zipfile.ZipFile(root / "open.zip", "a") as archive:
+        archive.writestr("__MACOSX/train_dataset/LT/._LT 01/", "")
+        archive.writestr("__MACOSX/train_dataset/LT/LT 01/._DAT02.png", "x")
+        archive.writestr("__MACOSX/test_data.csv", "x")
+    assert len(read_training_set(root).files) == 7
+    assert len(read_test_set(root).files) == 4
+
+
+def test_letters_in_pieces_are_the_same_letters(root: Path) -> None:
+    folder = root / "test_dataset" / "배추" / "식물 2"
+    (folder / "배추 가.png").rename(folder / unicodedata.normalize("NFD", "배추 가.png"))
+    assert pair_table(read_test_set(root))[1] == ("1", "배추 나", unicodedata.normalize("NFD", "배추 가"))
+
+
+def test_tables_in_either_place(root: Path) -> None:
+    pairs = read_test_set(root)
+    (root / "test_dataset" / "test_data.csv").rename(root / "test_data.csv")
+    (root / "sample_submission.csv").rename(root / "test_dataset" / "sample_submission.csv")
+    assert pair_table(read_test_set(root)) == pair_table(pairs)
+
+
+def test_sample_submission_decides_the_order(root: Path) -> None:
+    pairs = pair_table(read_test_set(root))
+    write(root / "sample_submission.csv", [SAMPLE[0], "2,0", "0,0", "1,0"])
+    assert pair_table(read_test_set(root)) == [pairs[2], pairs[0], pairs[1]]
+
+
+def test_without_a_sample_submission_the_pairs_do(root: Path) -> None:
+    (root / "sample_submission.csv").unlink()
+    write(root / "test_dataset" / "test_data.csv", [PAIRS[0], PAIRS[3], PAIRS[1], PAIRS[2]])
+    assert list(read_test_set(root).sample.ids) == ["2", "0", "1"]
+
+
+@pytest.mark.parametrize("read", [read_training_set, read_test_set])
+def test_no_data_says_how_to_get_it(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    message = refusal(read, tmp_path / "nowhere")
+    part = "train_dataset/" if read is read_training_set else "test_dataset/ and test_data.csv"
+    assert f"nowhere lacks {part}, unpacked or in open.zip" in message
+    assert "dacon.io/competitions/official/235851" in message
+    assert "--data.root DIR" in message
+    assert f"python -m growth.synthetic {tmp_path / 'nowhere'}" in message
+
+
+def test_archive_without_the_part(root: Path) -> None:
+    with zipfile.ZipFile(root / "open.zip", "w") as archive:
+        archive.writestr("readme.txt", "x")
+    shutil.rmtree(root / "train_dataset")
+    assert "lacks train_dataset/" in refusal(read_training_set, root)
+
+
+def test_test_data_is_missing(root: Path) -> None:
+    (root / "test_dataset" / "test_data.csv").unlink()
+    assert "lacks test_data.csv," in refusal(read_test_set, root)
+
+
+def test_damaged_archive(root: Path) -> None:
+    shutil.rmtree(root / "train_dataset")
+    (root / "open.zip").write_bytes(b"no archive")
+    assert "open.zip: not a readable zip archive" in refusal(read_training_set, root)
+
+
+def test_damaged_table_in_an_archive(root: Path) -> None:
+    pack(root, "open.zip")
+    data = (root / "open.zip").read_bytes()
+    (root / "open.zip").write_bytes(data.replace(b"1,-1\n", b"1,-2\n"))
+    message = refusal(read_test_set, root)
+    assert "open.zip:sample_submission.csv: cannot be unpacked" in message
+    assert "download the archive again" in message
+
+
+def test_day_is_not_in_the_name(root: Path) -> None:
+    add(root / "train_dataset" / "LT" / "LT 01" / "DAT3.png")
+    message = refusal(read_training_set, root)
+    assert message.startswith("1 photos have no day")
+    assert message.endswith("DAT3.png; name them like DAT07.png")
+
+
+def test_one_photo_of_a_plant(root: Path) -> None:
+    (root / "train_dataset" / "LT" / "LT 01" / "DAT02.png").unlink()
+    message = refusal(read_training_set, root)
+    assert "1 plants have one photo, which makes no pair: LT/LT 01; add photos of them or remove these" in message
+
+
+def test_two_photos_of_one_day(root: Path) -> None:
+    add(root / "train_dataset" / "LT" / "LT 01" / "again02.png")
+    message = refusal(read_training_set, root)
+    assert message.startswith("two photos of one plant and day: ")
+    assert "DAT02.png" in message and "again02.png" in message
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("part", ["train_dataset", "test_dataset"])
+@pytest.mark.parametrize("folder", ["BC", "LT/LT 02"])
+def test_empty_folder(root: Path, part: str, folder: str, zipped: bool) -> None:
+    (root / part / folder).mkdir()
+    (root / part / ".cache").mkdir()
+    if zipped:
+        pack(root, "open.zip", top="open/")
+    message = refusal(read_training_set if part == "train_dataset" else read_test_set, root)
+    assert f"{part}: no image files in {folder}; remove these folders" in message
+
+
+def test_no_photos_at_all(root: Path) -> None:
+    shutil.rmtree(root / "train_dataset")
+    (root / "train_dataset").mkdir()
+    assert "train_dataset: no image files in it; unpack open.zip" in refusal(read_training_set, root)
+
+
+@pytest.mark.parametrize("place", ["", "LT", "LT/LT 01/more"])
+def test_photo_outside_the_folder_of_a_plant(root: Path, place: str) -> None:
+    add(root / "train_dataset" / place / "DAT07.png")
+    message = refusal(read_training_set, root)
+    assert message.startswith("1 photos are not in train_dataset/<species>/<plant>/: ")
+    assert str(root / "train_dataset" / place / "DAT07.png") in message
+
+
+def test_two_test_photos_of_one_name(root: Path) -> None:
+    add(root / "test_dataset" / "배추" / "식물 2" / "idx_LT_1088_00042.jpg")
+    message = refusal(read_test_set, root)
+    assert message.startswith("two test photos with one name: ")
+    assert "00042.png" in message and "00042.jpg" in message
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda lines: [*lines, "3,idx_LT_1088_00010,idx_LT_1088_09999"], "row 5: no such photo in "),
+        (lambda lines: [*lines, "3,배추 가,배추 가"], "row 5: before and after are one photo"),
+        (lambda lines: [*lines, "3,배추 가,idx_LT_1088_00042"], "row 5: the photos are of two plants"),
+        (lambda lines: [*lines, lines[1]], "idx 0 stands more than once, rows 2, 5"),
+        (lambda lines: ["id,before,after", *lines[1:]], "the header is 'id, before, after', expected 'idx,before_file"),
+        (lambda lines: [*lines[:2], "1,,배추 가"], "column before_file_path is empty in row 3"),
+    ],
+)
+@pytest.mark.parametrize("zipped", [False, True])
+def test_faults_of_the_pairs(root: Path, change: Change, message: str, zipped: bool) -> None:
+    write(root / "test_dataset" / "test_data.csv", change(PAIRS))
+    if zipped:
+        pack(root, "open.zip")
+    found = refusal(read_test_set, root)
+    assert message in found
+    assert ("open.zip:test_dataset/test_data.csv: " if zipped else "test_dataset/test_data.csv: ") in found
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda lines: lines[:-2], "2 idx of {pairs} are not in it: 1, 2; download"),
+        (lambda lines: [*lines, "7,-1"], "row 5: idx 7 not in {pairs}; download"),
+        (lambda lines: [*lines[:-1], "7,-1"], "row 4: idx 7 not in {pairs}; download"),
+        (lambda lines: [*lines, lines[1]], "idx 0 stands more than once, rows 2, 5"),
+        (lambda lines: ["id,days", *lines[1:]], "the header is 'id, days', expected 'idx,time_delta'"),
+    ],
+)
+def test_faults_of_the_sample_submission(root: Path, change: Change, message: str) -> None:
+    write(root / "sample_submission.csv", change(SAMPLE))
+    expected = message.format(pairs=root / "test_dataset" / "test_data.csv")
+    assert f"sample_submission.csv: {expected}" in refusal(read_test_set, root)
+
+
+def test_at_most_ten_are_listed(root: Path) -> None:
+    for number in range(12):
+        add(root / "train_dataset" / "LT" / "LT 01" / f"photo{number:02}x.png")
+    message = refusal(read_training_set, root)
+    assert message.startswith("12 photos have no day")
+    assert "photo09x.png and 2 more;" in message
+
+
+def test_real_plants() -> None:
+    root = REAL_DATA / "growth"
+    if not (root / "train_dataset").is_dir():
+        pytest.skip(f"no real data in {root}")
+    photos, pairs = read_training_set(root), read_test_set(root)
+    assert len(photos.files) == 94
+    assert dict(zip(*np.unique(photos.species, return_counts=True), strict=True)) == {"AT": 24, "KM": 70}
+    assert len(set(photos.plant)) == 8
+    assert (len(pairs.files), len(pairs.before), len(pairs.sample.ids)) == (52, 366, 366)
+    assert (pairs.plant[pairs.before] == pairs.plant[pairs.after]).all()

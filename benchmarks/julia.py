@@ -84,7 +84,7 @@ class Fit:
         trainer = pl.Trainer(
             max_steps=STEPS,
             precision=self.precision,  # type: ignore[arg-type]
-            callbacks=[EMAWeightAveraging(decay=0.95, update_every_n_steps=5), times],
+            callbacks=[EMAWeightAveraging(decay=0.9, update_every_n_steps=10), times],
             logger=CSVLogger(self.folder),
             enable_checkpointing=False,
             enable_model_summary=False,
@@ -100,7 +100,9 @@ class Bare:
     """The same network and optimiser on one constant batch, nothing else."""
 
     def __init__(self, precision: str, batch_size: int) -> None:
-        self.autocast = torch.autocast("cuda" if torch.cuda.is_available() else "cpu", torch.bfloat16, "bf16" in precision)
+        self.autocast = torch.autocast(
+            "cuda" if torch.cuda.is_available() else "cpu", torch.bfloat16, "bf16" in precision
+        )
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model = CharacterClassifier().to(self.device)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-3, fused=True)

@@ -43,3 +43,11 @@ def invert(p: float) -> nn.Module:
     """Turn an image with probability ``p`` into its negative. Shape: N×C×H×W, float in [0, 1] → the same."""
     module: nn.Module = K.RandomInvert(p=p)
     return module
+
+
+def flips() -> nn.Module:
+    """Mirror along either axis and turn by quarters: each of the eight ways to lay a square is as likely.
+
+    Shape: N×C×S×S, float → the same.
+    """
+    return nn.Sequential(K.RandomHorizontalFlip(p=0.5), K.RandomRotation90(times=(0, 3), p=1.0))

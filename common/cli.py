@@ -6,15 +6,17 @@ W&B logs, a checkpoint that is enough to validate, test or predict from, and err
 
 from __future__ import annotations
 
+import logging
 import netrc
 import os
+import re
 import shlex
+import warnings
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlparse
 
 import torch
-import wandb
 from jsonargparse import Namespace
 from lightning import pytorch as pl
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -27,7 +29,21 @@ from common.errors import UserError, exit_on_user_error
 from common.submission import Submission, SubmissionWriter, default_path
 
 RUNS = "runs"
-QUIET = wandb.Settings(silent=True)
+# What Lightning and its libraries say at every start and no user can act on.
+NOISE = (
+    "Tip: For seamless",
+    "Trainer already configured with model summary",
+    "TPU available",
+    "Loading `train_dataloader` to estimate",
+    "is not supported by the model summary",
+    "does not have many workers",
+    "callbacks used to create the checkpoint need to be provided",
+    "using the WeightAveraging callback, but loading a checkpoint outside",
+    "LeafSpec",
+    "`tensorboardX` has been removed",
+    "exists and is not empty. Previous log files",  # of a folder that this very run has made
+    "is smaller than the logging interval",
+)
 SHORTCUTS = ("last", "best")
 
 
@@ -53,10 +69,12 @@ class Trainer(pl.Trainer):
         if given is None and ckpt_path is None:
             raise UserError("--submission.path is needed where no checkpoint names the file")
         path = Path(given) if given else default_path(str(ckpt_path))
-        self.callbacks.append(SubmissionWriter(path))  # type: ignore[attr-defined]
+        writer = SubmissionWriter(path)
+        self.callbacks.append(writer)  # type: ignore[attr-defined]
         super().predict(model, datamodule=datamodule, ckpt_path=ckpt_path, return_predictions=False)
         if self.is_global_zero:
-            print(f"\nsubmission: {path}\nraw outputs: {path.with_suffix('.npz')}")
+            print(f"\nsubmission: {_shown(str(writer.path))}")
+            print(f"beside it: {writer.raw_path.name} (raw outputs), {writer.items_path.name} (one row an image)")
 
 
 class SaveConfig(SaveConfigCallback):
@@ -73,12 +91,15 @@ class TaskCLI(LightningCLI):
     Args:
         monitor: metric that decides which checkpoint is the best one.
         mode: whether more or less of it is better.
+        recipe: defaults of the Trainer's arguments.
         args: the arguments, as ``LightningCLI``.
         options: further arguments of ``LightningCLI``.
     """
 
-    def __init__(self, *args: Any, monitor: str, mode: Literal["min", "max"], **options: Any) -> None:
-        self.monitor, self.mode = monitor, mode
+    def __init__(
+        self, *args: Any, monitor: str, mode: Literal["min", "max"], recipe: dict[str, Any], **options: Any
+    ) -> None:
+        self.monitor, self.mode, self.recipe = monitor, mode, recipe
         super().__init__(*args, **options)
 
     @property
@@ -105,12 +126,8 @@ class TaskCLI(LightningCLI):
         parser.add_argument("--name", type=str | None, help="Name of the run's folder; the backbone if null.")
         parser.link_arguments("model.image_size", "data.image_size")
         parser.link_arguments("model.channels", "data.channels")
-        # EMA by Lightning's callback, and among the arguments, so that a resumed run has it too.
-        ema = {
-            "class_path": "lightning.pytorch.callbacks.EMAWeightAveraging",
-            "init_args": {"decay": 0.95, "update_every_n_steps": 5},
-        }
-        parser.set_defaults({"trainer.callbacks": [ema]})
+        # Callbacks among them stay arguments, which LightningCLI's own defaults would not.
+        parser.set_defaults({f"trainer.{key}": value for key, value in self.recipe.items()})
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         super().parse_arguments(parser, args)
@@ -176,28 +193,36 @@ class TaskCLI(LightningCLI):
         mode = os.environ.get("WANDB_MODE") or ("online" if wandb_key_configured() else "offline")
         if mode == "disabled":
             return [csv]
-        run = Path(csv.log_dir)
-        _ = csv.experiment  # makes the folder, which must be empty then
-        board = WandbLogger(name=name, project=self.task, save_dir=run, offline=mode == "offline", settings=QUIET)
+        os.environ.setdefault("WANDB_SILENT", "true")
+        board = WandbLogger(name=name, project=self.task, save_dir=csv.log_dir, offline=mode == "offline")
         return [csv, board]
 
     def after_fit(self) -> None:
         """Point ``latest`` at the run and say what to type next."""
         checkpoint = self.trainer.checkpoint_callback
         run = self.trainer.log_dir
+        boards = []
         for logger in self.trainer.loggers:
             logger.finalize("success")
             if isinstance(logger, WandbLogger):
+                boards.append(str(Path(logger.experiment.dir).parent))
                 logger.experiment.finish()
         if not self.trainer.is_global_zero or self.settings.trainer.fast_dev_run or run is None:
             return
         print(f"\nrun: {run}")
+        if boards and "offline-run" in boards[0]:
+            print(f"W&B: wandb sync {shlex.quote(_shown(boards[0]))}")
         best = getattr(checkpoint, "best_model_path", "")
         if best:
             score = float(checkpoint.best_model_score)  # type: ignore[union-attr]
             print(f"best {self.monitor}: {score:.4f}")
-            shown = os.path.relpath(best) if not os.path.relpath(best).startswith("..") else best
-            print(f"next: python -m {self.task} predict --ckpt_path {shlex.quote(shown)}")
+            print(f"next: python -m {self.task} predict --ckpt_path {shlex.quote(_shown(best))}")
+
+
+def _shown(path: str) -> str:
+    """Name a path below the current folder relative to it."""
+    relative = os.path.relpath(path)
+    return path if relative.startswith("..") else relative
 
 
 class LatestLink(pl.Callback):
@@ -263,13 +288,22 @@ def read_checkpoint(path: Path, task: str) -> dict[str, Any]:
     return checkpoint
 
 
+def _hush() -> None:
+    """Keep ``NOISE`` off the screen."""
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch"):
+        logging.getLogger(name).addFilter(lambda record: not any(text in record.getMessage() for text in NOISE))
+    for text in NOISE:
+        warnings.filterwarnings("ignore", f".*{re.escape(text)}")
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # Lightning's calls, not ours
+
+
 def main(
     model: type[pl.LightningModule],
     data: type[pl.LightningDataModule],
     *,
     monitor: str,
     mode: Literal["min", "max"],
-    max_epochs: int,
+    recipe: dict[str, Any],
     args: ArgsType = None,
 ) -> None:
     """Run the command line of a task.
@@ -279,9 +313,10 @@ def main(
         data: its LightningDataModule.
         monitor: metric that decides which checkpoint is the best one.
         mode: whether more or less of it is better.
-        max_epochs: length of a training where none is given.
+        recipe: defaults of the Trainer's arguments.
         args: the arguments; those of the process if None.
     """
+    _hush()
     with exit_on_user_error():
         try:
             TaskCLI(
@@ -291,7 +326,7 @@ def main(
                 mode=mode,
                 save_config_callback=SaveConfig,
                 trainer_class=Trainer,
-                trainer_defaults={"max_epochs": max_epochs},
+                recipe={"log_every_n_steps": 10, **recipe},
                 seed_everything_default=0,
                 auto_configure_optimizers=False,
                 args=args,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ class Submission:
 
     Args:
         path: the CSV to write; by default submission_<checkpoint>.csv in the run folder of the checkpoint. The
-            models' raw outputs go beside it, as .npz.
+            model's raw outputs and a table of the images go beside it.
     """
 
     path: str | None = None
@@ -42,16 +42,20 @@ class SampleSubmission:
 
 
 class SubmittingData(Protocol):
-    """A data module whose predict batches carry the row of each of their items in the sample submission."""
+    """A data module that knows what the competition wants, and the items (images) that it is predicted from."""
 
     sample: SampleSubmission
+    test_set: Sized
 
 
 class SubmittingModel(Protocol):
-    """A model whose ``predict_step`` gives rows (``{"row": n}``) with their outputs, all of n rows."""
+    """A model whose ``predict_step`` gives the rows of its items (``row``, n) with their outputs, n×…."""
 
-    def submission_values(self, outputs: Outputs) -> Sequence[object]:
-        """Turn the outputs of all rows into the value column."""
+    def submission_values(self, outputs: Outputs, data: Any) -> Sequence[object] | np.ndarray:
+        """Turn the outputs of all items into the value of each id of the sample submission."""
+
+    def submission_items(self, outputs: Outputs, data: Any) -> pd.DataFrame:
+        """Tabulate the items with what was predicted of each."""
 
 
 def default_path(ckpt_path: str) -> Path:
@@ -73,7 +77,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 class SubmissionWriter(Callback):
-    """Collect the predictions of all ranks and write ``path`` and, beside it, the raw outputs as ``.npz``.
+    """Collect the predictions of all ranks and write ``path``.
+
+    Beside it go the raw outputs, ``<path>.npz``, which averaging needs, and a table of the items, ``<path>_items.csv``.
 
     Args:
         path: the CSV to write.
@@ -85,6 +91,7 @@ class SubmissionWriter(Callback):
     def __init__(self, path: Path) -> None:
         self.path = path
         self.raw_path = path.with_suffix(".npz")
+        self.items_path = path.with_name(f"{path.stem}_items.csv")
         self.batches: list[dict[str, Tensor]] = []
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -118,14 +125,16 @@ class SubmissionWriter(Callback):
 
     def _write(self, outputs: Outputs, data: SubmittingData, model: SubmittingModel) -> None:
         row = outputs.pop("row")
-        if not np.array_equal(np.sort(row), np.arange(len(data.sample.ids))):
-            raise RuntimeError(f"{len(row)} predictions for {len(data.sample.ids)} ids, or one of them twice")
+        if not np.array_equal(np.sort(row), np.arange(len(data.test_set))):
+            raise RuntimeError(f"{len(row)} predictions for {len(data.test_set)} items, or one of them twice")
         order = np.argsort(row)
         outputs = {name: values[order] for name, values in outputs.items()}
         sample = data.sample
-        values = model.submission_values(outputs)
+        values = model.submission_values(outputs, data)
         table = pd.DataFrame({sample.id_column: list(sample.ids), sample.value_column: list(values)})
         with replacing(self.raw_path) as temporary, temporary.open("wb") as stream:
             np.savez_compressed(stream, ids=np.array(list(sample.ids)), **outputs)  # type: ignore[arg-type]
+        with replacing(self.items_path) as temporary:
+            model.submission_items(outputs, data).to_csv(temporary, index=False)
         with replacing(self.path) as temporary:
             table.to_csv(temporary, index=False)

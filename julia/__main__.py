@@ -4,5 +4,17 @@ from common.cli import main
 from julia.data import CharacterData
 from julia.model import CharacterClassifier
 
+# An average of the weights of about the last hundred steps.
+EMA = {
+    "class_path": "lightning.pytorch.callbacks.EMAWeightAveraging",
+    "init_args": {"decay": 0.9, "update_every_n_steps": 10},
+}
+
 if __name__ == "__main__":
-    main(CharacterClassifier, CharacterData, monitor="val/acc", mode="max", max_epochs=15)
+    main(
+        CharacterClassifier,
+        CharacterData,
+        monitor="val/acc",
+        mode="max",
+        recipe={"max_epochs": 15, "callbacks": [EMA]},
+    )

@@ -126,7 +126,9 @@ class CharacterData(LightningDataModule):
         if self._predicting:
             self._cached("test", read_test_set(self.root, self.variant)[1])
         else:
-            self._cached("train", read_training_set(self.root, self.variant).files)
+            characters = read_training_set(self.root, self.variant)
+            self._split(characters.labels)  # a split that cannot be made is said before the long part
+            self._cached("train", characters.files)
 
     def setup(self, stage: str) -> None:
         """Open the cache and split the training set.
@@ -141,15 +143,19 @@ class CharacterData(LightningDataModule):
             return
         characters = read_training_set(self.root, self.variant)
         images = self._cached("train", characters.files)
-        train, val = stratified_split(characters.labels, self.val_fraction, self.seed)
-        if len(train) < self.batch_size:
-            raise UserError(f"--data.batch_size {self.batch_size} is larger than the {len(train)} training images")
+        train, val = self._split(characters.labels)
         self.train_set = CharacterDataset(images, characters.labels, train)
         self.val_set = CharacterDataset(images, characters.labels, val)
 
     @property
     def _predicting(self) -> bool:
         return self.trainer is not None and self.trainer.state.fn == "predict"
+
+    def _split(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        train, val = stratified_split(labels, self.val_fraction, self.seed)
+        if len(train) < self.batch_size:
+            raise UserError(f"--data.batch_size {self.batch_size} is larger than the {len(train)} training images")
+        return train, val
 
     def _cached(self, part: str, files: list[ImageFile]) -> Images:
         return cached_images(files, self.image_size, self.mode, self.cache_dir, MAX_PIXELS, f"julia-{part}")

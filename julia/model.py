@@ -16,7 +16,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionM
 from common.backbones import Head, Normalization, Normalize, Pretrained, Stem, build_backbone
 from common.optim import adamw_warmup_cosine
 from common.submission import Outputs
-from julia.data import CharacterBatch
+from julia.data import CharacterBatch, CharacterData
 from julia.files import CLASSES
 
 
@@ -170,9 +170,16 @@ class CharacterClassifier(LightningModule):
         """Give ``row`` (N, of the sample submission) and ``probabilities`` (N×62, in the order of ``CLASSES``)."""
         return {"row": batch.targets, "probabilities": self(batch.images).float().softmax(dim=1)}
 
-    def submission_values(self, outputs: Outputs) -> list[str]:
-        """Name the most probable class of each row."""
+    def submission_values(self, outputs: Outputs, data: CharacterData) -> list[str]:
+        """Name the most probable class of each bitmap."""
         return [CLASSES[index] for index in outputs["probabilities"].argmax(axis=1)]
+
+    def submission_items(self, outputs: Outputs, data: CharacterData) -> pd.DataFrame:
+        """Tabulate the test bitmaps with the most probable class and its probability."""
+        classes = self.submission_values(outputs, data)
+        return pd.DataFrame(
+            {"ID": data.sample.ids, "Class": classes, "probability": outputs["probabilities"].max(axis=1)}
+        )
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         return adamw_warmup_cosine(self, self.lr, self.weight_decay, self.warmup)

@@ -60,9 +60,11 @@ def pack(root: Path, archive: str, part: str = "", top: str = "") -> None:
     paths = sorted(path for path in home.rglob("*") if path.suffix != ".zip")
     with zipfile.ZipFile(root / archive, "w") as stream:
         for path in paths:
-            info = zipfile.ZipInfo.from_file(path, top + str(path.relative_to(home)))
-            info.filename = top + info.filename[-len(str(path.relative_to(home))) - path.is_dir() :]
-            stream.writestr(info, b"" if path.is_dir() else path.read_bytes())
+            name = f"{top}{path.relative_to(home)}"
+            if path.is_dir():
+                stream.writestr(f"{name}/", b"")
+            else:
+                stream.writestr(name, path.read_bytes())
     for path in paths if not part else [home]:
         if path.is_dir():
             shutil.rmtree(path)

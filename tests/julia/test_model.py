@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from julia.data import CharacterData
 from julia.files import CLASSES
 from julia.model import CaseBlindAccuracy, CharacterClassifier, CharacterNet
 
@@ -40,7 +41,7 @@ def test_case_blind_accuracy() -> None:
 def test_submission_names_the_most_probable_class() -> None:
     probabilities = np.zeros((3, 62), dtype=np.float32)
     probabilities[[0, 1, 2], [0, 26, 61]] = 1
-    assert CharacterClassifier().submission_values({"probabilities": probabilities}) == ["a", "A", "9"]
+    assert CharacterClassifier().submission_values({"probabilities": probabilities}, CharacterData()) == ["a", "A", "9"]
 
 
 def test_weight_decay_spares_biases_and_norms() -> None:

@@ -1,0 +1,8 @@
+"""``python -m growth fit|validate|test|predict``."""
+
+from common.cli import main
+from growth.data import GrowthData
+from growth.model import GrowthRegressor
+
+if __name__ == "__main__":
+    main(GrowthRegressor, GrowthData, monitor="val/rmse", mode="min", recipe={"max_epochs": 20})

@@ -1,0 +1,225 @@
+"""The LightningDataModule of ``growth``: photos as uint8 batches of pairs, made float and augmented on the device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from common.augment import affine, flips, light
+from common.errors import UserError
+from common.folds import grouped_folds, grouped_split
+from common.images import ImageFile, Images, Mode, cached_images
+from common.submission import SampleSubmission
+from growth.files import MAX_PIXELS, PhotoPairs, read_test_set, read_training_set
+from growth.pairs import PairBatch, PairDataset, PairWithin, PlantSampler, RandomPairSampler
+
+
+class PhotoBatch(NamedTuple):
+    """Test photos, each once.
+
+    Attributes:
+        images: U×C×H×W; uint8 from the loader, float in [0, 1] on the device.
+        row: which of the test photos each is, U, int64.
+    """
+
+    images: Tensor
+    row: Tensor
+
+
+class PhotoDataset(Dataset[PhotoBatch]):
+    """Whole batches of an image array by index. Args: ``images``: M×H×W×C, uint8."""
+
+    def __init__(self, images: Images) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitems__(self, rows: list[int]) -> PhotoBatch:
+        return PhotoBatch(torch.from_numpy(self.images[rows]).permute(0, 3, 1, 2), torch.tensor(rows))
+
+
+def _as_is(batch: Any) -> Any:
+    return batch
+
+
+class GrowthData(LightningDataModule):
+    """Plant photos of DACON 235851.
+
+    Args:
+        root: folder with the competition's files, unpacked or as open.zip.
+        image_size: pixels a side that photos are resized to; taken from the model.
+        channels: 3 for colour, 1 for grey; taken from the model.
+        pairs: all pairs of the photos in a batch, or random ones as the seed design drew them.
+        plants_per_batch: plants a training batch (with pairs all).
+        images_per_plant: photos of each plant in a training batch (with pairs all).
+        num_pairs: pairs an epoch (with pairs random).
+        pairs_per_batch: pairs a training batch (with pairs random).
+        pair_within: train on pairs within a plant, or within a species: right only where days are counted from sowing.
+        val_fraction: share of each species' plants held out for validation, where no fold is given.
+        num_folds: number of folds that the plants are dealt into.
+        fold: which fold to hold out, from 0; none to hold out val_fraction instead.
+        seed: seed of the split into training and validation.
+        eval_batch_size: photos encoded at once when predicting.
+        flip: mirror and turn training photos by quarters at random.
+        rotation: largest random rotation, degrees.
+        shift: largest random shift, share of the side.
+        zoom: largest random change of scale; keep it small, since size is what tells the age.
+        brightness: largest random change of brightness; 0.2 is 0.8× to 1.2×.
+        contrast: largest random change of contrast; 0.2 is 0.8× to 1.2×.
+        cache_dir: folder that keeps the decoded photos between starts.
+        num_workers: loader processes; 0 is fastest unless the cache is larger than memory.
+    """
+
+    sample: SampleSubmission
+    test_pairs: PhotoPairs
+    species: list[str]
+
+    def __init__(
+        self,
+        root: str = "data/growth",
+        image_size: int = 224,
+        channels: Literal[1, 3] = 3,
+        pairs: Literal["all", "random"] = "all",
+        plants_per_batch: int = 4,
+        images_per_plant: int = 8,
+        num_pairs: int = 5000,
+        pairs_per_batch: int = 64,
+        pair_within: PairWithin = "plant",
+        val_fraction: float = 0.2,
+        num_folds: int = 5,
+        fold: int | None = None,
+        seed: int = 0,
+        eval_batch_size: int = 64,
+        flip: bool = True,
+        rotation: float = 15.0,
+        shift: float = 0.05,
+        zoom: float = 0.03,
+        brightness: float = 0.1,
+        contrast: float = 0.1,
+        cache_dir: str = "cache",
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(logger=False)
+        self.root = Path(root)
+        self.image_size = image_size
+        self.mode: Mode = "L" if channels == 1 else "RGB"
+        self.pairs = pairs
+        self.plants_per_batch, self.images_per_plant = plants_per_batch, images_per_plant
+        self.num_pairs, self.pairs_per_batch = num_pairs, pairs_per_batch
+        self.pair_within: PairWithin = pair_within
+        self.val_fraction, self.num_folds, self.fold, self.seed = val_fraction, num_folds, fold, seed
+        self.eval_batch_size = eval_batch_size
+        # Nothing here changes the size of a plant by more than a day or so of growth.
+        self.augmentation = nn.Sequential(
+            flips() if flip else nn.Identity(), affine(rotation, shift, zoom, 0.0), light(brightness, contrast)
+        )
+        self.cache_dir = Path(cache_dir)
+        self.num_workers = num_workers
+
+    def prepare_data(self) -> None:
+        """Decode what the stage needs, once a machine.
+
+        Raises:
+            UserError: as ``growth.files``, ``common.folds`` and ``common.images``, or a batch is too large or small.
+        """
+        if self.trainer is not None and self.trainer.state.fn == "predict":
+            self._cached("test", read_test_set(self.root).files)
+        else:
+            photos = read_training_set(self.root)
+            train, _ = self._split(photos.plant, photos.species)
+            self._check_batch(photos.plant[train])
+            self._cached("train", photos.files)
+
+    def setup(self, stage: str) -> None:
+        """Open the cache and split the training set by plant.
+
+        Raises:
+            UserError: as :meth:`prepare_data`.
+        """
+        if stage == "predict":
+            self.test_pairs = read_test_set(self.root)
+            self.sample = self.test_pairs.sample
+            self.test_set = PhotoDataset(self._cached("test", self.test_pairs.files))
+            return
+        photos = read_training_set(self.root)
+        images = self._cached("train", photos.files)
+        train, val = self._split(photos.plant, photos.species)
+        self.species = sorted(set(photos.species.tolist()))
+        self.train_set = PairDataset(images, photos, train, self.pair_within)
+        self.val_set = PairDataset(images, photos, val)
+        if len(val) < 3:
+            plant = self.val_set.plant[0]
+            raise UserError(f"the one held-out plant, {plant}, has one pair: hold out more with --data.val_fraction")
+
+    def _split(self, plant: np.ndarray, species: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if self.fold is None:
+            return grouped_split(plant, species, self.val_fraction, self.seed)
+        if not 0 <= self.fold < self.num_folds:
+            raise UserError(f"--data.fold {self.fold}: there are folds 0 to {self.num_folds - 1} (--data.num_folds)")
+        held_out = grouped_folds(plant, species, self.num_folds, self.seed)[self.fold]
+        return np.setdiff1d(np.arange(len(plant)), held_out), held_out
+
+    def _check_batch(self, plant: np.ndarray) -> None:
+        if self.images_per_plant < 2 or self.plants_per_batch < 1:
+            raise UserError(
+                "a pair takes two photos: give --data.images_per_plant 2 or more, --data.plants_per_batch 1"
+            )
+        if self.pairs == "all" and self.plants_per_batch * self.images_per_plant > len(plant):
+            size = f"{self.plants_per_batch} plants × {self.images_per_plant} images"
+            raise UserError(
+                f"a batch of {size} is larger than the {len(plant)} training photos; "
+                "give smaller --data.plants_per_batch or --data.images_per_plant"
+            )
+        if self.pairs == "random" and self.num_pairs < self.pairs_per_batch:
+            raise UserError(f"--data.pairs_per_batch {self.pairs_per_batch} is larger than --data.num_pairs")
+
+    def _cached(self, part: str, files: list[ImageFile]) -> Images:
+        return cached_images(files, self.image_size, self.mode, self.cache_dir, MAX_PIXELS, f"growth-{part}")
+
+    def _loader(self, dataset: Dataset[Any], **options: Any) -> DataLoader[Any]:
+        return DataLoader(
+            dataset,
+            collate_fn=_as_is,
+            num_workers=self.num_workers,
+            pin_memory=torch.cuda.is_available(),
+            **options,
+        )
+
+    def train_dataloader(self) -> DataLoader[PairBatch]:
+        photos = self.train_set
+        if self.pairs == "all":
+            sampler: Any = PlantSampler(photos.plant, self.plants_per_batch, self.images_per_plant)
+        else:
+            sampler = RandomPairSampler(photos.groups, photos.day, self.num_pairs, self.pairs_per_batch)
+        return self._loader(photos, batch_sampler=sampler)
+
+    def val_dataloader(self) -> DataLoader[PairBatch]:
+        """One held-out plant a batch, all its pairs."""
+        plant = self.val_set.plant
+        batches = [np.flatnonzero(plant == name).tolist() for name in np.unique(plant)]
+        return self._loader(self.val_set, batch_sampler=batches)
+
+    def test_dataloader(self) -> DataLoader[PairBatch]:
+        """The held-out plants: the competition's own test days are not public."""
+        return self.val_dataloader()
+
+    def predict_dataloader(self) -> DataLoader[PhotoBatch]:
+        """The test photos, each once, however many pairs name it."""
+        return self._loader(self.test_set, batch_size=self.eval_batch_size)
+
+    def on_after_batch_transfer(self, batch: PairBatch | PhotoBatch, dataloader_idx: int) -> PairBatch | PhotoBatch:
+        """Turn uint8 into float in [0, 1] and, while training, augment; on the device."""
+        if not isinstance(batch, PairBatch | PhotoBatch):  # the model summary's example input
+            return batch
+        images = batch.images.float() / 255
+        if self.trainer is not None and self.trainer.training:
+            images = self.augmentation(images)
+        return batch._replace(images=images)

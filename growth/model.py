@@ -1,0 +1,237 @@
+"""The networks of ``growth``: first the plain module, then its training."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor, nn
+from torchmetrics import MetricCollection
+from torchmetrics.regression import MeanAbsoluteError, MeanSquaredError, R2Score
+
+from common.backbones import Head, Normalization, Normalize, Pretrained, Stem, build_backbone, checkpoint_blocks
+from common.optim import adamw_warmup_cosine
+from common.submission import Outputs
+from growth.data import GrowthData, PhotoBatch
+from growth.pairs import PairBatch
+
+Design = Literal["siamese", "twin"]
+Loss = Literal["mse", "rmse", "l1", "huber"]
+
+
+class PairNet(nn.Module):
+    """Encodes each photo once; the days of a pair are a difference of two encodings.
+
+    ``siamese``: one encoder gives the age of a plant, days = age(after) - age(before): swapping the photos changes
+    the sign, and differences add up along a plant.
+    ``twin``: two encoders with weights of their own, days = after_net(after) - before_net(before), as the seed design.
+
+    Args: as :class:`GrowthRegressor`.
+    """
+
+    def __init__(
+        self,
+        backbone: str = "mobilenet_v2",
+        design: Design = "siamese",
+        stem: Stem = "imagenet",
+        head: Head = "linear",
+        image_size: int = 224,
+        channels: int = 3,
+        normalize: Normalization = "imagenet",
+        pretrained: Pretrained = False,
+        days_scale: float = 10.0,
+        grad_checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        self.design = design
+        self.days_scale = days_scale
+        self.normalize = Normalize(normalize, channels)
+
+        def encoder() -> nn.Module:
+            network = build_backbone(
+                backbone,
+                in_channels=channels,
+                num_outputs=1,
+                image_size=image_size,
+                stem=stem,
+                head=head,
+                pretrained=pretrained,
+            )
+            if grad_checkpointing:
+                checkpoint_blocks(network)
+            return network
+
+        self.after_net = encoder()
+        self.before_net = encoder() if design == "twin" else None
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Encode photos: U×C×H×W, float in [0, 1] → U×2, days, as the earlier and as the later photo of a pair."""
+        images = self.normalize(images)
+        after = self.after_net(images)
+        before = after if self.before_net is None else self.before_net(images)
+        return torch.cat([before, after], dim=1).float() * self.days_scale
+
+    def forward(self, images: Tensor, before: Tensor, after: Tensor) -> Tensor:
+        """Give the days of pairs (P) of photos (U×C×H×W) at the indices ``before`` and ``after`` (P, int64)."""
+        return pair_days(self.encode(images), before, after)
+
+
+def pair_days(codes: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    """Subtract: codes U×2 (days, as earlier and later photo), indices P → days P."""
+    return codes[after, 1] - codes[before, 0]
+
+
+def pair_loss(name: Loss, predicted: Tensor, days: Tensor) -> Tensor:
+    """The loss over pairs, P and P → scalar; ``rmse`` is in days, ``huber`` turns linear at one day."""
+    if name == "mse":
+        return nn.functional.mse_loss(predicted, days)
+    if name == "rmse":
+        return (nn.functional.mse_loss(predicted, days) + 1e-8).sqrt()  # its slope is infinite at 0
+    if name == "l1":
+        return nn.functional.l1_loss(predicted, days)
+    return nn.functional.huber_loss(predicted, days)
+
+
+class GrowthRegressor(LightningModule):
+    """Estimates the days elapsed between two photos of one plant.
+
+    Logged for validation and test, over all pairs: ``rmse`` and ``mae`` (days, lower is better), ``r2`` (higher is
+    better), ``rmse_<species>`` (days).
+
+    Args:
+        backbone: name of a torchvision classifier, or lenet.
+        design: siamese (one encoder, an age for each photo) or twin (two encoders, as the seed design).
+        stem: imagenet, or small: a first convolution of 3×3 taps with stride 1, for images of few pixels.
+        head: linear, or imagenet to keep the 1000 logits and stack a linear layer on them.
+        image_size: pixels a side that photos are resized to.
+        channels: 3 for colour, 1 for grey.
+        normalize: imagenet (constants) or image (each by its own mean and deviation).
+        pretrained: true for torchvision's ImageNet weights, or the path of a file of them.
+        days_scale: days that one unit of the network's output stands for.
+        grad_checkpointing: keep only the activations between blocks and compute the rest again: less memory, more time.
+        loss: mse, rmse, l1 or huber, over the pairs of a batch.
+        lr: highest learning rate.
+        weight_decay: AdamW's decay of matrices and kernels.
+        warmup: share of all steps in which the learning rate rises.
+        final_lr: share of lr left at the end of the cosine; 1 keeps the rate constant.
+        min_days: smallest number of days in a submission.
+        round_days: whether a submission holds whole days.
+    """
+
+    task = "growth"
+
+    def __init__(
+        self,
+        backbone: str = "mobilenet_v2",
+        design: Design = "siamese",
+        stem: Stem = "imagenet",
+        head: Head = "linear",
+        image_size: int = 224,
+        channels: Literal[1, 3] = 3,
+        normalize: Normalization = "imagenet",
+        pretrained: Pretrained = True,
+        days_scale: float = 10.0,
+        grad_checkpointing: bool = False,
+        loss: Loss = "mse",
+        lr: float = 5e-4,
+        weight_decay: float = 0.05,
+        warmup: float = 0.1,
+        final_lr: float = 0.0,
+        min_days: float = 1.0,
+        round_days: bool = False,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(ignore="pretrained", logger=False)
+        self.loss = loss
+        self.lr, self.weight_decay, self.warmup, self.final_lr = lr, weight_decay, warmup, final_lr
+        self.min_days, self.round_days = min_days, round_days
+        self.net = PairNet(
+            backbone,
+            design,
+            stem,
+            head,
+            image_size,
+            channels,
+            normalize,
+            pretrained,
+            days_scale,
+            grad_checkpointing,
+        )
+        self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.example_input_array = (
+            torch.zeros(2, channels, image_size, image_size),
+            torch.tensor([0]),
+            torch.tensor([1]),
+        )
+        metrics = MetricCollection(
+            {"rmse": MeanSquaredError(squared=False), "mae": MeanAbsoluteError(), "r2": R2Score()}
+        )
+        self.val_metrics = metrics.clone(prefix="val/")
+        self.test_metrics = metrics.clone(prefix="test/")
+        self.species_rmse = nn.ModuleList()
+
+    def setup(self, stage: str) -> None:
+        if stage != "predict":
+            species = self.trainer.datamodule.species  # type: ignore[attr-defined]
+            self.species_rmse = nn.ModuleList(MeanSquaredError(squared=False) for _ in species)
+
+    def forward(self, images: Tensor, before: Tensor, after: Tensor) -> Tensor:
+        """Photos U×C×H×W, float in [0, 1], and indices P, P → days P."""
+        days: Tensor = self.net(images, before, after)
+        return days
+
+    def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
+        predicted = self(batch.images, batch.before, batch.after)
+        loss = pair_loss(self.loss, predicted, batch.days)
+        self.log("train/loss", loss, batch_size=len(batch.days))
+        return loss
+
+    def validation_step(self, batch: PairBatch, batch_idx: int) -> None:
+        self._evaluate("val/", self.val_metrics, batch)
+
+    def test_step(self, batch: PairBatch, batch_idx: int) -> None:
+        self._evaluate("test/", self.test_metrics, batch)
+
+    def _evaluate(self, prefix: str, metrics: MetricCollection, batch: PairBatch) -> None:
+        # a plant may have more photos than memory holds at once
+        codes = torch.cat([self.net.encode(images) for images in torch.split(batch.images, 64)])
+        predicted = pair_days(codes, batch.before, batch.after)
+        metrics.update(predicted, batch.days)
+        self.log_dict(metrics, batch_size=len(predicted), prog_bar=True)
+        number = int(batch.species[0])
+        metric: MeanSquaredError = self.species_rmse[number]  # type: ignore[assignment]
+        metric.update(predicted, batch.days)
+        name = self.trainer.datamodule.species[number]  # type: ignore[attr-defined]
+        self.log(f"{prefix}rmse_{name}", metric, batch_size=len(predicted))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["task"] = self.task
+
+    def predict_step(self, batch: PhotoBatch, batch_idx: int) -> dict[str, Tensor]:
+        """Give ``row`` (U, of the test photos) and ``codes`` (U×2, days, as earlier and as later photo)."""
+        return {"row": batch.row, "codes": self.net.encode(batch.images)}
+
+    def submission_values(self, outputs: Outputs, data: GrowthData) -> np.ndarray:
+        """Give the days of each pair of the test set, at least ``min_days``, P."""
+        codes = outputs["codes"]
+        days: np.ndarray = codes[data.test_pairs.after, 1] - codes[data.test_pairs.before, 0]
+        days = np.maximum(days, self.min_days)
+        return np.round(days) if self.round_days else days
+
+    def submission_items(self, outputs: Outputs, data: GrowthData) -> pd.DataFrame:
+        """Tabulate the test photos with plant, species and predicted age, days; of a twin network, both its codes."""
+        pairs = data.test_pairs
+        table = pd.DataFrame(
+            {"photo": [file.name.stem for file in pairs.files], "species": pairs.species, "plant": pairs.plant}
+        )
+        names = ["age"] if self.net.design == "siamese" else ["before_code", "after_code"]
+        for column, name in enumerate(names):
+            table[name] = outputs["codes"][:, column]
+        return table
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        return adamw_warmup_cosine(self, self.lr, self.weight_decay, self.warmup, self.final_lr)

@@ -1,0 +1,175 @@
+"""The commands of growth end to end, on synthetic plants."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from growth.model import PairNet
+from growth.synthetic import draw, pairs
+from tests.conftest import REAL_DATA, Run
+
+SMALL = (
+    *("--model.backbone", "resnet18", "--model.stem", "small", "--model.pretrained", "false"),
+    *("--model.image_size", 24, "--trainer.enable_progress_bar", "false"),
+)
+DRAWN = {"test_plants": 2, "test_pairs": 30, "days": 8, "seed": 0}
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two species of 4 plants with 8 photos of 64×48 pixels."""
+    folder = tmp_path_factory.mktemp("growth") / "data"
+    draw(folder, plants=4, width=64, height=48, **DRAWN)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("design", ["siamese", "twin"])
+def test_fit_and_predict(run: Run, root: Path, design: str) -> None:
+    run("growth", "fit", *SMALL, "--data.root", root, "--model.design", design, "--trainer.max_epochs", 2)
+    metrics = pd.read_csv("runs/growth/resnet18/latest/metrics.csv")
+    assert {"val/rmse", "val/mae", "val/r2", "val/rmse_BC", "val/rmse_LT"} <= set(metrics.columns)
+    output = run("growth", "predict", "--ckpt_path", "last")
+    assert "submission: runs/growth/resnet18/version_0/submission_last.csv" in output
+    table = pd.read_csv("runs/growth/resnet18/latest/submission_last.csv")
+    assert table.columns.tolist() == ["idx", "time_delta"]
+    assert table["idx"].tolist() == list(range(30))
+    items = pd.read_csv("runs/growth/resnet18/latest/submission_last_items.csv").set_index("photo")
+    assert set(items["species"]) == {"BC", "LT"}
+    rows = pd.read_csv(root / "test_dataset" / "test_data.csv")
+    assert len(items) == len(set(rows["before_file_path"]) | set(rows["after_file_path"]))
+    before, after = ("age", "age") if design == "siamese" else ("before_code", "after_code")
+    days = items.loc[rows["after_file_path"], after].to_numpy() - items.loc[rows["before_file_path"], before].to_numpy()
+    assert np.allclose(table["time_delta"], np.maximum(days, 1), atol=1e-3)
+
+
+@pytest.mark.slow
+def test_predict_encodes_each_photo_once(run: Run, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("growth", "fit", *SMALL, "--data.root", root, "--trainer.max_epochs", 1)
+    encoded = []
+    encode = PairNet.encode
+    monkeypatch.setattr(PairNet, "encode", lambda net, images: encoded.append(len(images)) or encode(net, images))
+    run("growth", "predict", "--ckpt_path", "last")
+    rows = pd.read_csv(root / "test_dataset" / "test_data.csv")
+    assert sum(encoded) == len(set(rows["before_file_path"]) | set(rows["after_file_path"])) < 60
+
+
+@pytest.mark.slow
+def test_fitted_model_beats_the_mean_by_two(run: Run, tmp_path: Path) -> None:
+    root = tmp_path / "drawn"
+    draw(root, plants=5, days=16, test_plants=2, test_pairs=60, width=96, height=72, seed=1)
+    words = ("--model.image_size", 32, "--trainer.max_epochs", 30, "--model.lr", 2e-3, "--model.weight_decay", 0.05)
+    run("growth", "fit", *SMALL, "--data.root", root, *words)
+    run("growth", "predict", "--ckpt_path", "last", "--submission.path", "s.csv")
+    predicted = pd.read_csv("s.csv")["time_delta"].to_numpy()
+    days = np.array([elapsed for _, _, elapsed in pairs(test_plants=2, test_pairs=60, days=16, seed=1)])
+    assert np.sqrt(np.mean((predicted - days) ** 2)) < 0.5 * days.std()
+
+
+@pytest.mark.slow
+def test_validate_measures_the_fold_that_was_held_out(run: Run, root: Path) -> None:
+    run(
+        "growth", "fit", *SMALL, "--data.root", root, "--trainer.max_epochs", 1, "--data.num_folds", 4, "--data.fold", 2
+    )
+    logged = pd.read_csv("runs/growth/resnet18/latest/metrics.csv")["val/rmse"].dropna().iloc[-1]
+    assert f"{logged:.4f}" in run("growth", "validate", "--ckpt_path", "last")
+
+
+@pytest.mark.slow
+def test_min_days_and_rounding_change_predictions_only(run: Run, root: Path) -> None:
+    words = ("--model.min_days", 2, "--model.round_days", "true", "--trainer.max_epochs", 1)
+    run("growth", "fit", *SMALL, "--data.root", root, *words)
+    run("growth", "predict", "--ckpt_path", "last", "--submission.path", "s.csv")
+    days = pd.read_csv("s.csv")["time_delta"]
+    assert days.min() >= 2
+    assert (days == days.round()).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.glob("seed/*.yaml")))
+def test_seed_configurations_train(run: Run, root: Path, config: str) -> None:
+    words = ("--model.pretrained", "false", "--model.image_size", 64, "--data.pairs_per_batch", 4)
+    run("growth", "fit", "--config", CONFIGS / config, "--data.root", root, *words, "--trainer.fast_dev_run", 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", ["lenet", "mobilenet", "resnext", "small"])
+def test_configurations_train(run: Run, root: Path, config: str) -> None:
+    words = ("--model.pretrained", "false", "--model.image_size", 64, "--data.images_per_plant", 4)
+    run(
+        "growth",
+        "fit",
+        "--config",
+        CONFIGS / f"{config}.yaml",
+        "--data.root",
+        root,
+        *words,
+        "--trainer.fast_dev_run",
+        1,
+    )
+
+
+def test_seed_configurations_are_the_seeds() -> None:
+    for path in CONFIGS.glob("seed/*.yaml"):
+        config = yaml.safe_load(path.read_text())
+        assert config["model"]["design"] == "twin"
+        assert config["model"]["image_size"] == 224
+        assert config["data"]["pairs"] == "random"
+        assert (config["data"]["pair_within"], config["data"]["num_pairs"]) == ("species", 5000)
+        assert config["data"]["pairs_per_batch"] == 64
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--data.fold", 5), "--data.fold 5: there are folds 0 to 4"),
+        (("--data.fold", 0, "--data.num_folds", 99), "--data.num_folds 99: 8 plants can be held out, give 2 to 8"),
+        (("--data.val_fraction", 1.5), "--data.val_fraction 1.5: give a share between 0 and 1"),
+        (("--data.plants_per_batch", 99), "a batch of 99 plants × 8 images is larger than the 48 training photos"),
+        (("--data.images_per_plant", 1), "a pair takes two photos"),
+        (("--data.pairs", "random", "--data.num_pairs", 3), "--data.pairs_per_batch 64 is larger than"),
+    ],
+)
+def test_settings_that_do_not_fit_the_data(refused: Run, root: Path, words: tuple[object, ...], message: str) -> None:
+    assert message in refused("growth", "fit", *SMALL, "--data.root", root, *words)
+    assert not Path("runs").exists()
+
+
+def test_no_data_yet(refused: Run) -> None:
+    line = refused("growth", "fit", *SMALL)
+    assert "python -m growth.synthetic data/growth" in line
+
+
+def test_checkpoint_of_the_other_task(refused: Run, tmp_path: Path) -> None:
+    torch.save({"state_dict": {}, "hyper_parameters": {}, "task": "julia"}, tmp_path / "j.ckpt")
+    assert "a checkpoint of julia, not of growth" in refused("growth", "predict", "--ckpt_path", "j.ckpt")
+
+
+@pytest.mark.slow
+def test_photo_that_cannot_be_decoded(refused: Run, root: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(root, tmp_path / "copy"))
+    photo = next(copy.glob("train_dataset/BC/*/*.png"))
+    photo.write_bytes(photo.read_bytes()[:200])
+    assert photo.name in refused("growth", "fit", *SMALL, "--data.root", copy)
+
+
+@pytest.mark.slow
+def test_real_photos_make_a_submission(run: Run) -> None:
+    root = REAL_DATA / "growth"
+    if not root.is_dir():
+        pytest.skip(f"no real data in {root}")
+    run("growth", "fit", *SMALL, "--data.root", root, "--trainer.max_epochs", 1)
+    run("growth", "predict", "--ckpt_path", "last", "--submission.path", "s.csv")
+    sample = pd.read_csv(root / "sample_submission.csv")
+    table = pd.read_csv("s.csv")
+    assert table["idx"].tolist() == sample["idx"].tolist()
+    assert len(table) == 366
+    assert table["time_delta"].between(1, 60).all()

@@ -48,7 +48,8 @@ def adamw_warmup_cosine(
         warmup: share of all steps that the rate rises for.
         final_lr: share of ``lr`` that is left at the end; 1 keeps it constant after the warm-up.
     """
-    optimizer = AdamW(parameter_groups(module, weight_decay), lr=lr, fused=True)
+    fused = module.trainer.gradient_clip_val is None  # Lightning does not clip what a fused optimiser unscales
+    optimizer = AdamW(parameter_groups(module, weight_decay), lr=lr, fused=fused)
     total_steps = int(module.trainer.estimated_stepping_batches)
     factor = partial(warmup_cosine, warmup_steps=int(warmup * total_steps), total_steps=total_steps, final=final_lr)
     scheduler = LambdaLR(optimizer, factor)

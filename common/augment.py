@@ -3,29 +3,43 @@
 from __future__ import annotations
 
 import kornia.augmentation as K
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 
-def affine(degrees: float, shift: float, zoom: float, shear: float) -> nn.Module:
-    """Rotate, shift, zoom and shear about the centre; the border is continued outwards.
+class Affine(nn.Module):
+    """Rotate, shift, zoom and shear about the centre, in one resampling; the border is continued outwards.
 
     Args:
         degrees: largest rotation, either way.
         shift: largest shift, as a share of the side.
         zoom: largest change of scale; 0.2 is 0.8× to 1.2×.
         shear: largest shear, degrees, along either axis.
+        group_zoom: largest change of scale that all images of a group share, 1 / (1 + x) to 1 + x.
 
-    Shape: N×C×H×W, float in [0, 1] → the same.
+    Shape: N×C×H×W, float in [0, 1], and groups N, int64 (with ``group_zoom``) → N×C×H×W.
     """
-    module: nn.Module = K.RandomAffine(
-        degrees,
-        translate=(shift, shift),
-        scale=(1 - zoom, 1 + zoom),
-        shear=(-shear, shear, -shear, shear),
-        padding_mode="border",
-        p=1.0,
-    )
-    return module
+
+    def __init__(self, degrees: float, shift: float, zoom: float, shear: float = 0.0, group_zoom: float = 0.0) -> None:
+        super().__init__()
+        self.group_zoom = group_zoom
+        self.random = K.RandomAffine(
+            degrees,
+            translate=(shift, shift),
+            scale=(1 - zoom, 1 + zoom),
+            shear=(-shear, shear, -shear, shear),
+            padding_mode="border",
+            p=1.0,
+        )
+
+    def forward(self, images: Tensor, group: Tensor | None = None) -> Tensor:
+        drawn = self.random.forward_parameters(images.shape)
+        if self.group_zoom and group is not None:
+            group = group.to(drawn["scale"].device)
+            factors = (1 + self.group_zoom) ** (2 * torch.rand(int(group.max()) + 1, device=group.device) - 1)
+            drawn["scale"] = drawn["scale"] * factors[group][:, None]
+        changed: Tensor = self.random(images, params=drawn)
+        return changed
 
 
 def light(brightness: float, contrast: float) -> nn.Module:
@@ -51,3 +65,19 @@ def flips() -> nn.Module:
     Shape: N×C×S×S, float → the same.
     """
     return nn.Sequential(K.RandomHorizontalFlip(p=0.5), K.RandomRotation90(times=(0, 3), p=1.0))
+
+
+def light_groups(images: Tensor, group: Tensor, change: float) -> Tensor:
+    """Multiply each colour channel by a factor that all images of a group share, as of another lamp.
+
+    Args:
+        images: N×C×H×W, float in [0, 1].
+        group: which images share their factors, N, int64.
+        change: factors are drawn from 1 / (1 + ``change``) to 1 + ``change``.
+
+    Returns:
+        N×C×H×W, float in [0, 1].
+    """
+    shape = (int(group.max()) + 1, images.shape[1], 1, 1)
+    factors = (1 + change) ** (2 * torch.rand(shape, device=images.device) - 1)
+    return (images * factors[group]).clamp(max=1)

@@ -1,4 +1,4 @@
-"""Image encoders by name: LeNet of the seed design and every torchvision classifier.
+"""Image encoders by name: LeNet of the seed design, a tiny one for green plants, and every torchvision classifier.
 
 ``build_backbone`` adapts three things to the task: the channels it takes, how early it shrinks small images (the
 stem), and the numbers it gives (the head).
@@ -24,10 +24,11 @@ from common.errors import UserError
 
 Stem = Literal["imagenet", "small"]
 Head = Literal["linear", "imagenet"]
-Normalization = Literal["image", "imagenet"]
+Normalization = Literal["image", "imagenet", "none"]
 Pretrained = bool | str
 
 IMAGENET_CLASSES = 1000
+OURS = ("lenet", "green_area")
 
 
 class Normalize(nn.Module):
@@ -35,7 +36,8 @@ class Normalize(nn.Module):
 
     Args:
         mode: ``image`` gives each image mean 0 and deviation 1 of its own, which takes light and contrast away;
-            ``imagenet`` uses the constants that torchvision's weights were trained with (their mean for grey).
+            ``imagenet`` uses the constants that torchvision's weights were trained with (their mean for grey);
+            ``none`` leaves them as they are.
         channels: channels of the images.
 
     Shape: N×channels×H×W, float in [0, 1] → the same.
@@ -54,6 +56,8 @@ class Normalize(nn.Module):
         self.register_buffer("std", std.view(1, -1, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
+        if self.mode == "none":
+            return images
         if self.mode == "imagenet":
             return (images - self.mean) / self.std
         std, mean = torch.std_mean(images, dim=(1, 2, 3), keepdim=True)
@@ -102,6 +106,43 @@ class LeNet(nn.Sequential):
         )
 
 
+class GreenArea(nn.Module):
+    """Measures the leaves of a green plant: the logarithm of a learned area, with some 300 parameters.
+
+    A plant grows by a share of its size each day, so its age is close to linear in the logarithm of its leaf area, and
+    a nearer camera adds the same constant to all photos of a plant, which differences do not see. What is seen is held
+    back to that: the excess green of a pixel's colour (Woebbecke et al., Trans. ASAE 38(1), 1995), alone and times its
+    red, green and blue, less towards the border; two convolutions without biases; the logarithm of each channel's mean.
+
+    Shape: N×3×H×W, RGB in [0, 1] → N×num_outputs.
+    """
+
+    def __init__(self, num_outputs: int, width: int = 4) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(4, width, 3, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        # Sums of what is green, to begin with: all positive, neither growing nor fading from layer to layer.
+        for conv in (self.conv1, self.conv2):
+            nn.init.uniform_(conv.weight, 0, 2 / (9 * conv.in_channels))
+        self.head = Float32Linear(width, num_outputs)
+        nn.init.constant_(self.head.weight, 1 / width)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, images: Tensor) -> Tensor:
+        colour = images / (images.sum(1, keepdim=True) + 0.05)
+        red, green, blue = colour.unbind(1)
+        excess = (2 * green - red - blue - 0.05).clamp(min=0)[:, None]
+        across, down = (torch.linspace(-1, 1, side, device=images.device) for side in images.shape[:1:-1])
+        radius = (down[:, None] ** 2 + across**2).sqrt()
+        excess = excess * torch.exp(-((radius / 0.9) ** 4))
+        features = torch.cat([excess, excess * images], dim=1)
+        for conv in (self.conv1, self.conv2):
+            features = nn.functional.max_pool2d(conv(features).relu(), 4)
+        area = features.float().mean((2, 3))
+        codes: Tensor = self.head(torch.log(area + 1e-5))
+        return codes
+
+
 def build_backbone(
     name: str,
     *,
@@ -115,7 +156,7 @@ def build_backbone(
     """Build an encoder: N×in_channels×image_size×image_size, float → N×num_outputs.
 
     Args:
-        name: ``lenet`` or a torchvision classifier, as in ``torchvision.models.list_models(torchvision.models)``.
+        name: ``lenet``, ``green_area`` or a classifier of ``torchvision.models.list_models(torchvision.models)``.
         in_channels: channels of the images; other than 3, the pretrained first layer's RGB weights are summed and
             spread evenly.
         num_outputs: numbers given for each image.
@@ -128,10 +169,14 @@ def build_backbone(
     Raises:
         UserError: no such name, or weights that cannot be had or do not fit.
     """
-    if name == "lenet":
+    if name in OURS:
         if pretrained:
-            raise UserError("there are no pretrained weights for lenet; give --model.pretrained false")
-        return LeNet(in_channels, num_outputs, image_size)
+            raise UserError(f"there are no pretrained weights for {name}; give --model.pretrained false")
+        if name == "lenet":
+            return LeNet(in_channels, num_outputs, image_size)
+        if in_channels != 3 or image_size < 16:
+            raise UserError("green_area needs colour: give --model.channels 3, and --model.image_size 16 or more")
+        return GreenArea(num_outputs)
     network = _torchvision_classifier(name, image_size)
     if pretrained:
         network.load_state_dict(_pretrained_state(name, network, pretrained))
@@ -172,7 +217,7 @@ def checkpoint_blocks(network: nn.Module) -> None:
 def _torchvision_classifier(name: str, image_size: int) -> nn.Module:
     names = models.list_models(module=models)
     if name not in names:
-        close = difflib.get_close_matches(name, ["lenet", *names], n=3)
+        close = difflib.get_close_matches(name, [*OURS, *names], n=3)
         hint = f"did you mean {' or '.join(close)}?" if close else "see torchvision.models.list_models()"
         raise UserError(f"--model.backbone {name}: no such backbone; {hint}")
     options: dict[str, object] = {}

@@ -11,12 +11,12 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from common.augment import affine, flips, light
-from common.errors import UserError
+from common.augment import Affine, flips, light, light_groups
+from common.errors import UserError, listed
 from common.folds import grouped_folds, grouped_split
 from common.images import ImageFile, Images, Mode, cached_images
 from common.submission import SampleSubmission
-from growth.files import MAX_PIXELS, PhotoPairs, read_test_set, read_training_set
+from growth.files import MAX_PIXELS, PhotoPairs, Photos, read_test_set, read_training_set
 from growth.pairs import PairBatch, PairDataset, PairWithin, PlantSampler, RandomPairSampler
 
 
@@ -54,6 +54,7 @@ class GrowthData(LightningDataModule):
 
     Args:
         root: folder with the competition's files, unpacked or as open.zip.
+        species: species to train and validate on; all that are found where none is given.
         image_size: pixels a side that photos are resized to; taken from the model.
         channels: 3 for colour, 1 for grey; taken from the model.
         pairs: all pairs of the photos in a batch, or random ones as the seed design drew them.
@@ -71,6 +72,8 @@ class GrowthData(LightningDataModule):
         rotation: largest random rotation, degrees.
         shift: largest random shift, share of the side.
         zoom: largest random change of scale; keep it small, since size is what tells the age.
+        plant_zoom: largest random change of scale shared by all photos of a plant, as of a nearer camera.
+        plant_light: largest random change of each colour channel shared by all photos of a plant, as of another lamp.
         brightness: largest random change of brightness; 0.2 is 0.8× to 1.2×.
         contrast: largest random change of contrast; 0.2 is 0.8× to 1.2×.
         cache_dir: folder that keeps the decoded photos between starts.
@@ -84,6 +87,7 @@ class GrowthData(LightningDataModule):
     def __init__(
         self,
         root: str = "data/growth",
+        species: list[str] | None = None,
         image_size: int = 224,
         channels: Literal[1, 3] = 3,
         pairs: Literal["all", "random"] = "all",
@@ -101,6 +105,8 @@ class GrowthData(LightningDataModule):
         rotation: float = 15.0,
         shift: float = 0.05,
         zoom: float = 0.03,
+        plant_zoom: float = 0.0,
+        plant_light: float = 0.0,
         brightness: float = 0.1,
         contrast: float = 0.1,
         cache_dir: str = "cache",
@@ -109,6 +115,7 @@ class GrowthData(LightningDataModule):
         super().__init__()
         self.save_hyperparameters(logger=False)
         self.root = Path(root)
+        self.only_species = species
         self.image_size = image_size
         self.mode: Mode = "L" if channels == 1 else "RGB"
         self.pairs = pairs
@@ -118,9 +125,10 @@ class GrowthData(LightningDataModule):
         self.val_fraction, self.num_folds, self.fold, self.seed = val_fraction, num_folds, fold, seed
         self.eval_batch_size = eval_batch_size
         # Nothing here changes the size of a plant by more than a day or so of growth.
-        self.augmentation = nn.Sequential(
-            flips() if flip else nn.Identity(), affine(rotation, shift, zoom, 0.0), light(brightness, contrast)
-        )
+        self.flips = flips() if flip else nn.Identity()
+        self.affine = Affine(rotation, shift, zoom, group_zoom=plant_zoom)
+        self.plant_light = plant_light
+        self.light = light(brightness, contrast)
         self.cache_dir = Path(cache_dir)
         self.num_workers = num_workers
 
@@ -133,7 +141,7 @@ class GrowthData(LightningDataModule):
         if self.trainer is not None and self.trainer.state.fn == "predict":
             self._cached("test", read_test_set(self.root).files)
         else:
-            photos = read_training_set(self.root)
+            photos = self._read()
             train, _ = self._split(photos.plant, photos.species)
             self._check_batch(photos.plant[train])
             self._cached("train", photos.files)
@@ -149,7 +157,7 @@ class GrowthData(LightningDataModule):
             self.sample = self.test_pairs.sample
             self.test_set = PhotoDataset(self._cached("test", self.test_pairs.files))
             return
-        photos = read_training_set(self.root)
+        photos = self._read()
         images = self._cached("train", photos.files)
         train, val = self._split(photos.plant, photos.species)
         self.species = sorted(set(photos.species.tolist()))
@@ -158,6 +166,15 @@ class GrowthData(LightningDataModule):
         if len(val) < 3:
             plant = self.val_set.plant[0]
             raise UserError(f"the one held-out plant, {plant}, has one pair: hold out more with --data.val_fraction")
+
+    def _read(self) -> Photos:
+        photos = read_training_set(self.root)
+        if self.only_species is None:
+            return photos
+        found = sorted(set(photos.species.tolist()))
+        if absent := [name for name in self.only_species if name not in found]:
+            raise UserError(f"--data.species {listed(absent)}: {self.root} has {listed(found)}")
+        return photos.take(np.flatnonzero(np.isin(photos.species, self.only_species)))
 
     def _split(self, plant: np.ndarray, species: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if self.fold is None:
@@ -220,6 +237,8 @@ class GrowthData(LightningDataModule):
         if not isinstance(batch, PairBatch | PhotoBatch):  # the model summary's example input
             return batch
         images = batch.images.float() / 255
-        if self.trainer is not None and self.trainer.training:
-            images = self.augmentation(images)
+        if self.trainer is not None and self.trainer.training and isinstance(batch, PairBatch):
+            images = self.light(self.affine(self.flips(images), batch.plant))
+            if self.plant_light:
+                images = light_groups(images, batch.plant, self.plant_light)
         return batch._replace(images=images)

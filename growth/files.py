@@ -47,6 +47,10 @@ class Photos:
     plant: np.ndarray
     day: np.ndarray
 
+    def take(self, rows: np.ndarray) -> Photos:
+        """Keep some rows, in the order given."""
+        return Photos([self.files[row] for row in rows], self.species[rows], self.plant[rows], self.day[rows])
+
 
 @dataclass(frozen=True)
 class PhotoPairs:

@@ -103,13 +103,13 @@ class GrowthRegressor(LightningModule):
     better), ``rmse_<species>`` (days).
 
     Args:
-        backbone: name of a torchvision classifier, or lenet.
+        backbone: name of a torchvision classifier, lenet, or green_area (for few photos of green plants).
         design: siamese (one encoder, an age for each photo) or twin (two encoders, as the seed design).
         stem: imagenet, or small: a first convolution of 3×3 taps with stride 1, for images of few pixels.
         head: linear, or imagenet to keep the 1000 logits and stack a linear layer on them.
         image_size: pixels a side that photos are resized to.
         channels: 3 for colour, 1 for grey.
-        normalize: imagenet (constants) or image (each by its own mean and deviation).
+        normalize: imagenet (constants), image (each by its own mean and deviation) or none.
         pretrained: true for torchvision's ImageNet weights, or the path of a file of them.
         days_scale: days that one unit of the network's output stands for.
         grad_checkpointing: keep only the activations between blocks and compute the rest again: less memory, more time.

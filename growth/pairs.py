@@ -25,6 +25,7 @@ class PairBatch(NamedTuple):
         after: index of the later photo of each pair, P, int64.
         days: days elapsed in each pair, P, float32.
         species: number of the species of each pair, P, int64.
+        plant: number of the plant of each photo within the batch, U, int64.
     """
 
     images: Tensor
@@ -32,6 +33,7 @@ class PairBatch(NamedTuple):
     after: Tensor
     days: Tensor
     species: Tensor
+    plant: Tensor
 
 
 def all_pairs(groups: np.ndarray, day: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -139,4 +141,5 @@ class PairDataset(torch.utils.data.Dataset[PairBatch]):
             torch.from_numpy(after.copy()),
             torch.from_numpy(days.astype(np.float32)),
             torch.from_numpy(self.species[chosen[before]]),
+            torch.from_numpy(np.unique(self.plant[chosen], return_inverse=True)[1]),
         )

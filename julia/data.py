@@ -12,7 +12,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from common.augment import affine, invert, light
+from common.augment import Affine, invert, light
 from common.errors import UserError
 from common.folds import stratified_split
 from common.images import ImageFile, Images, Mode, cached_images
@@ -112,7 +112,7 @@ class CharacterData(LightningDataModule):
         self.val_fraction = val_fraction
         self.seed = seed
         self.augmentation = nn.Sequential(
-            affine(rotation, shift, zoom, shear), light(brightness, contrast), invert(inversion)
+            Affine(rotation, shift, zoom, shear), light(brightness, contrast), invert(inversion)
         )
         self.cache_dir = Path(cache_dir)
         self.num_workers = num_workers

@@ -79,7 +79,7 @@ class CharacterClassifier(LightningModule):
         head: linear, or imagenet to keep the 1000 logits and stack a linear layer on them.
         image_size: pixels a side that bitmaps are resized to.
         channels: 1 for grey, 3 for colour.
-        normalize: image (each by its own mean and deviation) or imagenet (constants).
+        normalize: image (each by its own mean and deviation), imagenet (constants) or none.
         pretrained: true for torchvision's ImageNet weights, or the path of a file of them.
         label_smoothing: share of the target spread over all classes.
         lr: highest learning rate.

@@ -90,7 +90,7 @@ def test_checkpoint_alone_predicts_the_same_elsewhere(run: Run, checkpoint: Path
 def test_validate_repeats_the_logged_figures_on_the_same_rows(run: Run, checkpoint: Path, julia_run: Path) -> None:
     output = run("julia", "validate", "--ckpt_path", checkpoint)
     best = pd.read_csv(julia_run / "metrics.csv")["val/acc"].max()
-    assert f"{best:.4f}"[:6] in output
+    assert str(best)[:6] in output
     assert "test/acc" in run("julia", "test", "--ckpt_path", checkpoint)
 
 

@@ -80,7 +80,7 @@ def test_validate_measures_the_fold_that_was_held_out(run: Run, root: Path) -> N
         "growth", "fit", *SMALL, "--data.root", root, "--trainer.max_epochs", 1, "--data.num_folds", 4, "--data.fold", 2
     )
     logged = pd.read_csv("runs/growth/resnet18/latest/metrics.csv")["val/rmse"].dropna().iloc[-1]
-    assert f"{logged:.4f}" in run("growth", "validate", "--ckpt_path", "last")
+    assert str(logged)[:6] in run("growth", "validate", "--ckpt_path", "last")
 
 
 @pytest.mark.slow

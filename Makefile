@@ -33,7 +33,8 @@ lint: $(READY) ## ruff and mypy
 	$(BIN)/mypy
 
 bench: $(READY) ## images/s beside the bare limit, reading beside one PIL process
-	$(BIN)/python -m benchmarks.julia
+	$(BIN)/python -W ignore -m benchmarks.julia
+	$(BIN)/python -W ignore -m benchmarks.growth
 
 clean: ## remove what fits and the demo left here: cache, runs, demo
 	rm -rf cache runs demo

@@ -1,11 +1,16 @@
-# What `make demo` runs: synthetic data of both tasks, a short fit and a submission of each, in ./demo.
+# What `make demo` runs, in the folder demo: a synthetic set, a short fit and a submission of each task.
 set -eu
-WANDB_MODE=${WANDB_MODE:-offline}
-export WANDB_MODE
+configs=$PWD/configs
 rm -rf demo
 mkdir demo
 cd demo
 
+echo "== growth: days between two photos of a plant =="
+python -m growth.synthetic data/growth
+python -m growth fit --config "$configs/demo.yaml"
+python -m growth predict --ckpt_path last
+
+echo
 echo "== julia: characters =="
 python -m julia.synthetic data/julia
 python -m julia fit --trainer.max_epochs 10
@@ -13,8 +18,10 @@ python -m julia predict --ckpt_path last
 
 echo
 echo "Done. In the folder demo:"
-echo "  data         data/julia"
-echo "  runs         runs/julia/resnet18/latest (config.yaml, metrics.csv, confusion.csv, checkpoints)"
-echo "  submissions  runs/julia/resnet18/latest/submission_last.csv"
-echo "Next: put the competition's files in data/julia (see README) and type"
+echo "  data         data/growth, data/julia"
+echo "  runs         runs/growth/resnet18/latest, runs/julia/resnet18/latest"
+echo "               (config.yaml, metrics.csv, checkpoints; of julia also confusion.csv)"
+echo "  submissions  submission_last.csv in each of these, with submission_last_items.csv beside it"
+echo "Next: put the competitions' files into data/growth and data/julia (see README) and type"
+echo "  . .venv/bin/activate && python -m growth fit --config configs/resnext.yaml"
 echo "  . .venv/bin/activate && python -m julia fit"

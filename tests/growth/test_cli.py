@@ -101,7 +101,7 @@ def test_seed_configurations_train(run: Run, root: Path, config: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config", ["lenet", "mobilenet", "resnext", "small"])
+@pytest.mark.parametrize("config", ["lenet", "mobilenet", "resnext", "small", "demo"])
 def test_configurations_train(run: Run, root: Path, config: str) -> None:
     words = ("--model.pretrained", "false", "--model.image_size", 64, "--data.images_per_plant", 4)
     run(

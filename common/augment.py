@@ -65,19 +65,3 @@ def flips() -> nn.Module:
     Shape: N×C×S×S, float → the same.
     """
     return nn.Sequential(K.RandomHorizontalFlip(p=0.5), K.RandomRotation90(times=(0, 3), p=1.0))
-
-
-def light_groups(images: Tensor, group: Tensor, change: float) -> Tensor:
-    """Multiply each colour channel by a factor that all images of a group share, as of another lamp.
-
-    Args:
-        images: N×C×H×W, float in [0, 1].
-        group: which images share their factors, N, int64.
-        change: factors are drawn from 1 / (1 + ``change``) to 1 + ``change``.
-
-    Returns:
-        N×C×H×W, float in [0, 1].
-    """
-    shape = (int(group.max()) + 1, images.shape[1], 1, 1)
-    factors = (1 + change) ** (2 * torch.rand(shape, device=images.device) - 1)
-    return (images * factors[group]).clamp(max=1)

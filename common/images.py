@@ -160,8 +160,9 @@ def decode(data: bytes, mode: Mode, max_pixels: int) -> Image.Image:
 
 
 def resize(image: Image.Image, size: int) -> Images:
-    """Resize to ``size`` × ``size`` (aspect not kept, antialiased bilinear): H×W×C, uint8."""
-    pixels = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+    """Resize to ``size`` × ``size`` (aspect not kept): means over boxes, or bilinear where it grows: H×W×C, uint8."""
+    filters = Image.Resampling
+    pixels = np.asarray(image.resize((size, size), filters.BOX if min(image.size) >= size else filters.BILINEAR))
     return pixels.reshape(size, size, -1)
 
 

@@ -11,7 +11,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from common.augment import Affine, flips, light, light_groups
+from common.augment import Affine, flips, light
 from common.errors import UserError, listed
 from common.folds import grouped_folds, grouped_split
 from common.images import ImageFile, Images, Mode, cached_images
@@ -73,7 +73,6 @@ class GrowthData(LightningDataModule):
         shift: largest random shift, share of the side.
         zoom: largest random change of scale; keep it small, since size is what tells the age.
         plant_zoom: largest random change of scale shared by all photos of a plant, as of a nearer camera.
-        plant_light: largest random change of each colour channel shared by all photos of a plant, as of another lamp.
         brightness: largest random change of brightness; 0.2 is 0.8× to 1.2×.
         contrast: largest random change of contrast; 0.2 is 0.8× to 1.2×.
         cache_dir: folder that keeps the decoded photos between starts.
@@ -106,7 +105,6 @@ class GrowthData(LightningDataModule):
         shift: float = 0.05,
         zoom: float = 0.03,
         plant_zoom: float = 0.0,
-        plant_light: float = 0.0,
         brightness: float = 0.1,
         contrast: float = 0.1,
         cache_dir: str = "cache",
@@ -127,7 +125,6 @@ class GrowthData(LightningDataModule):
         # Nothing here changes the size of a plant by more than a day or so of growth.
         self.flips = flips() if flip else nn.Identity()
         self.affine = Affine(rotation, shift, zoom, group_zoom=plant_zoom)
-        self.plant_light = plant_light
         self.light = light(brightness, contrast)
         self.cache_dir = Path(cache_dir)
         self.num_workers = num_workers
@@ -239,6 +236,4 @@ class GrowthData(LightningDataModule):
         images = batch.images.float() / 255
         if self.trainer is not None and self.trainer.training and isinstance(batch, PairBatch):
             images = self.light(self.affine(self.flips(images), batch.plant))
-            if self.plant_light:
-                images = light_groups(images, batch.plant, self.plant_light)
         return batch._replace(images=images)

@@ -20,7 +20,7 @@ _FONTS = (
     *("DejaVuSansMono", "DejaVuSansMono-Bold", "DejaVuSansMono-Oblique", "DejaVuSansMono-BoldOblique"),
     *("DejaVuSerif", "DejaVuSerif-Bold", "DejaVuSerif-Italic", "DejaVuSerif-BoldItalic"),
     *("STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic", "STIXGeneralBolIta"),
-    *("cmr10", "cmb10", "cmss10", "cmti10", "cmtt10"),
+    *("cmr10", "cmb10", "cmss10", "cmtt10"),
 )
 _EM = 112  # font size in pixels at which masks are drawn, before they are resized to the bitmap
 _RESIZED = (20, 20)

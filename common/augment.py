@@ -43,7 +43,7 @@ class Affine(nn.Module):
 
 
 def light(brightness: float, contrast: float) -> nn.Module:
-    """Change brightness and contrast by factors drawn from 1 ± ``brightness`` and 1 ± ``contrast``.
+    """Add up to ± ``brightness`` (1 is white) and multiply by a factor drawn from 1 ± ``contrast``.
 
     Shape: N×C×H×W, float in [0, 1] → the same.
     """

@@ -45,6 +45,7 @@ NOISE = (
     "is smaller than the logging interval",
 )
 SHORTCUTS = ("last", "best")
+DEFAULT_SUBMISSION = Submission()
 
 
 class Trainer(pl.Trainer):
@@ -55,7 +56,7 @@ class Trainer(pl.Trainer):
         model: pl.LightningModule | None = None,
         datamodule: pl.LightningDataModule | None = None,
         ckpt_path: str | None = None,
-        submission: Submission | None = None,
+        submission: Submission = DEFAULT_SUBMISSION,
     ) -> None:
         """Predict the competition's test files and write the submission.
 
@@ -65,10 +66,9 @@ class Trainer(pl.Trainer):
             ckpt_path: checkpoint of the model, or last or best of the latest run.
             submission: where the predictions go.
         """
-        given = submission.path if submission else None
-        if given is None and ckpt_path is None:
+        if submission.path is None and ckpt_path is None:
             raise UserError("--submission.path is needed where no checkpoint names the file")
-        path = Path(given) if given else default_path(str(ckpt_path))
+        path = Path(submission.path) if submission.path else default_path(str(ckpt_path))
         writer = SubmissionWriter(path)
         self.callbacks.append(writer)  # type: ignore[attr-defined]
         super().predict(model, datamodule=datamodule, ckpt_path=ckpt_path, return_predictions=False)
@@ -326,6 +326,7 @@ def main(
                 mode=mode,
                 save_config_callback=SaveConfig,
                 trainer_class=Trainer,
+                parser_kwargs={"prog": f"python -m {model.task}"},  # type: ignore[attr-defined]
                 recipe={"log_every_n_steps": 10, **recipe},
                 seed_everything_default=0,
                 auto_configure_optimizers=False,

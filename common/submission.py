@@ -20,7 +20,7 @@ from common.errors import UserError
 Outputs = dict[str, np.ndarray]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Submission:
     """Where the predictions go.
 

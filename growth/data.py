@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, NonNegativeInt, PositiveInt
 from lightning.pytorch import LightningDataModule
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -73,7 +74,7 @@ class GrowthData(LightningDataModule):
         shift: largest random shift, share of the side.
         zoom: largest random change of scale; keep it small, since size is what tells the age.
         plant_zoom: largest random change of scale shared by all photos of a plant, as of a nearer camera.
-        brightness: largest random change of brightness; 0.2 is 0.8× to 1.2×.
+        brightness: largest random change of brightness, share of white added or taken away.
         contrast: largest random change of contrast; 0.2 is 0.8× to 1.2×.
         cache_dir: folder that keeps the decoded photos between starts.
         num_workers: loader processes; 0 is fastest unless the cache is larger than memory.
@@ -87,28 +88,28 @@ class GrowthData(LightningDataModule):
         self,
         root: str = "data/growth",
         species: list[str] | None = None,
-        image_size: int = 224,
+        image_size: PositiveInt = 224,
         channels: Literal[1, 3] = 3,
         pairs: Literal["all", "random"] = "all",
-        plants_per_batch: int = 4,
-        images_per_plant: int = 8,
-        num_pairs: int = 5000,
-        pairs_per_batch: int = 64,
+        plants_per_batch: PositiveInt = 4,
+        images_per_plant: PositiveInt = 8,
+        num_pairs: PositiveInt = 5000,
+        pairs_per_batch: PositiveInt = 64,
         pair_within: PairWithin = "plant",
         val_fraction: float = 0.2,
         num_folds: int = 5,
-        fold: int | None = None,
-        seed: int = 0,
-        eval_batch_size: int = 64,
+        fold: NonNegativeInt | None = None,
+        seed: NonNegativeInt = 0,
+        eval_batch_size: PositiveInt = 64,
         flip: bool = True,
-        rotation: float = 15.0,
-        shift: float = 0.05,
-        zoom: float = 0.03,
-        plant_zoom: float = 0.0,
-        brightness: float = 0.1,
-        contrast: float = 0.1,
+        rotation: NonNegativeFloat = 15.0,
+        shift: ClosedUnitInterval = 0.05,
+        zoom: ClosedUnitInterval = 0.03,
+        plant_zoom: ClosedUnitInterval = 0.0,
+        brightness: ClosedUnitInterval = 0.1,
+        contrast: ClosedUnitInterval = 0.1,
         cache_dir: str = "cache",
-        num_workers: int = 0,
+        num_workers: NonNegativeInt = 0,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)

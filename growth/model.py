@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import torch
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, PositiveFloat, PositiveInt
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
@@ -130,17 +131,17 @@ class GrowthRegressor(LightningModule):
         design: Design = "siamese",
         stem: Stem = "imagenet",
         head: Head = "linear",
-        image_size: int = 224,
+        image_size: PositiveInt = 224,
         channels: Literal[1, 3] = 3,
         normalize: Normalization = "imagenet",
         pretrained: Pretrained = True,
-        days_scale: float = 10.0,
+        days_scale: PositiveFloat = 10.0,
         grad_checkpointing: bool = False,
         loss: Loss = "mse",
-        lr: float = 5e-4,
-        weight_decay: float = 0.05,
-        warmup: float = 0.1,
-        final_lr: float = 0.0,
+        lr: PositiveFloat = 5e-4,
+        weight_decay: NonNegativeFloat = 0.05,
+        warmup: ClosedUnitInterval = 0.1,
+        final_lr: ClosedUnitInterval = 0.0,
         min_days: float = 1.0,
         round_days: bool = False,
     ) -> None:

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, NonNegativeInt, PositiveInt
 from lightning.pytorch import LightningDataModule
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -72,7 +73,7 @@ class CharacterData(LightningDataModule):
         shift: largest random shift, share of the side.
         zoom: largest random change of scale; 0.2 is 0.8× to 1.2×.
         shear: largest random shear, degrees.
-        brightness: largest random change of brightness; 0.2 is 0.8× to 1.2×.
+        brightness: largest random change of brightness, share of white added or taken away.
         contrast: largest random change of contrast; 0.2 is 0.8× to 1.2×.
         inversion: probability of turning a training image into its negative.
         cache_dir: folder that keeps the decoded images between starts.
@@ -85,21 +86,21 @@ class CharacterData(LightningDataModule):
         self,
         root: str = "data/julia",
         variant: Variant = "original",
-        image_size: int = 28,
+        image_size: PositiveInt = 28,
         channels: Literal[1, 3] = 1,
-        batch_size: int = 64,
-        eval_batch_size: int = 256,
+        batch_size: PositiveInt = 64,
+        eval_batch_size: PositiveInt = 256,
         val_fraction: float = 0.2,
-        seed: int = 0,
-        rotation: float = 10.0,
-        shift: float = 0.1,
-        zoom: float = 0.2,
-        shear: float = 10.0,
-        brightness: float = 0.2,
-        contrast: float = 0.2,
-        inversion: float = 0.5,
+        seed: NonNegativeInt = 0,
+        rotation: NonNegativeFloat = 10.0,
+        shift: ClosedUnitInterval = 0.1,
+        zoom: ClosedUnitInterval = 0.2,
+        shear: NonNegativeFloat = 10.0,
+        brightness: ClosedUnitInterval = 0.2,
+        contrast: ClosedUnitInterval = 0.2,
+        inversion: ClosedUnitInterval = 0.5,
         cache_dir: str = "cache",
-        num_workers: int = 0,
+        num_workers: NonNegativeInt = 0,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import pandas as pd
 import torch
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, PositiveFloat, PositiveInt
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
@@ -94,14 +95,14 @@ class CharacterClassifier(LightningModule):
         backbone: str = "resnet18",
         stem: Stem = "small",
         head: Head = "linear",
-        image_size: int = 28,
+        image_size: PositiveInt = 28,
         channels: Literal[1, 3] = 1,
         normalize: Normalization = "image",
         pretrained: Pretrained = False,
-        label_smoothing: float = 0.1,
-        lr: float = 2e-3,
-        weight_decay: float = 0.05,
-        warmup: float = 0.2,
+        label_smoothing: ClosedUnitInterval = 0.1,
+        lr: PositiveFloat = 2e-3,
+        weight_decay: NonNegativeFloat = 0.05,
+        warmup: ClosedUnitInterval = 0.2,
     ) -> None:
         super().__init__()
         self.save_hyperparameters(ignore="pretrained", logger=False)

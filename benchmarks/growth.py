@@ -158,5 +158,5 @@ def preparing(width: int = 3280, height: int = 2464, photos: int = 24) -> None:
 
 
 if __name__ == "__main__":
+    preparing()  # first: a worker's memory counts what it has inherited
     main()
-    preparing()

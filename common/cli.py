@@ -23,7 +23,6 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint, ModelSummary
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
-from lightning.pytorch.utilities import rank_zero_info
 
 from common.errors import UserError, exit_on_user_error
 from common.submission import Submission, SubmissionWriter, default_path
@@ -139,22 +138,21 @@ class TaskCLI(LightningCLI):
             return
         path = self._find_checkpoint(str(settings.ckpt_path))
         checkpoint = read_checkpoint(path, self.task)
-        # What the checkpoint was trained on is the default, so that the held-out rows stay the held-out rows.
-        known = set(settings.data.keys())
-        data = {k: v for k, v in checkpoint.get("datamodule_hyper_parameters", {}).items() if k in known}
-        self._parser(subcommand).set_defaults({f"data.{key}": value for key, value in data.items()})
+        # The checkpoint's settings are the defaults: the held-out rows stay held out, and what is typed still wins.
+        for part, saved in (("model", "hyper_parameters"), ("data", "datamodule_hyper_parameters")):
+            known = set(settings[part].keys())
+            defaults = {f"{part}.{k}": v for k, v in checkpoint.get(saved, {}).items() if k in known}
+            self._parser(subcommand).set_defaults(defaults)
         super().parse_arguments(parser, args)
         self.settings.ckpt_path = str(path)
-        given = self.settings.model
-        for key, value in checkpoint["hyper_parameters"].items():
-            if key in given and given[key] not in (value, self._parser(subcommand).get_default(f"model.{key}")):
-                rank_zero_info(f"--model.{key} {given[key]} is passed over: the checkpoint's is {value}")
+        self.settings.model.pretrained = False  # the checkpoint brings the weights
+        self.model_settings = self.settings.model.clone()
 
     def _find_checkpoint(self, given: str) -> Path:
         if given not in SHORTCUTS:
             return Path(given)
         root = Path(self.settings.trainer.default_root_dir or ".") / RUNS / self.task
-        name = self.settings.name or "*"
+        name = self.settings.name or "**"
         found = sorted(root.glob(f"{name}/latest/checkpoints/{given}.ckpt"), key=lambda path: path.stat().st_mtime)
         if not found:
             raise UserError(f"--ckpt_path {given}: no {given}.ckpt below {root / name / 'latest'}; give a path")
@@ -164,7 +162,7 @@ class TaskCLI(LightningCLI):
         settings = self.settings
         settings.trainer.precision = settings.trainer.precision or default_precision(settings.trainer.accelerator)
         if settings.get("ckpt_path"):
-            settings.model.pretrained = False  # the checkpoint brings the weights
+            settings.model = self.model_settings  # LightningCLI lets the checkpoint win over what is typed
         if self.subcommand != "fit":
             self.save_config_callback = None
             settings.trainer.callbacks = None
@@ -198,7 +196,7 @@ class TaskCLI(LightningCLI):
         return [csv, board]
 
     def after_fit(self) -> None:
-        """Point ``latest`` at the run and say what to type next."""
+        """Say where the run lies and what to type next."""
         checkpoint = self.trainer.checkpoint_callback
         run = self.trainer.log_dir
         boards = []
@@ -334,3 +332,8 @@ def main(
             )
         except MisconfigurationException as error:
             raise UserError(" ".join(str(error).split())) from error
+        except RuntimeError as error:
+            if "Error(s) in loading state_dict" not in str(error):
+                raise
+            fix = "leave out the --model flags that change the network"
+            raise UserError(f"the weights of --ckpt_path do not fit the network; {fix}") from error

@@ -200,6 +200,7 @@ class GrowthData(LightningDataModule):
         return cached_images(files, self.image_size, self.mode, self.cache_dir, MAX_PIXELS, f"growth-{part}")
 
     def _loader(self, dataset: Dataset[Any], **options: Any) -> DataLoader[Any]:
+        # Samplers of whole batches stand as samplers without a batch size, so that Lightning can share them over ranks.
         return DataLoader(
             dataset,
             collate_fn=_as_is,
@@ -214,13 +215,13 @@ class GrowthData(LightningDataModule):
             sampler: Any = PlantSampler(photos.plant, self.plants_per_batch, self.images_per_plant)
         else:
             sampler = RandomPairSampler(photos.groups, photos.day, self.num_pairs, self.pairs_per_batch)
-        return self._loader(photos, batch_sampler=sampler)
+        return self._loader(photos, sampler=sampler, batch_size=None)
 
     def val_dataloader(self) -> DataLoader[PairBatch]:
         """One held-out plant a batch, all its pairs."""
         plant = self.val_set.plant
         batches = [np.flatnonzero(plant == name).tolist() for name in np.unique(plant)]
-        return self._loader(self.val_set, batch_sampler=batches)
+        return self._loader(self.val_set, sampler=batches, batch_size=None)
 
     def test_dataloader(self) -> DataLoader[PairBatch]:
         """The held-out plants: the competition's own test days are not public."""

@@ -125,7 +125,7 @@ class PairDataset(torch.utils.data.Dataset[PairBatch]):
         self.groups = self.plant if pair_within == "plant" else photos.species[rows]
         self.species = np.unique(photos.species, return_inverse=True)[1][rows]
 
-    def __getitems__(self, batch: list[int] | list[tuple[int, int]]) -> PairBatch:
+    def __getitem__(self, batch: list[int] | list[tuple[int, int]]) -> PairBatch:
         """Make a batch of photos with all their pairs, or of given pairs with their photos."""
         wanted = np.asarray(batch, dtype=np.int64)
         if wanted.ndim == 2:

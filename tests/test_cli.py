@@ -236,6 +236,20 @@ def test_faults_found_while_predicting(refused: Run, checkpoint: Path, julia_roo
 
 
 @pytest.mark.slow
+def test_checkpoint_of_another_network(refused: Run, checkpoint: Path) -> None:
+    line = refused("julia", "predict", "--ckpt_path", checkpoint, "--model.backbone", "resnet18")
+    assert "do not fit the network" in line
+
+
+def test_tasks_do_not_import_each_other_nor_common_them() -> None:
+    root = Path(__file__).parents[1]
+    for package, others in (("growth", ("julia",)), ("julia", ("growth",)), ("common", ("growth", "julia"))):
+        for path in (root / package).glob("*.py"):
+            for line in path.read_text().splitlines():
+                assert not line.lstrip().startswith(tuple(f"{verb} {o}" for o in others for verb in ("import", "from")))
+
+
+@pytest.mark.slow
 def test_configurations_of_julia_train(run: Run, julia_root: Path) -> None:
     configs = Path(__file__).parents[1] / "configs"
     for name in ("resnet18", "efficientnet_b0"):

@@ -85,9 +85,9 @@ def test_validate_measures_the_fold_that_was_held_out(run: Run, root: Path) -> N
 
 @pytest.mark.slow
 def test_min_days_and_rounding_change_predictions_only(run: Run, root: Path) -> None:
-    words = ("--model.min_days", 2, "--model.round_days", "true", "--trainer.max_epochs", 1)
-    run("growth", "fit", *SMALL, "--data.root", root, *words)
-    run("growth", "predict", "--ckpt_path", "last", "--submission.path", "s.csv")
+    run("growth", "fit", *SMALL, "--data.root", root, "--trainer.max_epochs", 1)
+    words = ("--model.min_days", 2, "--model.round_days", "true")
+    run("growth", "predict", "--ckpt_path", "last", "--submission.path", "s.csv", *words)
     days = pd.read_csv("s.csv")["time_delta"]
     assert days.min() >= 2
     assert (days == days.round()).all()

@@ -33,7 +33,7 @@ def test_all_pairs_are_every_earlier_with_every_later_photo_of_a_plant() -> None
 
 def test_batch_holds_each_photo_once_with_its_days() -> None:
     photos = table([5, 4])
-    batch = dataset(photos).__getitems__([0, 2, 3, 6, 8])
+    batch = dataset(photos)[[0, 2, 3, 6, 8]]
     assert batch.images.shape == (5, 3, 8, 8)
     assert batch.images.dtype == torch.uint8
     assert batch.days.tolist() == [4, 6, 2, 4]
@@ -41,7 +41,7 @@ def test_batch_holds_each_photo_once_with_its_days() -> None:
 
 
 def test_given_pairs_share_their_photos() -> None:
-    batch = dataset(table([5])).__getitems__([(0, 1), (0, 2), (1, 2)])
+    batch = dataset(table([5]))[[(0, 1), (0, 2), (1, 2)]]
     assert len(batch.images) == 3
     assert batch.days.tolist() == [2, 4, 2]
     assert (batch.before.tolist(), batch.after.tolist()) == ([0, 0, 1], [1, 2, 2])
@@ -81,7 +81,7 @@ def network(design: str, seed: int = 0) -> PairNet:
 
 def test_all_pairs_give_loss_and_gradient_of_the_pairs_one_by_one() -> None:
     photos = table([5, 4])
-    batch = dataset(photos).__getitems__(list(range(9)))
+    batch = dataset(photos)[list(range(9))]
     images = batch.images.float() / 255
     together, apart = network("siamese").double(), network("siamese").double()
     loss = pair_loss("mse", together(images.double(), batch.before, batch.after), batch.days.double())

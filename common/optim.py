@@ -49,7 +49,8 @@ def adamw_warmup_cosine(
         final_lr: share of ``lr`` that is left at the end; 1 keeps it constant after the warm-up.
     """
     fused = module.trainer.gradient_clip_val is None  # Lightning does not clip what a fused optimiser unscales
-    optimizer = AdamW(parameter_groups(module, weight_decay), lr=lr, fused=fused)
+    # Plain numbers: a parsed argument is of a class of its own, which a checkpoint must not hold.
+    optimizer = AdamW(parameter_groups(module, float(weight_decay)), lr=float(lr), fused=fused)
     total_steps = int(module.trainer.estimated_stepping_batches)
     factor = partial(warmup_cosine, warmup_steps=int(warmup * total_steps), total_steps=total_steps, final=final_lr)
     scheduler = LambdaLR(optimizer, factor)

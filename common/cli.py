@@ -11,6 +11,7 @@ import netrc
 import os
 import re
 import shlex
+import sys
 import warnings
 from pathlib import Path
 from typing import Any, Literal
@@ -163,8 +164,9 @@ class TaskCLI(LightningCLI):
         settings.trainer.precision = settings.trainer.precision or default_precision(settings.trainer.accelerator)
         if settings.get("ckpt_path"):
             settings.model = self.model_settings  # LightningCLI lets the checkpoint win over what is typed
+        if self.subcommand != "fit" or settings.trainer.logger is False:
+            self.save_config_callback = None  # there is no run folder to save it in
         if self.subcommand != "fit":
-            self.save_config_callback = None
             settings.trainer.callbacks = None
             settings.trainer.logger = False
             settings.trainer.enable_checkpointing = False
@@ -177,6 +179,8 @@ class TaskCLI(LightningCLI):
                 callbacks.append(LatestLink())
             if self.settings.trainer.enable_checkpointing is not False:
                 callbacks.append(ModelCheckpoint(filename="best", monitor=self.monitor, mode=self.mode, save_last=True))
+        if self.settings.trainer.enable_progress_bar is None:
+            kwargs["enable_progress_bar"] = sys.stderr.isatty()
         config = {**self._get(self.config_init, "trainer"), **kwargs}
         return self._instantiate_trainer(config, callbacks)
 
@@ -227,8 +231,9 @@ class LatestLink(pl.Callback):
     """Keep ``latest``, beside the run folders, pointing at the newest one."""
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.is_global_zero and trainer.log_dir:
-            run = Path(trainer.log_dir)
+        log_dir = trainer.log_dir  # on every rank: it is broadcast
+        if trainer.is_global_zero and log_dir:
+            run = Path(log_dir)
             temporary = run.parent / f".latest.{os.getpid()}"
             temporary.unlink(missing_ok=True)
             temporary.symlink_to(run.name)

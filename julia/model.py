@@ -158,11 +158,12 @@ class CharacterClassifier(LightningModule):
 
     def _write_confusion(self) -> None:
         """Save the confusion matrix of the held-out images (rows: truth, columns: prediction) in the run folder."""
+        log_dir = self.trainer.log_dir  # on every rank: it is broadcast
         counts = self.confusion.compute().cpu().numpy()
         self.confusion.reset()
-        if self.trainer.is_global_zero and self.trainer.log_dir and not self.trainer.sanity_checking:
+        if self.trainer.is_global_zero and log_dir and not self.trainer.sanity_checking:
             table = pd.DataFrame(counts, index=list(CLASSES), columns=list(CLASSES))
-            table.to_csv(Path(self.trainer.log_dir) / "confusion.csv", index_label="truth")
+            table.to_csv(Path(log_dir) / "confusion.csv", index_label="truth")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["task"] = self.task

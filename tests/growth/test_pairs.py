@@ -84,12 +84,12 @@ def test_all_pairs_give_loss_and_gradient_of_the_pairs_one_by_one() -> None:
     batch = dataset(photos)[list(range(9))]
     images = batch.images.float() / 255
     together, apart = network("siamese").double(), network("siamese").double()
-    loss = pair_loss("mse", together(images.double(), batch.before, batch.after), batch.days.double())
+    loss = pair_loss("mse", together(images.double(), batch.before, batch.after), batch.days)
     loss.backward()
     first, second = torch.tensor([0]), torch.tensor([1])
     for before, after, days in zip(batch.before, batch.after, batch.days, strict=True):
         pair = torch.stack([images[before], images[after]]).double()
-        one = pair_loss("mse", apart(pair, first, second), days.double()[None]) / len(batch.days)
+        one = pair_loss("mse", apart(pair, first, second), days[None]) / len(batch.days)
         one.backward()
     for a, b in zip(together.parameters(), apart.parameters(), strict=True):
         assert a.grad is not None

@@ -29,8 +29,7 @@ def stratified_split(labels: npt.NDArray[np.int64], val_fraction: float, seed: i
     """
     from sklearn.model_selection import train_test_split
 
-    if not 0 < val_fraction < 1:
-        raise UserError(f"--data.val_fraction {val_fraction}: give a share between 0 and 1, such as 0.2")
+    _check_share(val_fraction)
     rows = np.arange(len(labels))
     try:
         train, val = train_test_split(rows, test_size=val_fraction, random_state=seed, stratify=labels)
@@ -84,8 +83,7 @@ def grouped_split(groups: Names, strata: Names, val_fraction: float, seed: int) 
     Raises:
         UserError: ``val_fraction`` is out of range, or no stratum has two groups.
     """
-    if not 0 < val_fraction < 1:
-        raise UserError(f"--data.val_fraction {val_fraction}: give a share between 0 and 1, such as 0.2")
+    _check_share(val_fraction)
     held_out = [
         group
         for names in _shuffled(groups, strata, seed)
@@ -93,6 +91,11 @@ def grouped_split(groups: Names, strata: Names, val_fraction: float, seed: int) 
     ]
     val = _rows_of(groups, held_out)
     return np.setdiff1d(np.arange(len(groups)), val), val
+
+
+def _check_share(val_fraction: float) -> None:
+    if not 0 < val_fraction < 1:
+        raise UserError(f"--data.val_fraction {val_fraction}: give a share between 0 and 1, such as 0.2")
 
 
 def _shuffled(groups: Names, strata: Names, seed: int) -> list[list[str]]:

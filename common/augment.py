@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import kornia.augmentation as K
 import torch
 from torch import Tensor, nn
+
+View = Callable[[Tensor], Tensor]
 
 
 class Affine(nn.Module):
@@ -65,3 +70,40 @@ def flips() -> nn.Module:
     Shape: N×C×S×S, float → the same.
     """
     return nn.Sequential(K.RandomHorizontalFlip(p=0.5), K.RandomRotation90(times=(0, 3), p=1.0))
+
+
+def laid_views() -> list[View]:
+    """The eight ways to lay a square, itself first. Each: N×C×S×S → the same."""
+
+    def laid(quarters: int, mirrored: bool, images: Tensor) -> Tensor:
+        turned = torch.rot90(images, quarters, (2, 3))
+        return turned.flip(3) if mirrored else turned
+
+    return [partial(laid, quarters, mirrored) for mirrored in (False, True) for quarters in range(4)]
+
+
+def moved_views(shift: float, zoom: float, negatives: bool) -> list[View]:
+    """The image, shifted four ways, and all five from nearer and farther; each also as its negative. Itself first.
+
+    Args:
+        shift: the shift, as a share of the side; 0 for none.
+        zoom: the change of scale; 0.1 is 0.9× and 1.1×; 0 for none.
+        negatives: whether each is followed by its negative.
+
+    Each: N×C×H×W, float in [0, 1] → the same; the border is continued outwards.
+    """
+
+    def moved(scale: float, right: float, down: float, negative: bool, images: Tensor) -> Tensor:
+        if (scale, right, down) != (1, 0, 0):
+            # The grid says where each pixel comes from, in units of half a side.
+            theta = torch.tensor([[1 / scale, 0, -2 * right], [0, 1 / scale, -2 * down]], device=images.device)
+            grid = nn.functional.affine_grid(theta.expand(len(images), -1, -1), list(images.shape), align_corners=False)
+            images = nn.functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+        return 1 - images if negative else images
+
+    steps = [(0.0, 0.0), *([(shift, 0.0), (-shift, 0.0), (0.0, shift), (0.0, -shift)] if shift else [])]
+    scales = [1.0, *([1 - zoom, 1 + zoom] if zoom else [])]
+    signs = [False, True] if negatives else [False]
+    return [
+        partial(moved, scale, right, down, negative) for scale in scales for right, down in steps for negative in signs
+    ]

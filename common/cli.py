@@ -1,4 +1,4 @@
-"""The command line of both tasks: ``python -m <task> fit|validate|test|predict``, on LightningCLI.
+"""The command line of both tasks: ``python -m <task> fit|validate|test|predict|crossval``, on LightningCLI.
 
 Adds to Lightning's own: a folder for every run (``runs/<task>/<name>/version_N/`` and a ``latest`` link), CSV and
 W&B logs, a checkpoint that is enough to validate, test or predict from, and errors of one line.
@@ -6,27 +6,37 @@ W&B logs, a checkpoint that is enough to validate, test or predict from, and err
 
 from __future__ import annotations
 
+import json
 import logging
 import netrc
 import os
 import re
 import shlex
 import sys
+import time
 import warnings
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlparse
 
 import torch
+import yaml
 from jsonargparse import Namespace
+from jsonargparse.typing import PositiveInt
 from lightning import pytorch as pl
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint, ModelSummary
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
 
+from common.checkpoints import find_checkpoints, read_checkpoint
+from common.crossval import RESULT, CrossValidation
+from common.data import ImageData
+from common.ensemble import averaged
 from common.errors import UserError, exit_on_user_error
-from common.submission import Submission, SubmissionWriter, default_path
+from common.submission import Submission, SubmissionFiles, default_path, replacing
 
 RUNS = "runs"
 # What Lightning and its libraries say at every start and no user can act on.
@@ -37,6 +47,8 @@ NOISE = (
     "Loading `train_dataloader` to estimate",
     "is not supported by the model summary",
     "does not have many workers",
+    "Restoring states from the checkpoint path",
+    "Loaded model weights from the checkpoint",
     "callbacks used to create the checkpoint need to be provided",
     "using the WeightAveraging callback, but loading a checkpoint outside",
     "LeafSpec",
@@ -44,18 +56,19 @@ NOISE = (
     "exists and is not empty. Previous log files",  # of a folder that this very run has made
     "is smaller than the logging interval",
 )
-SHORTCUTS = ("last", "best")
 DEFAULT_SUBMISSION = Submission()
 
 
 class Trainer(pl.Trainer):
-    """Lightning's Trainer, whose ``predict`` writes a submission instead of keeping the predictions."""
+    """Lightning's Trainer, whose ``predict`` writes a submission, with a cross-validation of its own."""
+
+    crossvalidation: CrossValidation
 
     def predict(  # type: ignore[override]
         self,
-        model: pl.LightningModule | None = None,
-        datamodule: pl.LightningDataModule | None = None,
-        ckpt_path: str | None = None,
+        model: pl.LightningModule,
+        datamodule: ImageData,
+        ckpt_path: list[str] | str | None = None,
         submission: Submission = DEFAULT_SUBMISSION,
     ) -> None:
         """Predict the competition's test files and write the submission.
@@ -63,18 +76,38 @@ class Trainer(pl.Trainer):
         Args:
             model: the network to predict with.
             datamodule: where the test files come from.
-            ckpt_path: checkpoint of the model, or last or best of the latest run.
-            submission: where the predictions go.
+            ckpt_path: checkpoint of the model, or last or best of the latest run; of several, or a pattern in quotes
+                ('runs/julia/resnet18/fold_*/latest/checkpoints/last.ckpt'), the outputs are averaged.
+            submission: where the predictions go, and how they are made.
         """
-        if submission.path is None and ckpt_path is None:
-            raise UserError("--submission.path is needed where no checkpoint names the file")
-        path = Path(submission.path) if submission.path else default_path(str(ckpt_path))
-        writer = SubmissionWriter(path)
-        self.callbacks.append(writer)  # type: ignore[attr-defined]
-        super().predict(model, datamodule=datamodule, ckpt_path=ckpt_path, return_predictions=False)
+        checkpoints = [Path(path) for path in ([ckpt_path] if isinstance(ckpt_path, str) else ckpt_path or [])]
+        files = SubmissionFiles(Path(submission.path or default_path(checkpoints, submission.tta)))
+        outputs, deviation = averaged(self, model, datamodule, checkpoints, submission.tta)
         if self.is_global_zero:
-            print(f"\nsubmission: {_shown(str(writer.path))}")
-            print(f"beside it: {writer.raw_path.name} (raw outputs), {writer.items_path.name} (one row an image)")
+            files.write(outputs, deviation, datamodule.sample, model, datamodule)
+            print(f"\nsubmission: {_shown(str(files.path))}")
+            print(f"beside it: {files.raw_path.name} (raw outputs), {files.items_path.name} (one row an image)")
+            if deviation is not None:
+                print(f"           {files.spread_path.name} (how far the {len(checkpoints)} checkpoints differ)")
+
+    def crossval(
+        self,
+        model: pl.LightningModule,
+        datamodule: ImageData,
+        folds: list[int] | int | str | None = None,
+        tta: PositiveInt = 1,
+    ) -> None:
+        """Fit every fold (--data.num_folds) and measure each held-out row with the model that has not seen it.
+
+        Args:
+            model: the network.
+            datamodule: the data; --data.num_folds says how many folds.
+            folds: some of the folds, such as 0,1; all if null. One whose run is finished is not fitted again.
+            tta: how many views of each held-out image are averaged, as --submission.tta of predict.
+        """
+        number: int = datamodule.hparams["num_folds"]
+        chosen = _chosen_folds(folds, number)
+        self.crossvalidation.run(self, model, datamodule, chosen, tta)
 
 
 class SaveConfig(SaveConfigCallback):
@@ -100,6 +133,7 @@ class TaskCLI(LightningCLI):
         self, *args: Any, monitor: str, mode: Literal["min", "max"], recipe: dict[str, Any], **options: Any
     ) -> None:
         self.monitor, self.mode, self.recipe = monitor, mode, recipe
+        self.checkpoints: list[str] = []
         super().__init__(*args, **options)
 
     @property
@@ -120,6 +154,7 @@ class TaskCLI(LightningCLI):
             "validate": skipped,
             "test": skipped,
             "predict": skipped,
+            "crossval": skipped,
         }
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -130,46 +165,73 @@ class TaskCLI(LightningCLI):
         parser.set_defaults({f"trainer.{key}": value for key, value in self.recipe.items()})
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        super().parse_arguments(parser, args)
+        args = _joined_checkpoints(sys.argv[1:]) if args is None else args
+        self.config = parser.parse_args(args)  # type: ignore[arg-type]
         settings, subcommand = self.settings, self.config.subcommand
         if settings.get("ckpt_path") is None:
-            if subcommand != "fit":
+            if subcommand not in ("fit", "crossval"):
                 flag = f"python -m {self.task} {subcommand} --ckpt_path <checkpoint>"
                 raise UserError(f"{subcommand} needs trained weights: {flag} (or last, or best, of the latest run)")
             return
-        path = self._find_checkpoint(str(settings.ckpt_path))
-        checkpoint = read_checkpoint(path, self.task)
+        runs = Path(settings.trainer.default_root_dir or ".") / RUNS / self.task
+        paths = find_checkpoints(settings.ckpt_path, runs, settings.name)
+        if len(paths) > 1 and subcommand != "predict":
+            raise UserError(
+                f"--ckpt_path names {len(paths)} checkpoints: {subcommand} takes one, predict averages several"
+            )
+        checkpoint, *_ = [read_checkpoint(path, self._model_class) for path in paths]  # type: ignore[arg-type]
+        for path in paths if len(paths) > 1 else []:
+            print(f"member: {_shown(str(path))}{_doubt(path)}", file=sys.stderr)
         # The checkpoint's settings are the defaults: the held-out rows stay held out, and what is typed still wins.
         for part, saved in (("model", "hyper_parameters"), ("data", "datamodule_hyper_parameters")):
             known = set(settings[part].keys())
             defaults = {f"{part}.{k}": v for k, v in checkpoint.get(saved, {}).items() if k in known}
             self._parser(subcommand).set_defaults(defaults)
-        super().parse_arguments(parser, args)
-        self.settings.ckpt_path = str(path)
+        if checkpoint.get("precision") == "32-true":  # a recipe's choice; others are the machine's
+            self._parser(subcommand).set_defaults({"trainer.precision": "32-true"})
+        self.config = parser.parse_args(args)  # type: ignore[arg-type]
+        self.settings.ckpt_path = None  # LightningCLI would read it and let its settings win over what is typed
+        self.checkpoints = [str(path) for path in paths]
         self.settings.model.pretrained = False  # the checkpoint brings the weights
-        self.model_settings = self.settings.model.clone()
-
-    def _find_checkpoint(self, given: str) -> Path:
-        if given not in SHORTCUTS:
-            return Path(given)
-        root = Path(self.settings.trainer.default_root_dir or ".") / RUNS / self.task
-        name = self.settings.name or "**"
-        found = sorted(root.glob(f"{name}/latest/checkpoints/{given}.ckpt"), key=lambda path: path.stat().st_mtime)
-        if not found:
-            raise UserError(f"--ckpt_path {given}: no {given}.ckpt below {root / name / 'latest'}; give a path")
-        return found[-1].resolve()
 
     def before_instantiate_classes(self) -> None:
         settings = self.settings
         settings.trainer.precision = settings.trainer.precision or default_precision(settings.trainer.accelerator)
-        if settings.get("ckpt_path"):
-            settings.model = self.model_settings  # LightningCLI lets the checkpoint win over what is typed
+        if self.checkpoints:
+            settings.ckpt_path = self.checkpoints if len(self.checkpoints) > 1 else self.checkpoints[0]
         if self.subcommand != "fit" or settings.trainer.logger is False:
             self.save_config_callback = None  # there is no run folder to save it in
+        if self.subcommand == "crossval":
+            self._plan_folds()
         if self.subcommand != "fit":
             settings.trainer.callbacks = None
             settings.trainer.logger = False
             settings.trainer.enable_checkpointing = False
+
+    def _plan_folds(self) -> None:
+        """Keep what each fold is fitted with."""
+        settings = self.settings
+        if settings.data.fold is not None:
+            raise UserError(f"--data.fold {settings.data.fold}: crossval goes over the folds; choose some with --folds")
+        for flag in ("fast_dev_run", "logger", "enable_checkpointing"):
+            if settings.trainer[flag] not in (None, False, True) or settings.trainer[flag] is (flag == "fast_dev_run"):
+                raise UserError(
+                    f"--trainer.{flag} {settings.trainer[flag]} leaves no run to predict from; leave it out"
+                )
+        name = settings.name or settings.model.backbone
+        fit = settings.clone()
+        del fit["folds"], fit["tta"]
+        self.crossvalidation = CrossValidation(
+            self.task,
+            name,
+            Path(settings.trainer.default_root_dir or ".") / RUNS / self.task / name,
+            yaml.safe_load(self._parser("fit").dump(fit, skip_none=False)),
+            self.monitor,
+            leads=rank_zero_only.rank == 0,  # type: ignore[attr-defined]
+        )
+
+    def before_crossval(self) -> None:
+        self.trainer.crossvalidation = self.crossvalidation  # type: ignore[attr-defined]
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         callbacks: list[pl.Callback] = [ModelSummary(max_depth=3)]
@@ -179,6 +241,8 @@ class TaskCLI(LightningCLI):
                 callbacks.append(LatestLink())
             if self.settings.trainer.enable_checkpointing is not False:
                 callbacks.append(ModelCheckpoint(filename="best", monitor=self.monitor, mode=self.mode, save_last=True))
+        if self.subcommand == "crossval":  # here it only predicts, on one device; the fits are processes of their own
+            kwargs |= {"devices": 1, "num_nodes": 1, "strategy": "auto", "plugins": LightningEnvironment()}
         if self.settings.trainer.enable_progress_bar is None:
             kwargs["enable_progress_bar"] = sys.stderr.isatty()
         config = {**self._get(self.config_init, "trainer"), **kwargs}
@@ -199,6 +263,9 @@ class TaskCLI(LightningCLI):
         board = WandbLogger(name=name, project=self.task, save_dir=csv.log_dir, offline=mode == "offline")
         return [csv, board]
 
+    def before_fit(self) -> None:
+        self.started = time.monotonic()
+
     def after_fit(self) -> None:
         """Say where the run lies and what to type next."""
         checkpoint = self.trainer.checkpoint_callback
@@ -211,6 +278,8 @@ class TaskCLI(LightningCLI):
                 logger.experiment.finish()
         if not self.trainer.is_global_zero or self.settings.trainer.fast_dev_run or run is None:
             return
+        if not self.trainer.interrupted:
+            self._write_result(Path(run))
         print(f"\nrun: {run}")
         if boards and "offline-run" in boards[0]:
             print(f"W&B: wandb sync {shlex.quote(_shown(boards[0]))}")
@@ -219,6 +288,55 @@ class TaskCLI(LightningCLI):
             score = float(checkpoint.best_model_score)  # type: ignore[union-attr]
             print(f"best {self.monitor}: {score:.4f}")
             print(f"next: python -m {self.task} predict --ckpt_path {shlex.quote(_shown(best))}")
+
+    def _write_result(self, run: Path) -> None:
+        """Leave the figures of a fit that has come to its end: its last and best value, and what it took."""
+        checkpoint = self.trainer.checkpoint_callback
+        last = self.trainer.callback_metrics.get(self.monitor)
+        best = getattr(checkpoint, "best_model_score", None)
+        result = {
+            "metric": self.monitor,
+            "last": None if last is None else float(last),
+            "best": None if best is None else float(best),
+            "epochs": self.trainer.current_epoch,
+            "seconds": round(time.monotonic() - self.started, 1),
+        }
+        with replacing(run / RESULT) as temporary:
+            temporary.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def _joined_checkpoints(words: list[str]) -> list[str]:
+    """Make one argument of several paths after ``--ckpt_path``, such as a shell makes of a pattern."""
+    joined: list[str] = []
+    for word in words:
+        if len(joined) > 1 and joined[-2] == "--ckpt_path" and not word.startswith("-"):
+            paths = json.loads(joined[-1]) if joined[-1].startswith('["') else [joined[-1]]
+            joined[-1] = json.dumps([*paths, word])
+        else:
+            joined.append(word)
+    return joined
+
+
+def _chosen_folds(folds: list[int] | int | str | None, number: int) -> list[int]:
+    try:
+        chosen = (
+            range(number) if folds is None else folds if isinstance(folds, list) else map(int, str(folds).split(","))
+        )
+        listed = sorted(set(chosen))
+    except ValueError:
+        listed = [-1]
+    if not listed or not all(0 <= fold < number for fold in listed):
+        raise UserError(
+            f"--folds {folds}: give numbers from 0 to {number - 1} (--data.num_folds {number}), such as 0,1"
+        )
+    return listed
+
+
+def _doubt(checkpoint: Path) -> str:
+    """Say so where a checkpoint lies in the folder of a run that has not come to its end."""
+    run = checkpoint.parent.parent
+    unfinished = checkpoint.parent.name == "checkpoints" and not (run / RESULT).is_file()
+    return " (its fit has not come to its end)" if unfinished else ""
 
 
 def _shown(path: str) -> str:
@@ -264,31 +382,6 @@ def wandb_key_configured() -> bool:
         return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
     except (OSError, netrc.NetrcParseError):
         return False
-
-
-def read_checkpoint(path: Path, task: str) -> dict[str, Any]:
-    """Read a checkpoint without running anything that is pickled in it.
-
-    Raises:
-        UserError: it is absent, damaged, holds objects other than tensors and values, or is another task's.
-    """
-    if not path.is_file():
-        raise UserError(f"--ckpt_path {path}: no such file")
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except OSError:
-        raise
-    except Exception as error:  # torch's readers raise RuntimeError, UnpicklingError, EOFError, KeyError, ...
-        if "weights_only" in str(error).lower() or "Unsupported" in str(error):
-            reason = "it holds pickled objects, which could run code, and is not loaded"
-        else:
-            reason = "it is damaged or no checkpoint; give another, such as last.ckpt of the same run"
-        raise UserError(f"--ckpt_path {path}: {reason}") from None
-    if not isinstance(checkpoint, dict) or not {"state_dict", "hyper_parameters", "task"} <= checkpoint.keys():
-        raise UserError(f"--ckpt_path {path}: not a checkpoint of python -m {task} fit")
-    if checkpoint["task"] != task:
-        raise UserError(f"--ckpt_path {path}: a checkpoint of {checkpoint['task']}, not of {task}")
-    return checkpoint
 
 
 def _hush() -> None:

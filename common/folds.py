@@ -40,6 +40,45 @@ def stratified_split(labels: npt.NDArray[np.int64], val_fraction: float, seed: i
     return np.sort(train), np.sort(val)
 
 
+def stratified_folds(labels: npt.NDArray[np.int64], num_folds: int, seed: int) -> list[Indices]:
+    """Deal rows at random into folds, each with its share of every class.
+
+    Args:
+        labels: the class of each row, N.
+        num_folds: how many folds, from 2 to the number of rows of the smallest class.
+        seed: the same seed gives the same folds.
+
+    Returns:
+        Rows held out in each fold, sorted; every row is held out in exactly one.
+
+    Raises:
+        UserError: ``num_folds`` is out of range.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    most = int(np.unique(labels, return_counts=True)[1].min())
+    if not 2 <= num_folds <= most:
+        reason = f"the smallest class has {most} images"
+        raise UserError(
+            f"--data.num_folds {num_folds}: {reason}, so give 2 to {most}"
+            if most > 1
+            else f"--data.num_folds {num_folds}: {reason}, which no two folds can share; add images"
+        )
+    folds = StratifiedKFold(num_folds, shuffle=True, random_state=seed).split(np.zeros(len(labels)), labels)
+    return [np.sort(held_out) for _, held_out in folds]
+
+
+def fold_of(folds: list[Indices], fold: int, num_rows: int) -> tuple[Indices, Indices]:
+    """Give the rows to train on and those held out in one of the folds of ``num_rows`` rows.
+
+    Raises:
+        UserError: there is no such fold.
+    """
+    if not 0 <= fold < len(folds):
+        raise UserError(f"--data.fold {fold}: there are folds 0 to {len(folds) - 1} (--data.num_folds)")
+    return np.setdiff1d(np.arange(num_rows), folds[fold]), folds[fold]
+
+
 def grouped_folds(groups: Names, strata: Names, num_folds: int, seed: int) -> list[Indices]:
     """Deal whole groups (plants) into folds so that each fold gets its share of the groups of every stratum (species).
 

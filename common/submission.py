@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
-import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import Tensor
+from jsonargparse.typing import PositiveInt
 
 from common.errors import UserError
 
@@ -22,14 +20,17 @@ Outputs = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Submission:
-    """Where the predictions go.
+    """Where the predictions go, and how they are made.
 
     Args:
         path: the CSV to write; by default submission_<checkpoint>.csv in the run folder of the checkpoint. The
             model's raw outputs and a table of the images go beside it.
+        tta: test-time augmentation: how many views of each image are averaged; 1 is the image alone. growth has 8
+            (flips and quarter turns), julia up to 30 (the negative, small shifts and zooms of both).
     """
 
     path: str | None = None
+    tta: PositiveInt = 1
 
 
 @dataclass(frozen=True)
@@ -41,28 +42,31 @@ class SampleSubmission:
     ids: Sequence[str]
 
 
-class SubmittingData(Protocol):
-    """A data module that knows what the competition wants, and the items (images) that it is predicted from."""
-
-    sample: SampleSubmission
-    test_set: Sized
-
-
 class SubmittingModel(Protocol):
     """A model whose ``predict_step`` gives the rows of its items (``row``, n) with their outputs, n×…."""
 
+    def estimates(self, outputs: Outputs, data: Any) -> np.ndarray:
+        """Give what members of an ensemble are averaged on and differ in, ids×…."""
+
     def submission_values(self, outputs: Outputs, data: Any) -> Sequence[object] | np.ndarray:
         """Turn the outputs of all items into the value of each id of the sample submission."""
+
+    def submission_spread(self, outputs: Outputs, data: Any, deviation: np.ndarray) -> np.ndarray:
+        """Pick the spread of each id's value from the deviation of the members' :meth:`estimates`."""
 
     def submission_items(self, outputs: Outputs, data: Any) -> pd.DataFrame:
         """Tabulate the items with what was predicted of each."""
 
 
-def default_path(ckpt_path: str) -> Path:
-    """Name the submission after its checkpoint, in the run folder where there is one, else beside the checkpoint."""
-    checkpoint = Path(ckpt_path)
-    folder = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
-    return folder / f"submission_{checkpoint.stem}.csv"
+def default_path(checkpoints: Sequence[Path], tta: int) -> Path:
+    """Name the submission after its checkpoint, in the run folder where there is one, else beside the checkpoint.
+
+    That of several checkpoints is ``submission_ensemble<number>.csv`` in the folder that holds all their runs.
+    """
+    homes = [path.parent.parent if path.parent.name == "checkpoints" else path.parent for path in checkpoints]
+    stem = checkpoints[0].stem if len(checkpoints) == 1 else f"ensemble{len(checkpoints)}"
+    views = f"_tta{tta}" if tta > 1 else ""
+    return Path(os.path.commonpath(homes)) / f"submission_{stem}{views}.csv"
 
 
 @contextmanager
@@ -76,65 +80,52 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-class SubmissionWriter(Callback):
-    """Collect the predictions of all ranks and write ``path``.
+class SubmissionFiles:
+    """The files of one submission.
 
-    Beside it go the raw outputs, ``<path>.npz``, which averaging needs, and a table of the items, ``<path>_items.csv``.
+    Beside the CSV go the raw outputs, ``<path>.npz``, a table of the items, ``<path>_items.csv``, and, of several
+    checkpoints, how far they differ, ``<path>_spread.csv``.
 
     Args:
         path: the CSV to write.
 
     Raises:
-        UserError: before predicting, if ``path`` cannot be written.
+        UserError: ``path`` cannot be written.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.raw_path = path.with_suffix(".npz")
         self.items_path = path.with_name(f"{path.stem}_items.csv")
-        self.batches: list[dict[str, Tensor]] = []
+        self.spread_path = path.with_name(f"{path.stem}_spread.csv")
+        if path.suffix != ".csv":
+            raise UserError(f"--submission.path {path}: give the name of a .csv file")
+        if not path.parent.is_dir():
+            raise UserError(f"--submission.path {path}: the folder {path.parent} does not exist")
+        if path.is_dir() or not os.access(path.parent, os.W_OK):
+            raise UserError(f"{path} cannot be written; give another file with --submission.path")
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if self.path.suffix != ".csv":
-            raise UserError(f"--submission.path {self.path}: give the name of a .csv file")
-        if not self.path.parent.is_dir():
-            raise UserError(f"--submission.path {self.path}: the folder {self.path.parent} does not exist")
-        if self.path.is_dir() or not os.access(self.path.parent, os.W_OK):
-            raise UserError(f"{self.path} cannot be written; give another file with --submission.path")
-
-    def on_predict_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+    def write(
+        self, outputs: Outputs, deviation: np.ndarray | None, sample: SampleSubmission, model: Any, data: Any
     ) -> None:
-        self.batches.append({name: value.detach().cpu() for name, value in outputs.items()})
+        """Write the files.
 
-    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        batches = self.batches
-        if trainer.world_size > 1:
-            ranks: list[list[dict[str, Tensor]]] = [[] for _ in range(trainer.world_size)]
-            torch.distributed.all_gather_object(ranks, batches)
-            batches = [batch for rank in ranks for batch in rank]
-        if trainer.is_global_zero:
-            outputs = {name: torch.cat([batch[name] for batch in batches]).numpy() for name in batches[0]}
-            self._write(outputs, trainer.datamodule, pl_module)  # type: ignore[attr-defined, arg-type]
-
-    def _write(self, outputs: Outputs, data: SubmittingData, model: SubmittingModel) -> None:
-        row = outputs.pop("row")
-        if not np.array_equal(np.sort(row), np.arange(len(data.test_set))):
-            raise RuntimeError(f"{len(row)} predictions for {len(data.test_set)} items, or one of them twice")
-        order = np.argsort(row)
-        outputs = {name: values[order] for name, values in outputs.items()}
-        sample = data.sample
+        Args:
+            outputs: the outputs of all items, in order.
+            deviation: how far the members of an ensemble differ in their ``estimates``, or None of one model.
+            sample: the ids to submit.
+            model: a :class:`SubmittingModel`.
+            data: the data module that the outputs come from.
+        """
         values = model.submission_values(outputs, data)
         table = pd.DataFrame({sample.id_column: list(sample.ids), sample.value_column: list(values)})
         with replacing(self.raw_path) as temporary, temporary.open("wb") as stream:
             np.savez_compressed(stream, ids=np.array(list(sample.ids)), **outputs)  # type: ignore[arg-type]
         with replacing(self.items_path) as temporary:
             model.submission_items(outputs, data).to_csv(temporary, index=False)
+        if deviation is not None:
+            spread = table.assign(spread=model.submission_spread(outputs, data, deviation))
+            with replacing(self.spread_path) as temporary:
+                spread.to_csv(temporary, index=False)
         with replacing(self.path) as temporary:
             table.to_csv(temporary, index=False)

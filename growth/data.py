@@ -3,54 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
-import torch
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, NonNegativeInt, PositiveInt
-from lightning.pytorch import LightningDataModule
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch import nn
+from torch.utils.data import DataLoader
 
-from common.augment import Affine, flips, light
+from common.augment import Affine, View, flips, laid_views, light
+from common.data import ImageData, ImageDataset, as_is
 from common.errors import UserError, listed
-from common.folds import grouped_folds, grouped_split
+from common.folds import fold_of, grouped_folds, grouped_split
 from common.images import ImageFile, Images, Mode, cached_images
-from common.submission import SampleSubmission
-from growth.files import MAX_PIXELS, PhotoPairs, Photos, read_test_set, read_training_set
+from growth.files import MAX_PIXELS, PhotoPairs, Photos, pairs_of, read_test_set, read_training_set
 from growth.pairs import PairBatch, PairDataset, PairWithin, PlantSampler, RandomPairSampler
 
 
-class PhotoBatch(NamedTuple):
-    """Test photos, each once.
-
-    Attributes:
-        images: U×C×H×W; uint8 from the loader, float in [0, 1] on the device.
-        row: which of the test photos each is, U, int64.
-    """
-
-    images: Tensor
-    row: Tensor
-
-
-class PhotoDataset(Dataset[PhotoBatch]):
-    """Whole batches of an image array by index. Args: ``images``: M×H×W×C, uint8."""
-
-    def __init__(self, images: Images) -> None:
-        self.images = images
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitems__(self, rows: list[int]) -> PhotoBatch:
-        return PhotoBatch(torch.from_numpy(self.images[rows]).permute(0, 3, 1, 2), torch.tensor(rows))
-
-
-def _as_is(batch: Any) -> Any:
-    return batch
-
-
-class GrowthData(LightningDataModule):
+class GrowthData(ImageData):
     """Plant photos of DACON 235851.
 
     Args:
@@ -80,7 +49,6 @@ class GrowthData(LightningDataModule):
         num_workers: loader processes; 0 is fastest unless the cache is larger than memory.
     """
 
-    sample: SampleSubmission
     test_pairs: PhotoPairs
     species: list[str]
 
@@ -124,6 +92,7 @@ class GrowthData(LightningDataModule):
         self.val_fraction, self.num_folds, self.fold, self.seed = val_fraction, num_folds, fold, seed
         self.eval_batch_size = eval_batch_size
         # Nothing here changes the size of a plant by more than a day or so of growth.
+        self.flip = flip
         self.flips = flips() if flip else nn.Identity()
         self.affine = Affine(rotation, shift, zoom, group_zoom=plant_zoom)
         self.light = light(brightness, contrast)
@@ -136,7 +105,7 @@ class GrowthData(LightningDataModule):
         Raises:
             UserError: as ``growth.files``, ``common.folds`` and ``common.images``, or a batch is too large or small.
         """
-        if self.trainer is not None and self.trainer.state.fn == "predict":
+        if self.predicting:
             self._cached("test", read_test_set(self.root).files)
         else:
             photos = self._read()
@@ -150,10 +119,11 @@ class GrowthData(LightningDataModule):
         Raises:
             UserError: as :meth:`prepare_data`.
         """
-        if stage == "predict":
+        if self.predicting:
             self.test_pairs = read_test_set(self.root)
             self.sample = self.test_pairs.sample
-            self.test_set = PhotoDataset(self._cached("test", self.test_pairs.files))
+            images = self._cached("test", self.test_pairs.files)
+            self.test_set = ImageDataset(images, np.arange(len(images)))
             return
         photos = self._read()
         images = self._cached("train", photos.files)
@@ -164,6 +134,10 @@ class GrowthData(LightningDataModule):
         if len(val) < 3:
             plant = self.val_set.plant[0]
             raise UserError(f"the one held-out plant, {plant}, has one pair: hold out more with --data.val_fraction")
+        if self.held_out:
+            self.test_pairs, self.truth = pairs_of(photos.take(val))
+            self.sample = self.test_pairs.sample
+            self.test_set = ImageDataset(images, val)
 
     def _read(self) -> Photos:
         photos = read_training_set(self.root)
@@ -177,10 +151,7 @@ class GrowthData(LightningDataModule):
     def _split(self, plant: np.ndarray, species: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if self.fold is None:
             return grouped_split(plant, species, self.val_fraction, self.seed)
-        if not 0 <= self.fold < self.num_folds:
-            raise UserError(f"--data.fold {self.fold}: there are folds 0 to {self.num_folds - 1} (--data.num_folds)")
-        held_out = grouped_folds(plant, species, self.num_folds, self.seed)[self.fold]
-        return np.setdiff1d(np.arange(len(plant)), held_out), held_out
+        return fold_of(grouped_folds(plant, species, self.num_folds, self.seed), self.fold, len(plant))
 
     def _check_batch(self, plant: np.ndarray) -> None:
         if self.images_per_plant < 2 or self.plants_per_batch < 1:
@@ -199,43 +170,28 @@ class GrowthData(LightningDataModule):
     def _cached(self, part: str, files: list[ImageFile]) -> Images:
         return cached_images(files, self.image_size, self.mode, self.cache_dir, MAX_PIXELS, f"growth-{part}")
 
-    def _loader(self, dataset: Dataset[Any], **options: Any) -> DataLoader[Any]:
-        # Samplers of whole batches stand as samplers without a batch size, so that Lightning can share them over ranks.
-        return DataLoader(
-            dataset,
-            collate_fn=_as_is,
-            num_workers=self.num_workers,
-            pin_memory=torch.cuda.is_available(),
-            **options,
-        )
-
     def train_dataloader(self) -> DataLoader[PairBatch]:
         photos = self.train_set
         if self.pairs == "all":
             sampler: Any = PlantSampler(photos.plant, self.plants_per_batch, self.images_per_plant)
         else:
             sampler = RandomPairSampler(photos.groups, photos.day, self.num_pairs, self.pairs_per_batch)
-        return self._loader(photos, sampler=sampler, batch_size=None)
+        # A sampler of whole batches stands without a batch size, so that Lightning can share it over ranks.
+        return self.loader(photos, sampler=sampler, batch_size=None)
 
     def val_dataloader(self) -> DataLoader[PairBatch]:
         """One held-out plant a batch, all its pairs."""
         plant = self.val_set.plant
         batches = [np.flatnonzero(plant == name).tolist() for name in np.unique(plant)]
-        return self._loader(self.val_set, sampler=batches, batch_size=None)
+        return self.loader(self.val_set, sampler=batches, batch_size=None)
 
     def test_dataloader(self) -> DataLoader[PairBatch]:
         """The held-out plants: the competition's own test days are not public."""
         return self.val_dataloader()
 
-    def predict_dataloader(self) -> DataLoader[PhotoBatch]:
-        """The test photos, each once, however many pairs name it."""
-        return self._loader(self.test_set, batch_size=self.eval_batch_size)
+    def augment(self, batch: PairBatch) -> PairBatch:
+        return batch._replace(images=self.light(self.affine(self.flips(batch.images), batch.plant)))
 
-    def on_after_batch_transfer(self, batch: PairBatch | PhotoBatch, dataloader_idx: int) -> PairBatch | PhotoBatch:
-        """Turn uint8 into float in [0, 1] and, while training, augment; on the device."""
-        if not isinstance(batch, PairBatch | PhotoBatch):  # the model summary's example input
-            return batch
-        images = batch.images.float() / 255
-        if self.trainer is not None and self.trainer.training and isinstance(batch, PairBatch):
-            images = self.light(self.affine(self.flips(images), batch.plant))
-        return batch._replace(images=images)
+    def views(self) -> list[View]:
+        """The eight ways to lay a square photo, or the photo alone where training never turned it."""
+        return laid_views() if self.flip else [as_is]

@@ -144,6 +144,31 @@ def read_test_set(root: Path) -> PhotoPairs:
     )
 
 
+def all_pairs(groups: np.ndarray, day: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pair each photo with every later one of its group.
+
+    Args:
+        groups: what may be paired with each other, U.
+        day: day of each photo, U.
+
+    Returns:
+        Indices of the earlier and of the later photos, P each.
+    """
+    paired = (groups[:, None] == groups[None, :]) & (day[:, None] < day[None, :])
+    before, after = np.nonzero(paired)
+    return before, after
+
+
+def pairs_of(photos: Photos) -> tuple[PhotoPairs, np.ndarray]:
+    """Make a test set of training photos, all pairs within a plant, and the days elapsed in each (P, int64)."""
+    before, after = all_pairs(photos.plant, photos.day)
+    names = [f"{plant}/{day:02}" for plant, day in zip(photos.plant, photos.day, strict=True)]
+    ids = [f"{names[b]}-{photos.day[a]:02}" for b, a in zip(before, after, strict=True)]
+    sample = SampleSubmission(SAMPLE_COLUMNS[0], SAMPLE_COLUMNS[1], ids)
+    pairs = PhotoPairs(photos.files, photos.species, photos.plant, before, after, sample)
+    return pairs, photos.day[after] - photos.day[before]
+
+
 def _ids(root: Path, pairs_path: TableFile, known: pd.Series) -> list[str]:
     """Return the ids in the order to submit, which must be those of the pairs."""
     path = _find_table(root, "sample_submission.csv")

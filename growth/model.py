@@ -15,9 +15,10 @@ from torchmetrics import MetricCollection
 from torchmetrics.regression import MeanAbsoluteError, MeanSquaredError, R2Score
 
 from common.backbones import Head, Normalization, Normalize, Pretrained, Stem, build_backbone, checkpoint_blocks
+from common.data import ImageBatch
 from common.optim import adamw_warmup_cosine
 from common.submission import Outputs
-from growth.data import GrowthData, PhotoBatch
+from growth.data import GrowthData
 from growth.pairs import PairBatch
 
 Design = Literal["siamese", "twin"]
@@ -124,6 +125,7 @@ class GrowthRegressor(LightningModule):
     """
 
     task = "growth"
+    classes = None
 
     def __init__(
         self,
@@ -210,18 +212,45 @@ class GrowthRegressor(LightningModule):
         self.log(f"{prefix}rmse_{name}", metric, batch_size=len(predicted))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["task"] = self.task
+        checkpoint["task"], checkpoint["classes"] = self.task, self.classes
+        checkpoint["precision"] = self.trainer.precision
 
-    def predict_step(self, batch: PhotoBatch, batch_idx: int) -> dict[str, Tensor]:
-        """Give ``row`` (U, of the test photos) and ``codes`` (U×2, days, as earlier and as later photo)."""
+    def predict_step(self, batch: ImageBatch, batch_idx: int) -> dict[str, Tensor]:
+        """Give ``row`` (U, of the photos predicted) and ``codes`` (U×2, days, as earlier and as later photo)."""
         return {"row": batch.row, "codes": self.net.encode(batch.images)}
+
+    def estimates(self, outputs: Outputs, data: GrowthData) -> np.ndarray:
+        """Give the days of each pair as the networks have them, P."""
+        codes = outputs["codes"]
+        days: np.ndarray = codes[data.test_pairs.after, 1] - codes[data.test_pairs.before, 0]
+        return days
 
     def submission_values(self, outputs: Outputs, data: GrowthData) -> np.ndarray:
         """Give the days of each pair of the test set, at least ``min_days``, P."""
-        codes = outputs["codes"]
-        days: np.ndarray = codes[data.test_pairs.after, 1] - codes[data.test_pairs.before, 0]
-        days = np.maximum(days, self.min_days)
+        days: np.ndarray = np.maximum(self.estimates(outputs, data), self.min_days)
         return np.round(days) if self.round_days else days
+
+    def submission_spread(self, outputs: Outputs, data: GrowthData, deviation: np.ndarray) -> np.ndarray:
+        """Give the deviation of the days over the members, P."""
+        return deviation
+
+    def held_out_table(self, outputs: Outputs, data: GrowthData) -> pd.DataFrame:
+        """Tabulate the pairs of held-out plants with the days elapsed and predicted."""
+        pairs = data.test_pairs
+        return pd.DataFrame(
+            {
+                "plant": pairs.plant[pairs.before],
+                "before": [pairs.files[row].name.stem for row in pairs.before],
+                "after": [pairs.files[row].name.stem for row in pairs.after],
+                "days": data.truth,
+                "predicted": self.estimates(outputs, data),
+            }
+        )
+
+    @staticmethod
+    def figure(table: pd.DataFrame) -> float:
+        """Give the RMSE of a :meth:`held_out_table`, days."""
+        return float(((table["predicted"] - table["days"]) ** 2).mean() ** 0.5)
 
     def submission_items(self, outputs: Outputs, data: GrowthData) -> pd.DataFrame:
         """Tabulate the test photos with plant, species and predicted age, days; of a twin network, both its codes."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from common.images import Images
-from growth.files import Photos
+from growth.files import Photos, all_pairs
 
 PairWithin = Literal["plant", "species"]
 
@@ -34,21 +34,6 @@ class PairBatch(NamedTuple):
     days: Tensor
     species: Tensor
     plant: Tensor
-
-
-def all_pairs(groups: np.ndarray, day: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pair each photo with every later one of its group.
-
-    Args:
-        groups: what may be paired with each other, U.
-        day: day of each photo, U.
-
-    Returns:
-        Indices of the earlier and of the later photos, P each.
-    """
-    paired = (groups[:, None] == groups[None, :]) & (day[:, None] < day[None, :])
-    before, after = np.nonzero(paired)
-    return before, after
 
 
 class PlantSampler(Sampler[list[int]]):

@@ -9,16 +9,17 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, NonNegativeInt, PositiveInt
-from lightning.pytorch import LightningDataModule
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
+from torchvision.transforms import v2
 
-from common.augment import Affine, invert, light
+from common.augment import Affine, View, invert, light, moved_views
+from common.data import ImageData, ImageDataset
 from common.errors import UserError
-from common.folds import stratified_split
+from common.folds import fold_of, stratified_folds, stratified_split
 from common.images import ImageFile, Images, Mode, cached_images
 from common.submission import SampleSubmission
-from julia.files import MAX_PIXELS, Variant, read_test_set, read_training_set
+from julia.files import CLASSES, COLUMNS, MAX_PIXELS, Variant, read_test_set, read_training_set
 
 
 class CharacterBatch(NamedTuple):
@@ -26,7 +27,7 @@ class CharacterBatch(NamedTuple):
 
     Attributes:
         images: N×C×H×W; uint8 from the loader, float in [0, 1] on the device.
-        targets: N, int64; class index, or row of the sample submission where predicting.
+        targets: N, int64, class index; N×62, float, shares of the classes where images have been mixed.
     """
 
     images: Tensor
@@ -53,11 +54,7 @@ class CharacterDataset(Dataset[CharacterBatch]):
         return CharacterBatch(torch.from_numpy(self.images[rows]).permute(0, 3, 1, 2), self.targets[rows])
 
 
-def _as_is(batch: CharacterBatch) -> CharacterBatch:
-    return batch
-
-
-class CharacterData(LightningDataModule):
+class CharacterData(ImageData):
     """Street-view characters of Kaggle "First Steps With Julia".
 
     Args:
@@ -67,7 +64,9 @@ class CharacterData(LightningDataModule):
         channels: 1 for grey, 3 for colour; taken from the model.
         batch_size: images a training batch.
         eval_batch_size: images a batch when validating, testing and predicting.
-        val_fraction: share of the training set held out for validation, stratified by class.
+        val_fraction: share of the training set held out for validation, stratified by class, where no fold is given.
+        num_folds: number of folds that the training set is dealt into, stratified by class.
+        fold: which fold to hold out, from 0; none to hold out val_fraction instead.
         seed: seed of the split into training and validation.
         rotation: largest random rotation, degrees.
         shift: largest random shift, share of the side.
@@ -76,6 +75,8 @@ class CharacterData(LightningDataModule):
         brightness: largest random change of brightness, share of white added or taken away.
         contrast: largest random change of contrast; 0.2 is 0.8× to 1.2×.
         inversion: probability of turning a training image into its negative.
+        mixup: training images are blended in pairs, by a share drawn from Beta(mixup, mixup); 0 is never.
+        cutmix: training images get a box of another, its share drawn from Beta(cutmix, cutmix); 0 is never.
         cache_dir: folder that keeps the decoded images between starts.
         num_workers: loader processes; 0 is fastest unless the cache is larger than memory.
     """
@@ -91,6 +92,8 @@ class CharacterData(LightningDataModule):
         batch_size: PositiveInt = 64,
         eval_batch_size: PositiveInt = 256,
         val_fraction: float = 0.2,
+        num_folds: int = 5,
+        fold: NonNegativeInt | None = None,
         seed: NonNegativeInt = 0,
         rotation: NonNegativeFloat = 10.0,
         shift: ClosedUnitInterval = 0.1,
@@ -99,6 +102,8 @@ class CharacterData(LightningDataModule):
         brightness: ClosedUnitInterval = 0.2,
         contrast: ClosedUnitInterval = 0.2,
         inversion: ClosedUnitInterval = 0.5,
+        mixup: NonNegativeFloat = 0.0,
+        cutmix: NonNegativeFloat = 0.0,
         cache_dir: str = "cache",
         num_workers: NonNegativeInt = 0,
     ) -> None:
@@ -110,11 +115,14 @@ class CharacterData(LightningDataModule):
         self.mode: Mode = "L" if channels == 1 else "RGB"
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
-        self.val_fraction = val_fraction
-        self.seed = seed
+        self.val_fraction, self.num_folds, self.fold, self.seed = val_fraction, num_folds, fold, seed
+        self.shift, self.zoom, self.inversion = shift, zoom, inversion
         self.augmentation = nn.Sequential(
             Affine(rotation, shift, zoom, shear), light(brightness, contrast), invert(inversion)
         )
+        mixing = [v2.MixUp(alpha=float(mixup), num_classes=len(CLASSES))] if mixup else []
+        mixing += [v2.CutMix(alpha=float(cutmix), num_classes=len(CLASSES))] if cutmix else []
+        self.mixing = v2.RandomChoice(mixing) if mixing else None
         self.cache_dir = Path(cache_dir)
         self.num_workers = num_workers
 
@@ -124,7 +132,7 @@ class CharacterData(LightningDataModule):
         Raises:
             UserError: as ``julia.files`` and ``common.images``.
         """
-        if self._predicting:
+        if self.predicting:
             self._cached("test", read_test_set(self.root, self.variant)[1])
         else:
             characters = read_training_set(self.root, self.variant)
@@ -137,23 +145,25 @@ class CharacterData(LightningDataModule):
         Raises:
             UserError: as ``julia.files`` and ``common.folds``, or a batch is larger than the training set.
         """
-        if stage == "predict":
+        if self.predicting:
             self.sample, files = read_test_set(self.root, self.variant)
-            rows = np.arange(len(files))
-            self.test_set = CharacterDataset(self._cached("test", files), rows, rows)
+            self.test_set = ImageDataset(self._cached("test", files), np.arange(len(files)))
             return
         characters = read_training_set(self.root, self.variant)
         images = self._cached("train", characters.files)
         train, val = self._split(characters.labels)
         self.train_set = CharacterDataset(images, characters.labels, train)
         self.val_set = CharacterDataset(images, characters.labels, val)
-
-    @property
-    def _predicting(self) -> bool:
-        return self.trainer is not None and self.trainer.state.fn == "predict"
+        if self.held_out:
+            self.sample = SampleSubmission(COLUMNS[0], COLUMNS[1], [characters.ids[row] for row in val])
+            self.truth = characters.labels[val]
+            self.test_set = ImageDataset(images, val)
 
     def _split(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        train, val = stratified_split(labels, self.val_fraction, self.seed)
+        if self.fold is None:
+            train, val = stratified_split(labels, self.val_fraction, self.seed)
+        else:
+            train, val = fold_of(stratified_folds(labels, self.num_folds, self.seed), self.fold, len(labels))
         if len(train) < self.batch_size:
             raise UserError(f"--data.batch_size {self.batch_size} is larger than the {len(train)} training images")
         return train, val
@@ -161,35 +171,23 @@ class CharacterData(LightningDataModule):
     def _cached(self, part: str, files: list[ImageFile]) -> Images:
         return cached_images(files, self.image_size, self.mode, self.cache_dir, MAX_PIXELS, f"julia-{part}")
 
-    def _loader(self, dataset: CharacterDataset, training: bool = False) -> DataLoader[CharacterBatch]:
-        return DataLoader(
-            dataset,
-            batch_size=self.batch_size if training else self.eval_batch_size,
-            shuffle=training,
-            drop_last=training,  # BatchNorm fails on a last batch of one
-            collate_fn=_as_is,  # type: ignore[arg-type]
-            num_workers=self.num_workers,
-            pin_memory=torch.cuda.is_available(),
-        )
-
     def train_dataloader(self) -> DataLoader[CharacterBatch]:
-        return self._loader(self.train_set, training=True)
+        # BatchNorm fails on a last batch of one
+        return self.loader(self.train_set, batch_size=self.batch_size, shuffle=True, drop_last=True)
 
     def val_dataloader(self) -> DataLoader[CharacterBatch]:
-        return self._loader(self.val_set)
+        return self.loader(self.val_set, batch_size=self.eval_batch_size)
 
     def test_dataloader(self) -> DataLoader[CharacterBatch]:
         """The held-out images: the competition's own test labels are not public."""
-        return self._loader(self.val_set)
+        return self.val_dataloader()
 
-    def predict_dataloader(self) -> DataLoader[CharacterBatch]:
-        return self._loader(self.test_set)
+    def augment(self, batch: CharacterBatch) -> CharacterBatch:
+        images, targets = self.augmentation(batch.images), batch.targets
+        if self.mixing is not None:
+            images, targets = self.mixing(images, targets)
+        return CharacterBatch(images, targets)
 
-    def on_after_batch_transfer(self, batch: CharacterBatch, dataloader_idx: int) -> CharacterBatch:
-        """Turn uint8 into float in [0, 1] and, while training, augment; on the device."""
-        if not isinstance(batch, CharacterBatch):  # the model summary's example input
-            return batch
-        images = batch.images.float() / 255
-        if self.trainer is not None and self.trainer.training:
-            images = self.augmentation(images)
-        return CharacterBatch(images, batch.targets)
+    def views(self) -> list[View]:
+        """The image and its negative, then both with small shifts and zooms: half of what training went to."""
+        return moved_views(self.shift / 2, self.zoom / 2, negatives=self.inversion > 0)

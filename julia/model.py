@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 import torch
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, PositiveFloat, PositiveInt
@@ -15,6 +16,7 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix, MulticlassF1Score
 
 from common.backbones import Head, Normalization, Normalize, Pretrained, Stem, build_backbone
+from common.data import ImageBatch
 from common.optim import adamw_warmup_cosine
 from common.submission import Outputs
 from julia.data import CharacterBatch, CharacterData
@@ -89,6 +91,7 @@ class CharacterClassifier(LightningModule):
     """
 
     task = "julia"
+    classes = CLASSES
 
     def __init__(
         self,
@@ -166,15 +169,37 @@ class CharacterClassifier(LightningModule):
             table.to_csv(Path(log_dir) / "confusion.csv", index_label="truth")
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["task"] = self.task
+        checkpoint["task"], checkpoint["classes"] = self.task, self.classes
+        checkpoint["precision"] = self.trainer.precision
 
-    def predict_step(self, batch: CharacterBatch, batch_idx: int) -> dict[str, Tensor]:
-        """Give ``row`` (N, of the sample submission) and ``probabilities`` (N×62, in the order of ``CLASSES``)."""
-        return {"row": batch.targets, "probabilities": self(batch.images).float().softmax(dim=1)}
+    def predict_step(self, batch: ImageBatch, batch_idx: int) -> dict[str, Tensor]:
+        """Give ``row`` (N, of the images predicted) and ``probabilities`` (N×62, in the order of ``CLASSES``)."""
+        return {"row": batch.row, "probabilities": self(batch.images).float().softmax(dim=1)}
+
+    def estimates(self, outputs: Outputs, data: CharacterData) -> np.ndarray:
+        """Give the probabilities, N×62."""
+        return outputs["probabilities"]
 
     def submission_values(self, outputs: Outputs, data: CharacterData) -> list[str]:
         """Name the most probable class of each bitmap."""
         return [CLASSES[index] for index in outputs["probabilities"].argmax(axis=1)]
+
+    def submission_spread(self, outputs: Outputs, data: CharacterData, deviation: np.ndarray) -> np.ndarray:
+        """Give the deviation of the most probable class's probability over the members, N."""
+        best = outputs["probabilities"].argmax(axis=1)
+        spread: np.ndarray = deviation[np.arange(len(best)), best]
+        return spread
+
+    def held_out_table(self, outputs: Outputs, data: CharacterData) -> pd.DataFrame:
+        """Tabulate held-out bitmaps with their class and the predicted one."""
+        table = self.submission_items(outputs, data).rename(columns={"Class": "predicted"})
+        table.insert(1, "Class", [CLASSES[index] for index in data.truth])
+        return table
+
+    @staticmethod
+    def figure(table: pd.DataFrame) -> float:
+        """Give the accuracy of a :meth:`held_out_table`."""
+        return float((table["Class"] == table["predicted"]).mean())
 
     def submission_items(self, outputs: Outputs, data: CharacterData) -> pd.DataFrame:
         """Tabulate the test bitmaps with the most probable class and its probability."""

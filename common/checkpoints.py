@@ -1,0 +1,80 @@
+"""Checkpoints: found by name or pattern, and read without running anything that is pickled in them."""
+
+from __future__ import annotations
+
+from glob import glob, has_magic
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import pytorch as pl
+
+from common.errors import UserError
+
+SHORTCUTS = ("last", "best")
+
+
+def find_checkpoints(given: str | list[str], runs: Path, name: str | None) -> list[Path]:
+    """Turn what was typed after ``--ckpt_path`` into files, each once, in the order given.
+
+    Args:
+        given: paths, patterns (``*``, ``?``, ``[...]``, and ``**`` for any folders), or last or best: of the newest
+            run.
+        runs: folder of the task's runs, where last and best are looked for.
+        name: of the runs that last and best may be of; of any if None.
+
+    Raises:
+        UserError: a pattern matches nothing, or there is no run.
+    """
+    found: dict[Path, Path] = {}
+    for word in [given] if isinstance(given, str) else given:
+        if word in SHORTCUTS:
+            paths = [_newest(word, runs, name)]
+        elif has_magic(word) and not Path(word).exists():
+            paths = sorted(Path(path) for path in glob(word, recursive=True))  # noqa: PTH207, of any root
+            if not paths:
+                raise UserError(f"--ckpt_path {word}: the pattern matches no file")
+        else:
+            paths = [Path(word)]
+        for path in paths:
+            found.setdefault(path.resolve(), path)  # a run is also found through its link, latest
+    return list(found.values())
+
+
+def _newest(word: str, runs: Path, name: str | None) -> Path:
+    home = name or "**"
+    found = sorted(runs.glob(f"{home}/latest/checkpoints/{word}.ckpt"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        folds = sorted(runs.glob(f"{home}/*/latest/checkpoints/{word}.ckpt"))
+        hint = f"'{runs / home}/*/latest/checkpoints/{word}.ckpt'" if folds else "a path"
+        raise UserError(f"--ckpt_path {word}: no {word}.ckpt below {runs / home / 'latest'}; give {hint}")
+    return found[-1].resolve()
+
+
+def read_checkpoint(path: Path, model: type[pl.LightningModule]) -> dict[str, Any]:
+    """Read a checkpoint of ``model``'s task and classes.
+
+    Raises:
+        UserError: it is absent, damaged, holds objects other than tensors and values, or is another task's.
+    """
+    task: str = model.task  # type: ignore[attr-defined]
+    if not path.is_file():
+        raise UserError(f"--ckpt_path {path}: no such file")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except OSError:
+        raise
+    except Exception as error:  # torch's readers raise RuntimeError, UnpicklingError, EOFError, KeyError, ...
+        if "weights_only" in str(error).lower() or "Unsupported" in str(error):
+            reason = "it holds pickled objects, which could run code, and is not loaded"
+        else:
+            reason = "it is damaged or no checkpoint; give another, such as last.ckpt of the same run"
+        raise UserError(f"--ckpt_path {path}: {reason}") from None
+    if not isinstance(checkpoint, dict) or not {"state_dict", "hyper_parameters", "task"} <= checkpoint.keys():
+        raise UserError(f"--ckpt_path {path}: not a checkpoint of python -m {task} fit")
+    if checkpoint["task"] != task:
+        raise UserError(f"--ckpt_path {path}: a checkpoint of {checkpoint['task']}, not of {task}")
+    ours = getattr(model, "classes", None)
+    if (theirs := checkpoint.get("classes", ours)) != ours:
+        raise UserError(f"--ckpt_path {path}: its classes are {theirs}, those of this task {ours}")
+    return checkpoint

@@ -1,0 +1,157 @@
+"""Cross-validation: a run a fold, and each row of the training set predicted by the model that has not seen it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from lightning import pytorch as pl
+
+from common.data import ImageData
+from common.ensemble import member_of, predicted
+from common.errors import UserError, listed
+from common.submission import replacing
+
+RESULT = "result.json"  # a run folder has it when its fit has ended
+# Settings in which the runs of one cross-validation may differ.
+FREE = (
+    "name",
+    "ckpt_path",
+    "trainer.enable_model_summary",
+    "data.fold",
+    "data.cache_dir",
+    "data.num_workers",
+    "trainer.enable_progress_bar",
+)
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """What a cross-validation does in each fold, and where.
+
+    Args:
+        task: growth or julia.
+        name: of the cross-validation, its folder and its W&B group.
+        folder: ``runs/<task>/<name>``, which holds ``fold_<k>/version_<n>/`` and the results.
+        settings: of ``python -m <task> fit``.
+        figure: name of the metric.
+        leads: whether this process, of several that do the same, tabulates and prints.
+    """
+
+    task: str
+    name: str
+    folder: Path
+    settings: dict[str, Any]
+    figure: str
+    leads: bool
+
+    def run(self, trainer: pl.Trainer, model: pl.LightningModule, data: ImageData, folds: list[int], tta: int) -> None:
+        """Fit ``folds``, those without a finished run, and tabulate the held-out rows of all of them.
+
+        Args:
+            trainer: predicts the held-out rows.
+            model: of the task.
+            data: of the task.
+            folds: from 0.
+            tta: how many views of each held-out image are averaged.
+
+        Raises:
+            UserError: a fold was fitted with other settings, or its fit fails.
+        """
+        for fold in folds:
+            self._fit(fold, len(folds))
+        if self.leads:
+            self._tabulate(trainer, model, data, folds, tta)
+
+    def _fit(self, fold: int, number: int) -> None:
+        run = self._finished(fold)
+        if run is not None:
+            return self._say(f"fold {fold}: finished in {run}, not fitted again")
+        if any((self.folder / f"fold_{fold}").glob("version_*")):
+            self._say(f"fold {fold}: its last run did not end or has lost its last.ckpt, fitting it anew")
+        self._say(f"fold {fold}: fitting ({number} folds in all)")
+        settings = {**self.settings, "name": f"{self.name}/fold_{fold}"}
+        settings["data"] = {**settings["data"], "fold": fold}
+        settings["trainer"] = {**settings["trainer"], "enable_model_summary": False}
+        # A process of its own: no fold inherits memory, seeds or ranks from the one before.
+        with tempfile.TemporaryDirectory() as folder:
+            config = Path(folder) / "fold.yaml"
+            config.write_text(yaml.safe_dump(settings, sort_keys=False))
+            command = [sys.executable, "-m", self.task, "fit", "--config", str(config)]
+            done = subprocess.run(command, env={**os.environ, "WANDB_RUN_GROUP": self.name}, check=False)
+        if done.returncode or self._finished(fold) is None:
+            raise UserError(f"fold {fold} did not end; the same command goes on with it")
+
+    def _finished(self, fold: int) -> Path | None:
+        """Find the newest run of a fold, if it is finished; it must have our settings."""
+        link = self.folder / f"fold_{fold}" / "latest"
+        if not link.is_symlink():
+            return None
+        run = link.parent / link.readlink()
+        if not (run / RESULT).is_file() or not (run / "checkpoints" / "last.ckpt").is_file():
+            return None
+        theirs, ours = _flat(yaml.safe_load((run / "config.yaml").read_text())), _flat(self.settings)
+        names = sorted(name for name in {*theirs, *ours} - {*FREE} if theirs.get(name) != ours.get(name))
+        if names:
+            raise UserError(
+                f"{run} was fitted with another {listed(names)}; give --name for a new cross-validation, or delete it"
+            )
+        return run
+
+    def _tabulate(
+        self, trainer: pl.Trainer, model: pl.LightningModule, data: ImageData, folds: list[int], tta: int
+    ) -> None:
+        tables, lines = [], []
+        for fold in folds:
+            run = self._finished(fold)
+            assert run is not None
+            checkpoint = run / "checkpoints" / "last.ckpt"
+            member, its_data = member_of(model, data.like({"fold": fold}), checkpoint)
+            its_data.held_out = True
+            outputs = predicted(trainer, member, its_data, checkpoint, tta)
+            table: pd.DataFrame = member.held_out_table(outputs, its_data)  # type: ignore[operator]
+            seconds = json.loads((run / RESULT).read_text())["seconds"]
+            lines.append({"fold": fold, "rows": len(table), self.figure: member.figure(table), "seconds": seconds})  # type: ignore[operator]
+            tables.append(table.assign(fold=fold))
+        rows, summary = pd.concat(tables, ignore_index=True), pd.DataFrame(lines)
+        stem = f"_tta{tta}" if tta > 1 else ""
+        for path, frame in (
+            (self.folder / f"out_of_fold{stem}.csv", rows),
+            (self.folder / f"crossval{stem}.csv", summary),
+        ):
+            with replacing(path) as temporary:
+                frame.to_csv(temporary, index=False)
+        each = summary[self.figure]
+        self._say(
+            f"\n{summary.to_string(index=False, float_format='{:.4f}'.format, formatters={'seconds': '{:.0f}'.format})}"
+        )
+        self._say(f"{self.figure}, mean ± deviation over {len(folds)} folds: {each.mean():.4f} ± {each.std():.4f}")
+        overall = model.figure(rows)  # type: ignore[operator]
+        self._say(f"{self.figure} over all {len(rows)} out-of-fold rows: {overall:.4f}")
+        self._say(f"tables: {self.folder}/out_of_fold{stem}.csv, crossval{stem}.csv")
+        views = f" --submission.tta {tta}" if tta > 1 else ""
+        pattern = f"'{self.folder}/fold_*/latest/checkpoints/last.ckpt'"
+        self._say(f"next: python -m {self.task} predict --ckpt_path {pattern}{views}")
+
+    def _say(self, text: str) -> None:
+        if self.leads:
+            print(text, flush=True)
+
+
+def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:
+    """Name each value of nested settings by its path, ``data.fold``."""
+    if not isinstance(settings, dict):
+        return {prefix: settings}
+    return {
+        name: value
+        for key, inner in settings.items()
+        for name, value in _flat(inner, f"{prefix}.{key}" if prefix else str(key)).items()
+    }

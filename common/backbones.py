@@ -1,4 +1,4 @@
-"""Image encoders by name: LeNet of the seed design, a tiny one for green plants, and every torchvision classifier.
+"""Image encoders by name: LeNet, a small VGG, two measures of green plants, and every torchvision classifier.
 
 ``build_backbone`` adapts three things to the task: the channels it takes, how early it shrinks small images (the
 stem), and the numbers it gives (the head).
@@ -7,6 +7,7 @@ stem), and the numbers it gives (the head).
 from __future__ import annotations
 
 import difflib
+import math
 from functools import partial
 from typing import Literal
 from urllib.error import URLError
@@ -28,7 +29,7 @@ Normalization = Literal["image", "imagenet", "none"]
 Pretrained = bool | str
 
 IMAGENET_CLASSES = 1000
-OURS = ("lenet", "green_area")
+OURS = ("airbench", "lenet", "leaf_hull")
 
 
 class Normalize(nn.Module):
@@ -106,40 +107,78 @@ class LeNet(nn.Sequential):
         )
 
 
-class GreenArea(nn.Module):
-    """Measures the leaves of a green plant: the logarithm of a learned area, with some 300 parameters.
+class Airbench(nn.Sequential):
+    """A small VGG for small images, after the CIFAR-10 speed record: three stages of two convolutions, then a maximum.
 
-    A plant grows by a share of its size each day, so its age is close to linear in the logarithm of its leaf area, and
-    a nearer camera adds the same constant to all photos of a plant, which differences do not see. What is seen is held
-    back to that: the excess green of a pixel's colour (Woebbecke et al., Trans. ASAE 38(1), 1995), alone and times its
-    red, green and blue, less towards the border; two convolutions without biases; the logarithm of each channel's mean.
+    Two million weights, most of the work at half the size and below. Beside the source: the first layer is learned,
+    of 3×3 taps, not whitened from the data.
+
+    Shape: N×in_channels×H×W, H and W 8 or more → N×num_outputs.
+
+    Source: K. Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU", arXiv:2404.00498.
+    """
+
+    def __init__(self, in_channels: int, num_outputs: int, widths: tuple[int, ...] = (64, 256, 256)) -> None:
+        layers: list[nn.Module] = [nn.Conv2d(in_channels, 16, 3, padding=1), nn.GELU()]
+        before = 16
+        for width in widths:
+            layers += [nn.Conv2d(before, width, 3, padding=1, bias=False), nn.MaxPool2d(2)]
+            layers += [nn.BatchNorm2d(width), nn.GELU()]
+            layers += [nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.GELU()]
+            before = width
+        super().__init__(*layers, nn.AdaptiveMaxPool2d(1), nn.Flatten(), Float32Linear(before, num_outputs, bias=False))
+
+
+class LeafHull(nn.Module):
+    """Measures a green plant from above: the hull of its leaves and how blue they are, both as logarithms.
+
+    A plant grows by a share of its size each day, so its age is close to linear in logarithms, and a nearer camera
+    adds the same constant to all photos of a plant, which differences do not see. The area of the convex hull counts
+    what the leaves reach to, whichever of them lie over each other or droop; blue light is what leaves swallow more
+    of as they fill with chlorophyll. Two weights and a bias are learned: a few dozen photos do not carry more.
+
+    Leaves are where the excess green of a pixel's colour (Woebbecke et al., Trans. ASAE 38(1), 1995) is above 0.1, less
+    towards the border. The hull is that of its support function in 32 directions (area: Santaló, Integral Geometry,
+    1976, part I.1).
 
     Shape: N×3×H×W, RGB in [0, 1] → N×num_outputs.
     """
 
-    def __init__(self, num_outputs: int, width: int = 4) -> None:
+    directions: Tensor
+
+    def __init__(self, num_outputs: int, num_directions: int = 32) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(4, width, 3, padding=1, bias=False)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        # Sums of what is green, to begin with: all positive, neither growing nor fading from layer to layer.
-        for conv in (self.conv1, self.conv2):
-            nn.init.uniform_(conv.weight, 0, 2 / (9 * conv.in_channels))
-        self.head = Float32Linear(width, num_outputs)
-        nn.init.constant_(self.head.weight, 1 / width)
+        angles = torch.arange(num_directions) * 2 * math.pi / num_directions
+        self.register_buffer("directions", torch.stack([angles.cos(), angles.sin()], dim=1), persistent=False)
+        self.head = Float32Linear(2, num_outputs)
+        with torch.no_grad():
+            self.head.weight.copy_(torch.tensor([1.0, 0.0]).expand(num_outputs, 2))
         nn.init.zeros_(self.head.bias)
 
+    @torch.no_grad()
+    def measure(self, images: Tensor) -> Tensor:
+        """Give log(hull's area), of a photo of 2×2, and 4 log(leaves' mean blue), which varies less: N×2."""
+        images = images.float()
+        down, across = (torch.linspace(-1, 1, side, device=images.device) for side in images.shape[2:])
+        down = down[:, None]
+        red, green, blue = (images / (images.sum(1, keepdim=True) + 0.05)).unbind(1)
+        excess = (2 * green - red - blue) * torch.exp(-(((across**2 + down**2).sqrt() / 0.9) ** 4))
+        leaf = ((excess - 0.05) / 0.1).clamp(0, 1)
+        # Single green pixels are the sensor's; they would stretch the hull.
+        solid = nn.functional.avg_pool2d(leaf[:, None], 3, stride=1, padding=1)[:, 0] > 0.5
+        # Of each row only the outermost pixels can touch the hull: N×H×directions.
+        right = torch.where(solid, across, -2.0).amax(2)[:, :, None]
+        left = torch.where(solid, across, 2.0).amin(2)[:, :, None]
+        x, y = self.directions.T
+        touch = torch.maximum(right * x, left * x) + down * y
+        reach = torch.where(solid.any(2)[:, :, None], touch, -torch.inf).amax(1).nan_to_num(neginf=0.0)
+        turn = (reach.roll(-1, 1) - reach.roll(1, 1)) * len(self.directions) / (4 * math.pi)
+        hull = math.pi * (reach**2 - turn**2).mean(1)
+        blue = (leaf * images[:, 2]).sum((1, 2)) / (leaf.sum((1, 2)) + 1e-3)
+        return torch.stack([torch.log(hull.clamp(min=0) + 1e-3), 4 * torch.log(blue + 0.01)], dim=1)
+
     def forward(self, images: Tensor) -> Tensor:
-        colour = images / (images.sum(1, keepdim=True) + 0.05)
-        red, green, blue = colour.unbind(1)
-        excess = (2 * green - red - blue - 0.05).clamp(min=0)[:, None]
-        across, down = (torch.linspace(-1, 1, side, device=images.device) for side in images.shape[:1:-1])
-        radius = (down[:, None] ** 2 + across**2).sqrt()
-        excess = excess * torch.exp(-((radius / 0.9) ** 4))
-        features = torch.cat([excess, excess * images], dim=1)
-        for conv in (self.conv1, self.conv2):
-            features = nn.functional.max_pool2d(conv(features).relu(), 4)
-        area = features.float().mean((2, 3))
-        codes: Tensor = self.head(torch.log(area + 1e-5))
+        codes: Tensor = self.head(self.measure(images))
         return codes
 
 
@@ -156,7 +195,8 @@ def build_backbone(
     """Build an encoder: N×in_channels×image_size×image_size, float → N×num_outputs.
 
     Args:
-        name: ``lenet``, ``green_area`` or a classifier of ``torchvision.models.list_models(torchvision.models)``.
+        name: ``airbench``, ``lenet``, ``leaf_hull`` or a classifier of
+            ``torchvision.models.list_models(torchvision.models)``.
         in_channels: channels of the images; other than 3, the pretrained first layer's RGB weights are summed and
             spread evenly.
         num_outputs: numbers given for each image.
@@ -174,9 +214,13 @@ def build_backbone(
             raise UserError(f"there are no pretrained weights for {name}; give --model.pretrained false")
         if name == "lenet":
             return LeNet(in_channels, num_outputs, image_size)
-        if in_channels != 3 or image_size < 16:
-            raise UserError("green_area needs colour: give --model.channels 3, and --model.image_size 16 or more")
-        return GreenArea(num_outputs)
+        if name == "airbench":
+            if image_size < 8:
+                raise UserError(f"--model.image_size {image_size} is too small for airbench; give 8 or more")
+            return Airbench(in_channels, num_outputs)
+        if in_channels != 3:
+            raise UserError("leaf_hull needs colour: give --model.channels 3")
+        return LeafHull(num_outputs)
     network = _torchvision_classifier(name, image_size)
     if pretrained:
         network.load_state_dict(_pretrained_state(name, network, pretrained))

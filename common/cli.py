@@ -96,6 +96,7 @@ class Trainer(pl.Trainer):
         datamodule: ImageData,
         folds: list[int] | int | str | None = None,
         tta: PositiveInt = 1,
+        others: list[str] | None = None,
     ) -> None:
         """Fit every fold (--data.num_folds) and measure each held-out row with the model that has not seen it.
 
@@ -104,10 +105,11 @@ class Trainer(pl.Trainer):
             datamodule: the data; --data.num_folds says how many folds.
             folds: some of the folds, such as 0,1; all if null. One whose run is finished is not fitted again.
             tta: how many views of each held-out image are averaged, as --submission.tta of predict.
+            others: files out_of_fold.npz of other cross-validations, as [A, B], to average the estimates with.
         """
         number: int = datamodule.hparams["num_folds"]
         chosen = _chosen_folds(folds, number)
-        self.crossvalidation.run(self, model, datamodule, chosen, tta)
+        self.crossvalidation.run(self, model, datamodule, chosen, tta, [Path(path) for path in others or []])
 
 
 class SaveConfig(SaveConfigCallback):
@@ -220,7 +222,8 @@ class TaskCLI(LightningCLI):
                 )
         name = settings.name or settings.model.backbone
         fit = settings.clone()
-        del fit["folds"], fit["tta"]
+        for flag in ("folds", "tta", "others"):
+            del fit[flag]
         self.crossvalidation = CrossValidation(
             self.task,
             name,
@@ -234,7 +237,8 @@ class TaskCLI(LightningCLI):
         self.trainer.crossvalidation = self.crossvalidation  # type: ignore[attr-defined]
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        callbacks: list[pl.Callback] = [ModelSummary(max_depth=3)]
+        summary = self.settings.trainer.enable_model_summary is not False
+        callbacks: list[pl.Callback] = [ModelSummary(max_depth=3)] if summary else []
         if self.subcommand == "fit" and not self.settings.trainer.fast_dev_run:
             if self.settings.trainer.logger is not False:
                 kwargs["logger"] = self._loggers()

@@ -10,7 +10,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
+import numpy as np
 import pandas as pd
 import yaml
 from lightning import pytorch as pl
@@ -53,7 +55,15 @@ class CrossValidation:
     figure: str
     leads: bool
 
-    def run(self, trainer: pl.Trainer, model: pl.LightningModule, data: ImageData, folds: list[int], tta: int) -> None:
+    def run(
+        self,
+        trainer: pl.Trainer,
+        model: pl.LightningModule,
+        data: ImageData,
+        folds: list[int],
+        tta: int,
+        others: list[Path],
+    ) -> None:
         """Fit ``folds``, those without a finished run, and tabulate the held-out rows of all of them.
 
         Args:
@@ -62,14 +72,15 @@ class CrossValidation:
             data: of the task.
             folds: from 0.
             tta: how many views of each held-out image are averaged.
+            others: files of out-of-fold estimates, of the same rows, that are averaged with these.
 
         Raises:
-            UserError: a fold was fitted with other settings, or its fit fails.
+            UserError: a fold was fitted with other settings, its fit fails, or ``others`` are of other rows.
         """
         for fold in folds:
             self._fit(fold, len(folds))
         if self.leads:
-            self._tabulate(trainer, model, data, folds, tta)
+            self._tabulate(trainer, model, data, folds, tta, others)
 
     def _fit(self, fold: int, number: int) -> None:
         run = self._finished(fold)
@@ -107,8 +118,15 @@ class CrossValidation:
         return run
 
     def _tabulate(
-        self, trainer: pl.Trainer, model: pl.LightningModule, data: ImageData, folds: list[int], tta: int
+        self,
+        trainer: pl.Trainer,
+        model: Any,
+        data: ImageData,
+        folds: list[int],
+        tta: int,
+        others: list[Path],
     ) -> None:
+        parts: dict[str, list[np.ndarray]] = {"ids": [], "estimates": [], "truth": []}
         tables, lines = [], []
         for fold in folds:
             run = self._finished(fold)
@@ -117,29 +135,38 @@ class CrossValidation:
             member, its_data = member_of(model, data.like({"fold": fold}), checkpoint)
             its_data.held_out = True
             outputs = predicted(trainer, member, its_data, checkpoint, tta)
-            table: pd.DataFrame = member.held_out_table(outputs, its_data)  # type: ignore[operator]
+            estimates: np.ndarray = model.estimates(outputs, its_data)
+            for name, values in (("ids", its_data.sample.ids), ("estimates", estimates), ("truth", its_data.truth)):
+                parts[name].append(np.asarray(values))
+            tables.append(model.held_out_table(outputs, its_data).assign(fold=fold))
             seconds = json.loads((run / RESULT).read_text())["seconds"]
-            lines.append({"fold": fold, "rows": len(table), self.figure: member.figure(table), "seconds": seconds})  # type: ignore[operator]
-            tables.append(table.assign(fold=fold))
+            figure = model.figure(estimates, its_data.truth)
+            lines.append({"fold": fold, "rows": len(estimates), self.figure: figure, "seconds": seconds})
+        ids, estimates, truth = (np.concatenate(arrays) for arrays in parts.values())
         rows, summary = pd.concat(tables, ignore_index=True), pd.DataFrame(lines)
-        stem = f"_tta{tta}" if tta > 1 else ""
-        for path, frame in (
-            (self.folder / f"out_of_fold{stem}.csv", rows),
-            (self.folder / f"crossval{stem}.csv", summary),
-        ):
+
+        views = f"_tta{tta}" if tta > 1 else ""
+        rows_path, estimates_path = self.folder / f"out_of_fold{views}.csv", self.folder / f"out_of_fold{views}.npz"
+        summary_path = self.folder / f"crossval{views}.csv"
+        for path, frame in ((rows_path, rows), (summary_path, summary)):
             with replacing(path) as temporary:
                 frame.to_csv(temporary, index=False)
+        with replacing(estimates_path) as temporary, temporary.open("wb") as stream:
+            np.savez_compressed(stream, ids=ids, estimates=estimates, truth=truth)
+
+        formats = {self.figure: "{:.4f}".format, "seconds": "{:.0f}".format}
+        self._say(f"\n{summary.to_string(index=False, formatters=formats)}")  # type: ignore[arg-type]
         each = summary[self.figure]
-        self._say(
-            f"\n{summary.to_string(index=False, float_format='{:.4f}'.format, formatters={'seconds': '{:.0f}'.format})}"
-        )
         self._say(f"{self.figure}, mean ± deviation over {len(folds)} folds: {each.mean():.4f} ± {each.std():.4f}")
-        overall = model.figure(rows)  # type: ignore[operator]
-        self._say(f"{self.figure} over all {len(rows)} out-of-fold rows: {overall:.4f}")
-        self._say(f"tables: {self.folder}/out_of_fold{stem}.csv, crossval{stem}.csv")
-        views = f" --submission.tta {tta}" if tta > 1 else ""
+        overall = model.figure(estimates, truth)
+        self._say(f"{self.figure} over all {len(ids)} out-of-fold rows: {overall:.4f}")
+        if others:
+            average = _averaged(ids, estimates, others)
+            self._say(f"{self.figure} averaged with {len(others)} others: {model.figure(average, truth):.4f}")
+        self._say(f"tables: {rows_path}, {summary_path.name}, {estimates_path.name}")
         pattern = f"'{self.folder}/fold_*/latest/checkpoints/last.ckpt'"
-        self._say(f"next: python -m {self.task} predict --ckpt_path {pattern}{views}")
+        tta_flag = f" --submission.tta {tta}" if tta > 1 else ""
+        self._say(f"next: python -m {self.task} predict --ckpt_path {pattern}{tta_flag}")
 
     def _say(self, text: str) -> None:
         if self.leads:
@@ -155,3 +182,22 @@ def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:
         for key, inner in settings.items()
         for name, value in _flat(inner, f"{prefix}.{key}" if prefix else str(key)).items()
     }
+
+
+def _averaged(ids: np.ndarray, estimates: np.ndarray, others: list[Path]) -> np.ndarray:
+    """Average estimates (rows×…) with those of other cross-validations, whose rows are sorted as ``ids``."""
+    order = np.argsort(ids)
+    total = estimates.copy()
+    for path in others:
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                theirs, its_estimates = file["ids"], file["estimates"]
+        except (OSError, ValueError, KeyError, BadZipFile, EOFError):
+            raise UserError(f"--others {path}: not a file out_of_fold.npz of crossval") from None
+        its_order = np.argsort(theirs)
+        if not np.array_equal(ids[order], theirs[its_order]) or estimates.shape != its_estimates.shape:
+            raise UserError(
+                f"--others {path}: of other rows than these {len(ids)}; give one of the same data and folds"
+            )
+        total[order] += its_estimates[its_order]
+    return total / (1 + len(others))

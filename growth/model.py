@@ -105,7 +105,7 @@ class GrowthRegressor(LightningModule):
     better), ``rmse_<species>`` (days).
 
     Args:
-        backbone: name of a torchvision classifier, lenet, or green_area (for few photos of green plants).
+        backbone: name of a torchvision classifier, lenet, or leaf_hull (for few photos of green plants).
         design: siamese (one encoder, an age for each photo) or twin (two encoders, as the seed design).
         stem: imagenet, or small: a first convolution of 3×3 taps with stride 1, for images of few pixels.
         head: linear, or imagenet to keep the 1000 logits and stack a linear layer on them.
@@ -227,7 +227,10 @@ class GrowthRegressor(LightningModule):
 
     def submission_values(self, outputs: Outputs, data: GrowthData) -> np.ndarray:
         """Give the days of each pair of the test set, at least ``min_days``, P."""
-        days: np.ndarray = np.maximum(self.estimates(outputs, data), self.min_days)
+        return self._submitted(self.estimates(outputs, data))
+
+    def _submitted(self, days: np.ndarray) -> np.ndarray:
+        days = np.maximum(days, self.min_days)
         return np.round(days) if self.round_days else days
 
     def submission_spread(self, outputs: Outputs, data: GrowthData, deviation: np.ndarray) -> np.ndarray:
@@ -235,7 +238,7 @@ class GrowthRegressor(LightningModule):
         return deviation
 
     def held_out_table(self, outputs: Outputs, data: GrowthData) -> pd.DataFrame:
-        """Tabulate the pairs of held-out plants with the days elapsed and predicted."""
+        """Tabulate the pairs of held-out plants with the days elapsed and predicted, as submitted."""
         pairs = data.test_pairs
         return pd.DataFrame(
             {
@@ -243,14 +246,13 @@ class GrowthRegressor(LightningModule):
                 "before": [pairs.files[row].name.stem for row in pairs.before],
                 "after": [pairs.files[row].name.stem for row in pairs.after],
                 "days": data.truth,
-                "predicted": self.estimates(outputs, data),
+                "predicted": self.submission_values(outputs, data),
             }
         )
 
-    @staticmethod
-    def figure(table: pd.DataFrame) -> float:
-        """Give the RMSE of a :meth:`held_out_table`, days."""
-        return float(((table["predicted"] - table["days"]) ** 2).mean() ** 0.5)
+    def figure(self, estimates: np.ndarray, truth: np.ndarray) -> float:
+        """Give the RMSE (days) of the days of pairs (P), as they would be submitted, beside the true ones (P)."""
+        return float(((self._submitted(estimates) - truth) ** 2).mean() ** 0.5)
 
     def submission_items(self, outputs: Outputs, data: GrowthData) -> pd.DataFrame:
         """Tabulate the test photos with plant, species and predicted age, days; of a twin network, both its codes."""

@@ -77,7 +77,7 @@ class CharacterClassifier(LightningModule):
     Logged for validation and test, all better when higher but the loss: ``acc``, ``f1`` (macro), ``acc_case_blind``.
 
     Args:
-        backbone: name of a torchvision classifier, or lenet.
+        backbone: name of a torchvision classifier, airbench or lenet.
         stem: imagenet, or small: a first convolution of 3×3 taps with stride 1, for images of few pixels.
         head: linear, or imagenet to keep the 1000 logits and stack a linear layer on them.
         image_size: pixels a side that bitmaps are resized to.
@@ -196,10 +196,9 @@ class CharacterClassifier(LightningModule):
         table.insert(1, "Class", [CLASSES[index] for index in data.truth])
         return table
 
-    @staticmethod
-    def figure(table: pd.DataFrame) -> float:
-        """Give the accuracy of a :meth:`held_out_table`."""
-        return float((table["Class"] == table["predicted"]).mean())
+    def figure(self, estimates: np.ndarray, truth: np.ndarray) -> float:
+        """Give the accuracy of probabilities (N×62) of bitmaps of known class (N)."""
+        return float((estimates.argmax(axis=1) == truth).mean())
 
     def submission_items(self, outputs: Outputs, data: CharacterData) -> pd.DataFrame:
         """Tabulate the test bitmaps with the most probable class and its probability."""

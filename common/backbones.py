@@ -190,6 +190,7 @@ def build_backbone(
     image_size: int,
     stem: Stem = "imagenet",
     head: Head = "linear",
+    normalize: Normalization = "none",
     pretrained: Pretrained = False,
 ) -> nn.Module:
     """Build an encoder: N×in_channels×image_size×image_size, float → N×num_outputs.
@@ -204,10 +205,11 @@ def build_backbone(
         stem: ``imagenet`` leaves the first convolution as published; ``small``, for images of few pixels, makes it
             3×3 with stride 1 (He et al., arXiv:1512.03385, section 4.2, for CIFAR).
         head: ``linear`` replaces the last layer; ``imagenet`` keeps its 1000 logits and stacks a linear layer on them.
+        normalize: how the images have been brought to range; leaf_hull takes them as they are.
         pretrained: true for torchvision's ImageNet weights, or the path of a file that holds a state dict of them.
 
     Raises:
-        UserError: no such name, or weights that cannot be had or do not fit.
+        UserError: no such name, channels or range that it does not take, or weights that cannot be had or do not fit.
     """
     if name in OURS:
         if pretrained:
@@ -218,8 +220,8 @@ def build_backbone(
             if image_size < 8:
                 raise UserError(f"--model.image_size {image_size} is too small for airbench; give 8 or more")
             return Airbench(in_channels, num_outputs)
-        if in_channels != 3:
-            raise UserError("leaf_hull needs colour: give --model.channels 3")
+        if in_channels != 3 or normalize != "none":
+            raise UserError("leaf_hull needs the colours as they are: give --model.channels 3 --model.normalize none")
         return LeafHull(num_outputs)
     network = _torchvision_classifier(name, image_size)
     if pretrained:

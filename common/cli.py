@@ -244,7 +244,11 @@ class TaskCLI(LightningCLI):
                 kwargs["logger"] = self._loggers()
                 callbacks.append(LatestLink())
             if self.settings.trainer.enable_checkpointing is not False:
-                callbacks.append(ModelCheckpoint(filename="best", monitor=self.monitor, mode=self.mode, save_last=True))
+                # Two, since save_last of one callback writes last.ckpt only when there is a new best.
+                callbacks.append(ModelCheckpoint(filename="best", monitor=self.monitor, mode=self.mode))
+                callbacks.append(
+                    ModelCheckpoint(filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
+                )
         if self.subcommand == "crossval":  # here it only predicts, on one device; the fits are processes of their own
             kwargs |= {"devices": 1, "num_nodes": 1, "strategy": "auto", "plugins": LightningEnvironment()}
         if self.settings.trainer.enable_progress_bar is None:
@@ -435,6 +439,11 @@ def main(
         except MisconfigurationException as error:
             raise UserError(" ".join(str(error).split())) from error
         except RuntimeError as error:
+            if "Found more than one stateful callback" in str(error):
+                twice = str(error).split("`")[1]
+                raise UserError(
+                    f"{twice} stands twice among the callbacks, in the recipe and in an overlay: leave out the overlay"
+                ) from error
             if "Error(s) in loading state_dict" not in str(error):
                 raise
             fix = "leave out the --model flags that change the network"

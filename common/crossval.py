@@ -9,7 +9,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
@@ -77,10 +77,11 @@ class CrossValidation:
         Raises:
             UserError: a fold was fitted with other settings, its fit fails, or ``others`` are of other rows.
         """
+        read = [_Estimates.read(path) for path in others]  # a wrong file is said before the long part
         for fold in folds:
             self._fit(fold, len(folds))
         if self.leads:
-            self._tabulate(trainer, model, data, folds, tta, others)
+            self._tabulate(trainer, model, data, folds, tta, read)
 
     def _fit(self, fold: int, number: int) -> None:
         run = self._finished(fold)
@@ -124,7 +125,7 @@ class CrossValidation:
         data: ImageData,
         folds: list[int],
         tta: int,
-        others: list[Path],
+        others: list[_Estimates],
     ) -> None:
         parts: dict[str, list[np.ndarray]] = {"ids": [], "estimates": [], "truth": []}
         tables, lines = [], []
@@ -143,6 +144,7 @@ class CrossValidation:
             figure = model.figure(estimates, its_data.truth)
             lines.append({"fold": fold, "rows": len(estimates), self.figure: figure, "seconds": seconds})
         ids, estimates, truth = (np.concatenate(arrays) for arrays in parts.values())
+        average = (estimates + sum(other.sorted_as(ids) for other in others)) / (1 + len(others))
         rows, summary = pd.concat(tables, ignore_index=True), pd.DataFrame(lines)
 
         views = f"_tta{tta}" if tta > 1 else ""
@@ -161,7 +163,6 @@ class CrossValidation:
         overall = model.figure(estimates, truth)
         self._say(f"{self.figure} over all {len(ids)} out-of-fold rows: {overall:.4f}")
         if others:
-            average = _averaged(ids, estimates, others)
             self._say(f"{self.figure} averaged with {len(others)} others: {model.figure(average, truth):.4f}")
         self._say(f"tables: {rows_path}, {summary_path.name}, {estimates_path.name}")
         pattern = f"'{self.folder}/fold_*/latest/checkpoints/last.ckpt'"
@@ -184,20 +185,25 @@ def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:
     }
 
 
-def _averaged(ids: np.ndarray, estimates: np.ndarray, others: list[Path]) -> np.ndarray:
-    """Average estimates (rows×…) with those of other cross-validations, whose rows are sorted as ``ids``."""
-    order = np.argsort(ids)
-    total = estimates.copy()
-    for path in others:
+class _Estimates(NamedTuple):
+    """A file of out-of-fold estimates."""
+
+    path: Path
+    ids: np.ndarray
+    values: np.ndarray
+
+    @classmethod
+    def read(cls, path: Path) -> _Estimates:
         try:
             with np.load(path, allow_pickle=False) as file:
-                theirs, its_estimates = file["ids"], file["estimates"]
+                return cls(path, file["ids"], file["estimates"])
         except (OSError, ValueError, KeyError, BadZipFile, EOFError):
             raise UserError(f"--others {path}: not a file out_of_fold.npz of crossval") from None
-        its_order = np.argsort(theirs)
-        if not np.array_equal(ids[order], theirs[its_order]) or estimates.shape != its_estimates.shape:
-            raise UserError(
-                f"--others {path}: of other rows than these {len(ids)}; give one of the same data and folds"
-            )
-        total[order] += its_estimates[its_order]
-    return total / (1 + len(others))
+
+    def sorted_as(self, ids: np.ndarray) -> np.ndarray:
+        """Give the values in the order of ``ids``."""
+        order = np.argsort(self.ids)
+        if not np.array_equal(self.ids[order], np.sort(ids)):
+            raise UserError(f"--others {self.path}: of other rows than these {len(ids)}; give one of the same folds")
+        values: np.ndarray = self.values[order[np.searchsorted(self.ids[order], ids)]]
+        return values

@@ -1,15 +1,18 @@
-"""AdamW and the learning rate of both tasks: linear warm-up, then a cosine."""
+"""AdamW and the learning rate of both tasks, linear warm-up, then a cosine; callbacks of them."""
 
 from __future__ import annotations
 
 import math
 from functools import partial
 
-from lightning.pytorch import LightningModule
+from jsonargparse.typing import ClosedUnitInterval
+from lightning.pytorch import LightningModule, Trainer, callbacks
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
+
+from common.errors import UserError
 
 
 def warmup_cosine(step: int, warmup_steps: int, total_steps: int, final: float = 0.0) -> float:
@@ -55,3 +58,53 @@ def adamw_warmup_cosine(
     factor = partial(warmup_cosine, warmup_steps=int(warmup * total_steps), total_steps=total_steps, final=final_lr)
     scheduler = LambdaLR(optimizer, factor)
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+class StochasticWeightAveraging(callbacks.WeightAveraging):
+    """Average the weights that the last epochs end with (Izmailov et al., arXiv:1803.05407).
+
+    Until then the weights themselves are validated and saved, from then on their average. Lightning's callback of
+    this name puts its average into the model only after the last checkpoint has been written.
+
+    Args:
+        start: share of the epochs after which averaging begins.
+    """
+
+    def __init__(self, start: ClosedUnitInterval = 0.75) -> None:
+        super().__init__(avg_fn=self._average)
+        self.start = start
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        epochs = trainer.max_epochs or 1
+        self.steps_per_epoch = max(1, int(trainer.estimated_stepping_batches) // epochs)
+        self.first = int(self.start * epochs)
+
+    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
+        # With the last step, not with the end of the epoch, which comes after its validation.
+        return step_idx is not None and (step_idx + 1) % self.steps_per_epoch == 0
+
+    def _average(self, averaged: Tensor, current: Tensor, epochs: Tensor | int) -> Tensor:
+        return averaged + (current - averaged) / max(1, int(epochs) - self.first + 1)
+
+
+class LearningRateFinder(callbacks.LearningRateFinder):
+    """Lightning's search for a learning rate (Smith, arXiv:1506.01186), whose result reaches the schedule, too.
+
+    Lightning's own sets the rate of the optimiser, which the schedule sets back at its next step.
+
+    Raises:
+        UserError: nothing was found.
+    """
+
+    def lr_find(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().lr_find(trainer, pl_module)
+        found = self.optimal_lr.suggestion() if self.optimal_lr else None
+        if found is None:
+            raise UserError("no learning rate found in so few steps: give the callback more num_training_steps")
+        for config in trainer.lr_scheduler_configs:
+            scheduler = config.scheduler
+            assert isinstance(scheduler, LambdaLR)
+            scheduler.base_lrs = [found for _ in scheduler.base_lrs]
+            for group, factor in zip(scheduler.optimizer.param_groups, scheduler.lr_lambdas, strict=True):
+                group["initial_lr"], group["lr"] = found, found * factor(0)

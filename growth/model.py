@@ -61,6 +61,7 @@ class PairNet(nn.Module):
                 image_size=image_size,
                 stem=stem,
                 head=head,
+                normalize=normalize,
                 pretrained=pretrained,
             )
             if grad_checkpointing:

@@ -50,6 +50,7 @@ class CharacterNet(nn.Module):
             image_size=image_size,
             stem=stem,
             head=head,
+            normalize=normalize,
             pretrained=pretrained,
         )
 

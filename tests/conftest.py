@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from growth.synthetic import draw as draw_growth
 from julia.synthetic import draw as draw_julia
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+GROWTH = {"test_plants": 2, "test_pairs": 30, "days": 8, "seed": 0}
 
 torch.set_num_threads(1)  # the test workers share the cores
 
@@ -30,6 +33,14 @@ def julia_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The synthetic julia set: 310 training and 31 test bitmaps. Tests that change it work on a copy."""
     root = tmp_path_factory.mktemp("julia") / "data"
     draw_julia(root, train=310, test=31, seed=0)
+    return root
+
+
+@pytest.fixture(scope="session")
+def growth_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The synthetic growth set: two species of 4 plants with 8 photos of 64×48 pixels, and 30 test pairs."""
+    root = tmp_path_factory.mktemp("growth") / "data"
+    draw_growth(root, plants=4, width=64, height=48, **GROWTH)
     return root
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shutil
 import subprocess
@@ -100,10 +101,25 @@ def test_resume_goes_on_where_it_stopped(run: Run, julia_run: Path) -> None:
     run("julia", "fit", "--ckpt_path", last, "--trainer.max_epochs", 3, "--trainer.enable_progress_bar", "false")
     resumed = Path("runs/julia/mobilenet_v3_small/latest")
     epochs = pd.read_csv(resumed / "metrics.csv")["epoch"].dropna().unique().tolist()
-    assert epochs == [1, 2]  # Lightning validates the weights it starts from
+    assert epochs == [2]
     state = torch.load(resumed / "checkpoints" / "last.ckpt", weights_only=True)
     assert state["global_step"] == 9
     assert "current_model_state" in state  # the moving average went on too
+
+
+@pytest.mark.slow
+def test_last_is_of_the_last_epoch_though_the_best_was_before(run: Run, julia_root: Path) -> None:
+    words = (*SMALL, "--data.root", julia_root, "--trainer.max_epochs", 3, "--model.lr", 1e-12)
+    run("julia", "fit", *words, "--trainer.callbacks", "null")
+    run_folder = Path("runs/julia/mobilenet_v3_small/latest")
+    saved = {
+        name: torch.load(run_folder / "checkpoints" / f"{name}.ckpt", weights_only=True) for name in ("best", "last")
+    }
+    assert (saved["best"]["epoch"], saved["last"]["epoch"]) == (0, 2)
+    metrics = pd.read_csv(run_folder / "metrics.csv")["val/acc"].dropna()
+    result = json.loads((run_folder / "result.json").read_text())
+    assert (result["last"], result["best"]) == pytest.approx((metrics.iloc[-1], metrics.max()))
+    assert result["epochs"] == 3
 
 
 @pytest.mark.slow

@@ -19,22 +19,13 @@ SMALL = (
     *("--model.backbone", "resnet18", "--model.stem", "small", "--model.pretrained", "false"),
     *("--model.image_size", 24, "--trainer.enable_progress_bar", "false"),
 )
-DRAWN = {"test_plants": 2, "test_pairs": 30, "days": 8, "seed": 0}
 CONFIGS = Path(__file__).parents[2] / "configs"
-
-
-@pytest.fixture(scope="session")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two species of 4 plants with 8 photos of 64×48 pixels."""
-    folder = tmp_path_factory.mktemp("growth") / "data"
-    draw(folder, plants=4, width=64, height=48, **DRAWN)
-    return folder
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("design", ["siamese", "twin"])
-def test_fit_and_predict(run: Run, root: Path, design: str) -> None:
-    run("growth", "fit", *SMALL, "--data.root", root, "--model.design", design, "--trainer.max_epochs", 2)
+def test_fit_and_predict(run: Run, growth_root: Path, design: str) -> None:
+    run("growth", "fit", *SMALL, "--data.root", growth_root, "--model.design", design, "--trainer.max_epochs", 2)
     metrics = pd.read_csv("runs/growth/resnet18/latest/metrics.csv")
     assert {"val/rmse", "val/mae", "val/r2", "val/rmse_BC", "val/rmse_LT"} <= set(metrics.columns)
     output = run("growth", "predict", "--ckpt_path", "last")
@@ -44,7 +35,7 @@ def test_fit_and_predict(run: Run, root: Path, design: str) -> None:
     assert table["idx"].tolist() == list(range(30))
     items = pd.read_csv("runs/growth/resnet18/latest/submission_last_items.csv").set_index("photo")
     assert set(items["species"]) == {"BC", "LT"}
-    rows = pd.read_csv(root / "test_dataset" / "test_data.csv")
+    rows = pd.read_csv(growth_root / "test_dataset" / "test_data.csv")
     assert len(items) == len(set(rows["before_file_path"]) | set(rows["after_file_path"]))
     before, after = ("age", "age") if design == "siamese" else ("before_code", "after_code")
     days = items.loc[rows["after_file_path"], after].to_numpy() - items.loc[rows["before_file_path"], before].to_numpy()
@@ -52,13 +43,13 @@ def test_fit_and_predict(run: Run, root: Path, design: str) -> None:
 
 
 @pytest.mark.slow
-def test_predict_encodes_each_photo_once(run: Run, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run("growth", "fit", *SMALL, "--data.root", root, "--trainer.max_epochs", 1)
+def test_predict_encodes_each_photo_once(run: Run, growth_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("growth", "fit", *SMALL, "--data.root", growth_root, "--trainer.max_epochs", 1)
     encoded = []
     encode = PairNet.encode
     monkeypatch.setattr(PairNet, "encode", lambda net, images: encoded.append(len(images)) or encode(net, images))
     run("growth", "predict", "--ckpt_path", "last")
-    rows = pd.read_csv(root / "test_dataset" / "test_data.csv")
+    rows = pd.read_csv(growth_root / "test_dataset" / "test_data.csv")
     assert sum(encoded) == len(set(rows["before_file_path"]) | set(rows["after_file_path"])) < 60
 
 
@@ -75,17 +66,27 @@ def test_fitted_model_beats_the_mean_by_two(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_validate_measures_the_fold_that_was_held_out(run: Run, root: Path) -> None:
+def test_validate_measures_the_fold_that_was_held_out(run: Run, growth_root: Path) -> None:
     run(
-        "growth", "fit", *SMALL, "--data.root", root, "--trainer.max_epochs", 1, "--data.num_folds", 4, "--data.fold", 2
+        "growth",
+        "fit",
+        *SMALL,
+        "--data.root",
+        growth_root,
+        "--trainer.max_epochs",
+        1,
+        "--data.num_folds",
+        4,
+        "--data.fold",
+        2,
     )
     logged = pd.read_csv("runs/growth/resnet18/latest/metrics.csv")["val/rmse"].dropna().iloc[-1]
     assert str(logged)[:6] in run("growth", "validate", "--ckpt_path", "last")
 
 
 @pytest.mark.slow
-def test_min_days_and_rounding_change_predictions_only(run: Run, root: Path) -> None:
-    run("growth", "fit", *SMALL, "--data.root", root, "--trainer.max_epochs", 1)
+def test_min_days_and_rounding_change_predictions_only(run: Run, growth_root: Path) -> None:
+    run("growth", "fit", *SMALL, "--data.root", growth_root, "--trainer.max_epochs", 1)
     words = ("--model.min_days", 2, "--model.round_days", "true")
     run("growth", "predict", "--ckpt_path", "last", "--submission.path", "s.csv", *words)
     days = pd.read_csv("s.csv")["time_delta"]
@@ -95,14 +96,14 @@ def test_min_days_and_rounding_change_predictions_only(run: Run, root: Path) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("config", sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.glob("seed/*.yaml")))
-def test_seed_configurations_train(run: Run, root: Path, config: str) -> None:
+def test_seed_configurations_train(run: Run, growth_root: Path, config: str) -> None:
     words = ("--model.pretrained", "false", "--model.image_size", 64, "--data.pairs_per_batch", 4)
-    run("growth", "fit", "--config", CONFIGS / config, "--data.root", root, *words, "--trainer.fast_dev_run", 1)
+    run("growth", "fit", "--config", CONFIGS / config, "--data.root", growth_root, *words, "--trainer.fast_dev_run", 1)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("config", ["lenet", "mobilenet", "resnext", "small", "demo"])
-def test_configurations_train(run: Run, root: Path, config: str) -> None:
+def test_configurations_train(run: Run, growth_root: Path, config: str) -> None:
     words = ("--model.pretrained", "false", "--model.image_size", 64, "--data.images_per_plant", 4)
     run(
         "growth",
@@ -110,7 +111,7 @@ def test_configurations_train(run: Run, root: Path, config: str) -> None:
         "--config",
         CONFIGS / f"{config}.yaml",
         "--data.root",
-        root,
+        growth_root,
         *words,
         "--trainer.fast_dev_run",
         1,
@@ -138,8 +139,10 @@ def test_seed_configurations_are_the_seeds() -> None:
         (("--data.pairs", "random", "--data.num_pairs", 3), "--data.pairs_per_batch 64 is larger than"),
     ],
 )
-def test_settings_that_do_not_fit_the_data(refused: Run, root: Path, words: tuple[object, ...], message: str) -> None:
-    assert message in refused("growth", "fit", *SMALL, "--data.root", root, *words)
+def test_settings_that_do_not_fit_the_data(
+    refused: Run, growth_root: Path, words: tuple[object, ...], message: str
+) -> None:
+    assert message in refused("growth", "fit", *SMALL, "--data.root", growth_root, *words)
     assert not Path("runs").exists()
 
 
@@ -154,8 +157,8 @@ def test_checkpoint_of_the_other_task(refused: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_photo_that_cannot_be_decoded(refused: Run, root: Path, tmp_path: Path) -> None:
-    copy = Path(shutil.copytree(root, tmp_path / "copy"))
+def test_photo_that_cannot_be_decoded(refused: Run, growth_root: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(growth_root, tmp_path / "copy"))
     photo = next(copy.glob("train_dataset/BC/*/*.png"))
     photo.write_bytes(photo.read_bytes()[:200])
     assert photo.name in refused("growth", "fit", *SMALL, "--data.root", copy)

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from julia.files import CLASSES
+from tests.conftest import Run
+
+SMALL = ("--model.backbone", "airbench", "--model.image_size", 16, "--trainer.enable_progress_bar", "false")
+ONE_EPOCH = ("--trainer.max_epochs", 1, "--data.batch_size", 32, "--data.num_folds", 3)
+
+
+@pytest.fixture
+def crossval(run: Run, julia_root: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Type ``python -m julia crossval``, small."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+
+    def type_command(*words: object, fails: bool = False) -> str:
+        return run("julia", "crossval", *SMALL, *ONE_EPOCH, "--data.root", julia_root, *words, fails=fails)
+
+    return type_command
+
+
+@pytest.mark.slow
+def test_crossval_predicts_each_row_once_and_goes_on_where_it_stopped(
+    crossval: Run, run: Run, julia_root: Path
+) -> None:
+    output = crossval("--folds", "0,1")
+    home = Path("runs/julia/airbench")
+    assert sorted(path.name for path in home.glob("fold_*")) == ["fold_0", "fold_1"]
+    assert "over 2 folds" in output
+    made = {fold: (home / fold / "version_0" / "checkpoints" / "last.ckpt").stat().st_mtime_ns for fold in ("fold_0",)}
+
+    (home / "fold_1" / "version_0" / "checkpoints" / "last.ckpt").unlink()
+    output = crossval()
+    assert "fold 0: finished in runs/julia/airbench/fold_0/version_0, not fitted again" in output
+    assert "fold 1: its last run did not end or has lost its last.ckpt, fitting it anew" in output
+    assert (home / "fold_0" / "version_0" / "checkpoints" / "last.ckpt").stat().st_mtime_ns == made["fold_0"]
+    assert not (home / "fold_0" / "version_1").exists()
+    assert (home / "fold_1" / "version_1").exists()
+
+    rows = pd.read_csv(home / "out_of_fold.csv", dtype=str, keep_default_na=False)
+    labels = pd.read_csv(julia_root / "trainLabels.csv", dtype=str, keep_default_na=False)
+    assert sorted(rows["ID"]) == sorted(labels["ID"])
+    assert rows.set_index("ID")["Class"].to_dict() == labels.set_index("ID")["Class"].to_dict()
+    accuracy = (rows["Class"] == rows["predicted"]).mean()
+    assert f"over all 310 out-of-fold rows: {accuracy:.4f}" in output
+    summary = pd.read_csv(home / "crossval.csv")
+    assert summary["rows"].sum() == 310
+    assert (summary["val/acc"] * summary["rows"]).sum() == pytest.approx(accuracy * 310)
+    # What the run of a fold logged last is what its checkpoint gives for the same rows.
+    for fold in range(3):
+        result = json.loads((home / f"fold_{fold}" / "latest" / "result.json").read_text())
+        assert result["last"] == pytest.approx(summary.loc[fold, "val/acc"], abs=0.011)
+
+    # The same estimates twice average to themselves; those of other rows are refused.
+    output = crossval("--others", f"[{home}/out_of_fold.npz]")
+    assert f"averaged with 1 others: {accuracy:.4f}" in output
+    error = crossval("--folds", "0,1", "--others", f"[{home}/out_of_fold.npz]", fails=True)
+    assert "of other rows than these" in error
+
+    error = crossval("--model.lr", "0.01", fails=True)
+    assert "was fitted with another model.lr" in error
+
+    # The folds as an ensemble: as many members, one submission.
+    output = run("julia", "predict", "--ckpt_path", f"{home}/fold_*/latest/checkpoints/last.ckpt")
+    assert output.count("member: ") == 3
+    assert (home / "submission_ensemble3.csv").is_file()
+
+
+@pytest.mark.slow
+def test_ensemble_is_the_mean_of_its_members_of_other_backbones_and_sizes(run: Run, julia_root: Path) -> None:
+    paths = []
+    for name, size in (("airbench", 16), ("mobilenet_v3_small", 20)):
+        flags = ("--model.backbone", name, "--model.image_size", size, "--trainer.enable_progress_bar", "false")
+        run("julia", "fit", *flags, "--data.root", julia_root, "--trainer.max_epochs", 1, "--data.batch_size", 32)
+        paths.append(Path(f"runs/julia/{name}/version_0/checkpoints/last.ckpt"))
+        run("julia", "predict", "--ckpt_path", paths[-1], "--submission.path", f"{name}.csv")
+    run("julia", "predict", "--ckpt_path", *paths, "--submission.path", "both.csv")
+    one, two, both = (np.load(f"{name}.npz")["probabilities"] for name in ("airbench", "mobilenet_v3_small", "both"))
+    assert np.allclose(both, (one + two) / 2, atol=1e-6)
+    spread = pd.read_csv("both_spread.csv", dtype={"ID": str}, keep_default_na=False)
+    best = both.argmax(1)
+    wanted = np.stack([one, two]).std(0, ddof=1)[np.arange(len(best)), best]
+    assert np.allclose(spread["spread"], wanted, atol=1e-6)
+    assert spread["Class"].tolist() == [CLASSES[index] for index in best]
+
+
+@pytest.mark.slow
+def test_views_are_averaged_and_those_not_learned_refused(run: Run, julia_root: Path) -> None:
+    fit = ("julia", "fit", *SMALL, "--data.root", julia_root, "--trainer.max_epochs", 1, "--data.batch_size", 32)
+    run(*fit, "--name", "plain", "--data.shift", 0, "--data.zoom", 0, "--data.inversion", 0)
+    run(*fit, "--name", "turned", "--data.shift", 0, "--data.zoom", 0)
+    plain, turned = (f"runs/julia/{name}/version_0/checkpoints/last.ckpt" for name in ("plain", "turned"))
+    error = run("julia", "predict", "--ckpt_path", plain, "--submission.tta", 2, fails=True)
+    assert "does not suit this model: its training left images as they are" in error
+    assert not list(Path("runs/julia/plain/version_0").glob("submission*"))
+
+    run("julia", "predict", "--ckpt_path", turned, "--submission.path", "one.csv")
+    run("julia", "predict", "--ckpt_path", turned, "--submission.path", "two.csv", "--submission.tta", 2)
+    error = run("julia", "predict", "--ckpt_path", turned, "--submission.tta", 3, fails=True)
+    assert "it has learned 2 views" in error
+    one, two = (np.load(f"{name}.npz")["probabilities"] for name in ("one", "two"))
+    assert not np.allclose(one, two)
+    assert np.allclose(two.sum(1), 1, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_growth_folds_are_by_plant_and_turned_photos_average(
+    run: Run, growth_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    flags = ("--model.backbone", "leaf_hull", "--model.pretrained", "false", "--model.normalize", "none")
+    data = ("--data.root", growth_root, "--data.plants_per_batch", 2, "--data.images_per_plant", 3)
+    words = (
+        "growth",
+        "crossval",
+        *flags,
+        *data,
+        "--data.num_folds",
+        2,
+        "--trainer.max_epochs",
+        1,
+        "--tta",
+        8,
+        "--model.image_size",
+        48,
+    )
+    run(*words, "--name", "both")
+    rows = pd.read_csv("runs/growth/both/out_of_fold_tta8.csv")
+    assert (rows.groupby("plant")["fold"].nunique() == 1).all()
+    assert set(rows["fold"]) == {0, 1}
+    assert (rows["days"] > 0).all() and (rows["predicted"] >= 1).all()
+    rmse = ((rows["predicted"] - rows["days"]) ** 2).mean() ** 0.5
+    summary = pd.read_csv("runs/growth/both/crossval_tta8.csv")
+    pooled = ((summary["val/rmse"] ** 2 * summary["rows"]).sum() / summary["rows"].sum()) ** 0.5
+    assert rmse == pytest.approx(pooled, rel=1e-6)
+
+    pattern = "runs/growth/both/fold_*/latest/checkpoints/last.ckpt"
+    members = sorted(Path().glob(pattern))
+    for number, path in enumerate(members):
+        run("growth", "predict", "--ckpt_path", path, "--submission.path", f"{number}.csv", "--model.min_days", -99)
+    run("growth", "predict", "--ckpt_path", pattern, "--submission.path", "all.csv", "--model.min_days", -99)
+    days = np.stack([pd.read_csv(f"{number}.csv")["time_delta"] for number in range(2)])
+    assert np.allclose(pd.read_csv("all.csv")["time_delta"], days.mean(0), atol=1e-4)
+    assert np.allclose(pd.read_csv("all_spread.csv")["spread"], days.std(0, ddof=1), atol=1e-4)
+
+
+def test_checkpoints_that_cannot_be_averaged(refused: Run, julia_root: Path, tmp_path: Path) -> None:
+    assert "the pattern matches no file" in refused("julia", "predict", "--ckpt_path", "runs/*/x.ckpt")
+    known = {"state_dict": {}, "hyper_parameters": {}}
+    torch.save({**known, "task": "julia", "classes": CLASSES}, "one.ckpt")
+    torch.save({**known, "task": "growth"}, "other.ckpt")
+    torch.save({**known, "task": "julia", "classes": "abc"}, "few.ckpt")
+    assert "a checkpoint of growth, not of julia" in refused(
+        "julia", "predict", "--ckpt_path", "one.ckpt", "other.ckpt"
+    )
+    assert "its classes are abc" in refused("julia", "predict", "--ckpt_path", "[one.ckpt, few.ckpt]")
+    assert "validate takes one" in refused("julia", "validate", "--ckpt_path", "*.ckpt")
+    shutil.copy("few.ckpt", "[few].ckpt")  # a file, though it looks like a pattern
+    assert "its classes are abc" in refused("julia", "predict", "--ckpt_path", "./[few].ckpt")
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (("--folds", "0,7"), "--folds 0,7: give numbers from 0 to 4"),
+        (("--folds", "first"), "--folds first: give numbers from 0 to 4"),
+        (("--data.fold", "0"), "crossval goes over the folds; choose some with --folds"),
+        (("--trainer.fast_dev_run", "true"), "--trainer.fast_dev_run True leaves no run"),
+        (("--trainer.logger", "false"), "--trainer.logger False leaves no run"),
+        (("--trainer.enable_checkpointing", "false"), "--trainer.enable_checkpointing False leaves no run"),
+    ],
+)
+def test_crossval_refuses_before_any_fit(refused: Run, julia_root: Path, words: tuple[str, ...], reason: str) -> None:
+    assert reason in refused("julia", "crossval", "--data.root", julia_root, *words)
+    assert not Path("runs").exists()
+
+
+@pytest.mark.slow
+def test_a_fold_that_fails_says_so_and_leaves_no_table(crossval: Run) -> None:
+    error = crossval("--data.num_folds", 9, fails=True)
+    assert "fold 0 did not end; the same command goes on with it" in error
+    assert not list(Path().glob("runs/julia/airbench/*.csv"))

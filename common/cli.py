@@ -81,6 +81,8 @@ class Trainer(pl.Trainer):
             submission: where the predictions go, and how they are made.
         """
         checkpoints = [Path(path) for path in ([ckpt_path] if isinstance(ckpt_path, str) else ckpt_path or [])]
+        if submission.path is None and not checkpoints:
+            raise UserError("--submission.path is needed where no checkpoint names the file")
         files = SubmissionFiles(Path(submission.path or default_path(checkpoints, submission.tta)))
         outputs, deviation = averaged(self, model, datamodule, checkpoints, submission.tta)
         if self.is_global_zero:

@@ -18,7 +18,7 @@ import yaml
 from lightning import pytorch as pl
 
 from common.data import ImageData
-from common.ensemble import member_of, predicted
+from common.ensemble import learned_views, member_of, predicted
 from common.errors import UserError, listed
 from common.submission import replacing
 
@@ -75,9 +75,12 @@ class CrossValidation:
             others: files of out-of-fold estimates, of the same rows, that are averaged with these.
 
         Raises:
-            UserError: a fold was fitted with other settings, its fit fails, or ``others`` are of other rows.
+            UserError: a fold was fitted with other settings, its fit fails, ``others`` are of other rows, or the model
+                has learned fewer views.
         """
-        read = [_Estimates.read(path) for path in others]  # a wrong file is said before the long part
+        # What cannot be done is said before the long part.
+        learned_views(data, tta)
+        read = [_Estimates.read(path) for path in others]
         for fold in folds:
             self._fit(fold, len(folds))
         if self.leads:

@@ -11,6 +11,7 @@ import torch
 from lightning import pytorch as pl
 from torch import Tensor
 
+from common.augment import View
 from common.checkpoints import read_checkpoint
 from common.data import ImageData
 from common.errors import UserError
@@ -50,6 +51,19 @@ class OutputCollector(pl.Callback):
         self.outputs = {name: values[order] for name, values in outputs.items()}
 
 
+def learned_views(data: ImageData, tta: int) -> list[View]:
+    """List the first ``tta`` views that a model trained on ``data`` has learned to take.
+
+    Raises:
+        UserError: there are fewer.
+    """
+    views = data.views()
+    if tta > len(views):
+        reason = "its training left images as they are" if len(views) == 1 else f"it has learned {len(views)} views"
+        raise UserError(f"test-time augmentation by {tta} views does not suit this model: {reason}; give fewer")
+    return views[:tta]
+
+
 def predicted(
     trainer: pl.Trainer, model: pl.LightningModule, data: ImageData, checkpoint: Path | None, tta: int
 ) -> Outputs:
@@ -65,12 +79,8 @@ def predicted(
     Raises:
         UserError: the data module has fewer views.
     """
-    views = data.views()
-    if tta > len(views):
-        reason = "its training left images as they are" if len(views) == 1 else f"it has learned {len(views)} views"
-        raise UserError(f"test-time augmentation by {tta} views does not suit this model: {reason}; give fewer")
     total: Outputs = {}
-    for number, view in enumerate(views[:tta]):
+    for number, view in enumerate(learned_views(data, tta)):
         data.view = view
         collector = OutputCollector()
         trainer.callbacks.append(collector)  # type: ignore[attr-defined]
@@ -93,7 +103,7 @@ def averaged(
         trainer: runs the models.
         model: the network of the first checkpoint.
         data: the data module for it.
-        checkpoints: the members, of the task of ``model``.
+        checkpoints: the members, of the task of ``model``; of none, ``model`` as it is.
         tta: how many views of each image are averaged.
 
     Returns:
@@ -104,8 +114,8 @@ def averaged(
     """
     mean: Outputs = {}
     centre, squares = np.zeros(()), np.zeros(())
-    for number, path in enumerate(checkpoints, start=1):
-        member, its_data = (model, data) if number == 1 else member_of(model, data, path)
+    for number, path in enumerate(checkpoints or [None], start=1):
+        member, its_data = (model, data) if number == 1 or path is None else member_of(model, data, path)
         outputs = predicted(trainer, member, its_data, path, tta)
         for name, values in outputs.items():
             mean[name] = mean.get(name, 0) + (values - mean.get(name, 0)) / number

@@ -172,6 +172,8 @@ def test_checkpoints_that_cannot_be_averaged(refused: Run, julia_root: Path, tmp
     [
         (("--folds", "0,7"), "--folds 0,7: give numbers from 0 to 4"),
         (("--folds", "first"), "--folds first: give numbers from 0 to 4"),
+        (("--tta", "31"), "it has learned 30 views"),
+        (("--others", "[absent.npz]"), "--others absent.npz: not a file out_of_fold.npz"),
         (("--data.fold", "0"), "crossval goes over the folds; choose some with --folds"),
         (("--trainer.fast_dev_run", "true"), "--trainer.fast_dev_run True leaves no run"),
         (("--trainer.logger", "false"), "--trainer.logger False leaves no run"),

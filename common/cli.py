@@ -118,8 +118,10 @@ class SaveConfig(SaveConfigCallback):
     """Save the resolved configuration in the run folder and, nested, to every logger but the CSV."""
 
     def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        # As read back from YAML: W&B takes numbers of jsonargparse's own classes for text, which does not sort.
+        settings = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
         for logger in trainer.loggers[1:]:
-            logger.log_hyperparams(self.config.as_dict())
+            logger.log_hyperparams(settings)
 
 
 class TaskCLI(LightningCLI):

@@ -59,6 +59,8 @@ def test_run_folder_and_next_command(julia_run: Path, julia_root: Path) -> None:
     assert {"val/acc", "val/f1", "val/acc_case_blind", "val/loss"} <= set(metrics.columns)
     confusion = pd.read_csv(julia_run / "confusion.csv", index_col="truth", keep_default_na=False)
     assert confusion.to_numpy().sum() == 62
+    logged = next(julia_run.glob("wandb/offline-run-*/*.wandb")).read_bytes()
+    assert b'"lr":0.001' in logged and b'"max_epochs":2' in logged  # numbers, not text
     output = (julia_run.parents[3] / "output.txt").read_text()
     last = [line for line in output.splitlines() if line.startswith("next: ")][-1]
     assert last.endswith(

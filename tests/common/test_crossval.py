@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import gc
 import json
 import shutil
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
+from common import ensemble
 from julia.files import CLASSES
 from tests.conftest import Run
 
@@ -190,3 +193,25 @@ def test_a_fold_that_fails_says_so_and_leaves_no_table(crossval: Run) -> None:
     error = crossval("--data.num_folds", 9, fails=True)
     assert "fold 0 did not end; the same command goes on with it" in error
     assert not list(Path().glob("runs/julia/airbench/*.csv"))
+
+
+def test_members_of_an_ensemble_leave_memory_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Member:
+        def estimates(self, outputs: dict[str, np.ndarray], data: None) -> np.ndarray:
+            return outputs["days"]
+
+    made: list[weakref.ref[Member]] = []
+
+    def member_of(*_: object) -> tuple[Member, None]:
+        gc.collect()
+        assert sum(member() is not None for member in made) <= 1  # the one that has just been asked
+        member = Member()
+        made.append(weakref.ref(member))
+        return member, None
+
+    monkeypatch.setattr(ensemble, "member_of", member_of)
+    monkeypatch.setattr(ensemble, "predicted", lambda *_: {"days": np.array([float(len(made)), 7.0])})
+    outputs, deviation = ensemble.averaged(None, Member(), None, [Path(str(number)) for number in range(5)], 1)  # type: ignore[arg-type]
+    assert len(made) == 4
+    assert outputs["days"].tolist() == [2.0, 7.0]
+    assert deviation is not None and deviation == pytest.approx([np.std(range(5), ddof=1), 0.0])

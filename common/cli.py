@@ -180,7 +180,9 @@ class TaskCLI(LightningCLI):
                 raise UserError(f"{subcommand} needs trained weights: {flag} (or last, or best, of the latest run)")
             return
         runs = Path(settings.trainer.default_root_dir or ".") / RUNS / self.task
-        paths = find_checkpoints(settings.ckpt_path, runs, settings.name)
+        given = settings.ckpt_path
+        joined = isinstance(given, str) and given.startswith('["')  # where the type is text alone
+        paths = find_checkpoints(json.loads(given) if joined else given, runs, settings.name)
         if len(paths) > 1 and subcommand != "predict":
             raise UserError(
                 f"--ckpt_path names {len(paths)} checkpoints: {subcommand} takes one, predict averages several"
@@ -219,11 +221,10 @@ class TaskCLI(LightningCLI):
         settings = self.settings
         if settings.data.fold is not None:
             raise UserError(f"--data.fold {settings.data.fold}: crossval goes over the folds; choose some with --folds")
-        for flag in ("fast_dev_run", "logger", "enable_checkpointing"):
-            if settings.trainer[flag] not in (None, False, True) or settings.trainer[flag] is (flag == "fast_dev_run"):
-                raise UserError(
-                    f"--trainer.{flag} {settings.trainer[flag]} leaves no run to predict from; leave it out"
-                )
+        flags = ["fast_dev_run"] if settings.trainer.fast_dev_run else []
+        flags += [flag for flag in ("logger", "enable_checkpointing") if settings.trainer[flag] is False]
+        for flag in flags:
+            raise UserError(f"--trainer.{flag} {settings.trainer[flag]} leaves no run to predict from; leave it out")
         name = settings.name or settings.model.backbone
         fit = settings.clone()
         for flag in ("folds", "tta", "others"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -81,6 +82,7 @@ class CrossValidation:
         # What cannot be done is said before the long part.
         learned_views(data, tta)
         read = [_Estimates.read(path) for path in others]
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, which ends the fold's process as well
         for fold in folds:
             self._fit(fold, len(folds))
         if self.leads:
@@ -113,7 +115,11 @@ class CrossValidation:
         run = link.parent / link.readlink()
         if not (run / RESULT).is_file() or not (run / "checkpoints" / "last.ckpt").is_file():
             return None
-        theirs, ours = _flat(yaml.safe_load((run / "config.yaml").read_text())), _flat(self.settings)
+        try:
+            theirs, ours = _flat(yaml.safe_load((run / "config.yaml").read_text())), _flat(self.settings)
+            json.loads((run / RESULT).read_text())["seconds"]
+        except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
+            raise UserError(f"{run}: config.yaml or {RESULT} cannot be read; delete the folder to fit anew") from None
         names = sorted(name for name in {*theirs, *ours} - {*FREE} if theirs.get(name) != ours.get(name))
         if names:
             raise UserError(

@@ -76,7 +76,9 @@ class StochasticWeightAveraging(callbacks.WeightAveraging):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
-        epochs = trainer.max_epochs or 1
+        epochs = trainer.max_epochs or -1
+        if epochs < 1:
+            raise UserError("stochastic weight averaging needs to know the end: give --trainer.max_epochs")
         self.steps_per_epoch = max(1, int(trainer.estimated_stepping_batches) // epochs)
         self.first = int(self.start * epochs)
 

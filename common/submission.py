@@ -64,6 +64,8 @@ def default_path(checkpoints: Sequence[Path], tta: int) -> Path:
     That of several checkpoints is ``submission_ensemble<number>.csv`` in the folder that holds all their runs.
     """
     homes = [path.parent.parent if path.parent.name == "checkpoints" else path.parent for path in checkpoints]
+    if len(homes) > 1:
+        homes = [home.absolute() for home in homes]  # last is, what is typed may not be
     stem = checkpoints[0].stem if len(checkpoints) == 1 else f"ensemble{len(checkpoints)}"
     views = f"_tta{tta}" if tta > 1 else ""
     return Path(os.path.commonpath(homes)) / f"submission_{stem}{views}.csv"

@@ -2,7 +2,11 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import shutil
+import subprocess
+import sys
+import time
 import weakref
 from pathlib import Path
 
@@ -71,10 +75,34 @@ def test_crossval_predicts_each_row_once_and_goes_on_where_it_stopped(
     error = crossval("--model.lr", "0.01", fails=True)
     assert "was fitted with another model.lr" in error
 
+    config = home / "fold_0" / "version_0" / "config.yaml"
+    config.write_text(config.read_text()[:100] + "{")
+    assert "cannot be read; delete the folder to fit anew" in crossval(fails=True)
+
     # The folds as an ensemble: as many members, one submission.
     output = run("julia", "predict", "--ckpt_path", f"{home}/fold_*/latest/checkpoints/last.ckpt")
     assert output.count("member: ") == 3
     assert (home / "submission_ensemble3.csv").is_file()
+
+
+@pytest.mark.slow
+def test_a_crossval_that_is_ended_ends_its_fold(julia_root: Path, tmp_path: Path) -> None:
+    words = [*SMALL, "--data.root", julia_root, "--trainer.max_epochs", 10_000]
+    command = [sys.executable, "-m", "julia", "crossval", *map(str, words)]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL) as parent:
+        metrics = tmp_path / "runs" / "julia" / "airbench" / "fold_0" / "version_0" / "metrics.csv"
+        for _ in range(600):
+            if metrics.exists():
+                break
+            time.sleep(0.2)
+        assert metrics.exists()
+        parent.terminate()
+        assert parent.wait(timeout=60) == 143
+    size = metrics.stat().st_size
+    time.sleep(3)
+    assert metrics.stat().st_size == size  # nobody writes any more
+    assert not (metrics.parent / "result.json").exists()
 
 
 @pytest.mark.slow
@@ -166,6 +194,7 @@ def test_checkpoints_that_cannot_be_averaged(refused: Run, julia_root: Path, tmp
     )
     assert "its classes are abc" in refused("julia", "predict", "--ckpt_path", "[one.ckpt, few.ckpt]")
     assert "validate takes one" in refused("julia", "validate", "--ckpt_path", "*.ckpt")
+    assert "validate takes one" in refused("julia", "validate", "--ckpt_path", "one.ckpt", "few.ckpt")
     shutil.copy("few.ckpt", "[few].ckpt")  # a file, though it looks like a pattern
     assert "its classes are abc" in refused("julia", "predict", "--ckpt_path", "./[few].ckpt")
 

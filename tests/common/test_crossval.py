@@ -3,6 +3,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -163,7 +164,12 @@ def test_growth_folds_are_by_plant_and_turned_photos_average(
         "--model.image_size",
         48,
     )
+    monkeypatch.setenv("WANDB_MODE", "offline")
     run(*words, "--name", "both")
+    for fold in range(2):
+        board = next(Path(f"runs/growth/both/fold_{fold}/version_0/wandb").glob("offline-run-*/*.wandb")).read_bytes()
+        assert re.search(rb"both[^/]", board)  # the group; the run's own name goes on with the fold
+    monkeypatch.setenv("WANDB_MODE", "disabled")
     rows = pd.read_csv("runs/growth/both/out_of_fold_tta8.csv")
     assert (rows.groupby("plant")["fold"].nunique() == 1).all()
     assert set(rows["fold"]) == {0, 1}

@@ -83,18 +83,18 @@ class CrossValidation:
         learned_views(data, tta)
         read = [_Estimates.read(path) for path in others]
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, which ends the fold's process as well
-        for fold in folds:
-            self._fit(fold, len(folds))
+        for number, fold in enumerate(folds, start=1):
+            self._fit(fold, f"{number} of {len(folds)}")
         if self.leads:
             self._tabulate(trainer, model, data, folds, tta, read)
 
-    def _fit(self, fold: int, number: int) -> None:
+    def _fit(self, fold: int, position: str) -> None:
         run = self._finished(fold)
         if run is not None:
             return self._say(f"fold {fold}: finished in {run}, not fitted again")
         if any((self.folder / f"fold_{fold}").glob("version_*")):
             self._say(f"fold {fold}: its last run did not end or has lost its last.ckpt, fitting it anew")
-        self._say(f"fold {fold}: fitting ({number} folds in all)")
+        self._say(f"fold {fold} ({position}): fitting")
         settings = {**self.settings, "name": f"{self.name}/fold_{fold}"}
         settings["data"] = {**settings["data"], "fold": fold}
         settings["trainer"] = {**settings["trainer"], "enable_model_summary": False}

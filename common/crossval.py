@@ -168,7 +168,8 @@ class CrossValidation:
         formats = {self.figure: "{:.4f}".format, "seconds": "{:.0f}".format}
         self._say(f"\n{summary.to_string(index=False, formatters=formats)}")  # type: ignore[arg-type]
         each = summary[self.figure]
-        self._say(f"{self.figure}, mean ± deviation over {len(folds)} folds: {each.mean():.4f} ± {each.std():.4f}")
+        if len(folds) > 1:
+            self._say(f"{self.figure}, mean ± deviation over {len(folds)} folds: {each.mean():.4f} ± {each.std():.4f}")
         overall = model.figure(estimates, truth)
         self._say(f"{self.figure} over all {len(ids)} out-of-fold rows: {overall:.4f}")
         if others:

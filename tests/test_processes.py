@@ -1,0 +1,87 @@
+"""Two processes on one machine (gloo) do what one does."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+DDP = (
+    "--config",
+    REPOSITORY / "configs" / "extra" / "ddp.yaml",
+    "--trainer.devices",
+    2,
+    "--trainer.accelerator",
+    "cpu",
+)
+QUIET = ("--trainer.enable_progress_bar", "false", "--trainer.precision", "32-true")
+
+
+def typed(folder: Path, *words: object) -> str:
+    """Type ``python -m ...`` in a process of its own, which starts the others, and get what it prints."""
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", *map(str, words)]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_julia_in_two_processes(tmp_path: Path, julia_root: Path) -> None:
+    model = ("--model.backbone", "airbench", "--model.image_size", 16, "--data.batch_size", 16)
+    words = ("--data.root", julia_root, *QUIET, "--trainer.max_epochs", 2)
+    typed(tmp_path, "julia", "fit", *model, *words, *DDP)
+    run = tmp_path / "runs" / "julia" / "airbench"
+    assert sorted(path.name for path in run.iterdir()) == ["latest", "version_0"]
+    assert json.loads((run / "version_0" / "result.json").read_text())["epochs"] == 2
+    checkpoint = run / "version_0" / "checkpoints" / "last.ckpt"
+    for number, flags in (("one", ()), ("two", DDP)):
+        # 31 test bitmaps do not divide by two.
+        typed(
+            tmp_path,
+            "julia",
+            "predict",
+            "--ckpt_path",
+            checkpoint,
+            "--submission.path",
+            f"{number}.csv",
+            *QUIET,
+            *flags,
+        )
+    one, two = (np.load(tmp_path / f"{number}.npz") for number in ("one", "two"))
+    assert one["ids"].tolist() == two["ids"].tolist()
+    assert np.allclose(one["probabilities"], two["probabilities"], atol=1e-5)
+    assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "two.csv").read_bytes()
+
+
+@pytest.mark.slow
+def test_growth_in_two_processes(tmp_path: Path, growth_root: Path) -> None:
+    model = ("--model.backbone", "leaf_hull", "--model.pretrained", "false", "--model.normalize", "none")
+    data = ("--model.image_size", 32, "--data.plants_per_batch", 1, "--data.images_per_plant", 3)
+    typed(tmp_path, "growth", "fit", *model, *data, "--data.root", growth_root, *QUIET, "--trainer.max_epochs", 2, *DDP)
+    run = tmp_path / "runs" / "growth" / "leaf_hull" / "version_0"
+    checkpoint = run / "checkpoints" / "last.ckpt"
+    for number, flags in (("one", ()), ("two", DDP)):
+        typed(
+            tmp_path,
+            "growth",
+            "predict",
+            "--ckpt_path",
+            checkpoint,
+            "--submission.path",
+            f"{number}.csv",
+            *QUIET,
+            *flags,
+        )
+    one, two = (pd.read_csv(tmp_path / f"{number}.csv") for number in ("one", "two"))
+    assert one["idx"].tolist() == two["idx"].tolist()
+    assert np.allclose(one["time_delta"], two["time_delta"], atol=1e-4)

@@ -38,11 +38,13 @@ def find_checkpoints(given: str | list[str], runs: Path, name: str | None) -> li
             paths = [Path(word)]
         for path in paths:
             found.setdefault(path.resolve(), path)  # a run is also found through its link, latest
+    if not found:
+        raise UserError("--ckpt_path names no file; give a checkpoint")
     return list(found.values())
 
 
 def _newest(word: str, runs: Path, name: str | None) -> Path:
-    home = name or "**"
+    home = name or "*"
     found = sorted(runs.glob(f"{home}/latest/checkpoints/{word}.ckpt"), key=lambda path: path.stat().st_mtime)
     if not found:
         folds = sorted(runs.glob(f"{home}/*/latest/checkpoints/{word}.ckpt"))

@@ -110,6 +110,8 @@ class Trainer(pl.Trainer):
             others: files out_of_fold.npz of other cross-validations, as [A, B], to average the estimates with.
         """
         number: int = datamodule.hparams["num_folds"]
+        if number < 2:
+            raise UserError(f"--data.num_folds {number}: give 2 or more")
         chosen = _chosen_folds(folds, number)
         self.crossvalidation.run(self, model, datamodule, chosen, tta, [Path(path) for path in others or []])
 
@@ -174,6 +176,8 @@ class TaskCLI(LightningCLI):
         args = _joined_checkpoints(sys.argv[1:]) if args is None else args
         self.config = parser.parse_args(args)  # type: ignore[arg-type]
         settings, subcommand = self.settings, self.config.subcommand
+        if settings.name is not None and not re.fullmatch(r"\w[\w.+=-]*(/\w[\w.+=-]*)*", settings.name):
+            raise UserError(f"--name {settings.name}: give letters, digits and . _ + = -, with / for a folder")
         if settings.get("ckpt_path") is None:
             if subcommand not in ("fit", "crossval"):
                 flag = f"python -m {self.task} {subcommand} --ckpt_path <checkpoint>"
@@ -187,7 +191,8 @@ class TaskCLI(LightningCLI):
             raise UserError(
                 f"--ckpt_path names {len(paths)} checkpoints: {subcommand} takes one, predict averages several"
             )
-        checkpoint, *_ = [read_checkpoint(path, self._model_class) for path in paths]  # type: ignore[arg-type]
+        checkpoints = [read_checkpoint(path, self._model_class) for path in paths]  # type: ignore[arg-type]
+        checkpoint = checkpoints[0]
         for path in paths if len(paths) > 1 else []:
             print(f"member: {_shown(str(path))}{_doubt(path)}", file=sys.stderr)
         # The checkpoint's settings are the defaults: the held-out rows stay held out, and what is typed still wins.
@@ -195,7 +200,8 @@ class TaskCLI(LightningCLI):
             known = set(settings[part].keys())
             defaults = {f"{part}.{k}": v for k, v in checkpoint.get(saved, {}).items() if k in known}
             self._parser(subcommand).set_defaults(defaults)
-        if checkpoint.get("precision") == "32-true":  # a recipe's choice; others are the machine's
+        # A recipe's choice; others are the machine's.
+        if any(checkpoint.get("precision") == "32-true" for checkpoint in checkpoints):
             self._parser(subcommand).set_defaults({"trainer.precision": "32-true"})
         self.config = parser.parse_args(args)  # type: ignore[arg-type]
         self.settings.ckpt_path = None  # LightningCLI would read it and let its settings win over what is typed
@@ -209,6 +215,10 @@ class TaskCLI(LightningCLI):
             settings.ckpt_path = self.checkpoints if len(self.checkpoints) > 1 else self.checkpoints[0]
         if self.subcommand != "fit" or settings.trainer.logger is False:
             self.save_config_callback = None  # there is no run folder to save it in
+        if self.subcommand in ("predict", "crossval"):
+            for flag in ("fast_dev_run", "limit_predict_batches"):
+                if settings.trainer[flag]:
+                    raise UserError(f"--trainer.{flag}: {self.subcommand} needs all images; leave it out")
         if self.subcommand == "crossval":
             self._plan_folds()
         if self.subcommand != "fit":
@@ -221,10 +231,9 @@ class TaskCLI(LightningCLI):
         settings = self.settings
         if settings.data.fold is not None:
             raise UserError(f"--data.fold {settings.data.fold}: crossval goes over the folds; choose some with --folds")
-        flags = ["fast_dev_run"] if settings.trainer.fast_dev_run else []
-        flags += [flag for flag in ("logger", "enable_checkpointing") if settings.trainer[flag] is False]
-        for flag in flags:
-            raise UserError(f"--trainer.{flag} {settings.trainer[flag]} leaves no run to predict from; leave it out")
+        for flag in ("logger", "enable_checkpointing"):
+            if settings.trainer[flag] is False:
+                raise UserError(f"--trainer.{flag} false leaves no run to predict from; leave it out")
         name = settings.name or settings.model.backbone
         fit = settings.clone()
         for flag in ("folds", "tta", "others"):
@@ -283,23 +292,25 @@ class TaskCLI(LightningCLI):
         """Say where the run lies and what to type next."""
         checkpoint = self.trainer.checkpoint_callback
         run = self.trainer.log_dir
+        first = self.trainer.is_global_zero and not self.settings.trainer.fast_dev_run
+        if first and run is not None and self.trainer.loggers and not self.trainer.interrupted:
+            self._write_result(Path(run))
         boards = []
         for logger in self.trainer.loggers:
             logger.finalize("success")
             if isinstance(logger, WandbLogger):
                 boards.append(str(Path(logger.experiment.dir).parent))
                 logger.experiment.finish()
-        if not self.trainer.is_global_zero or self.settings.trainer.fast_dev_run or run is None:
+        if not first or run is None:
             return
-        if not self.trainer.interrupted:
-            self._write_result(Path(run))
         print(f"\nrun: {run}")
         if boards and "offline-run" in boards[0]:
             print(f"W&B: wandb sync {shlex.quote(_shown(boards[0]))}")
         best = getattr(checkpoint, "best_model_path", "")
         if best:
-            score = float(checkpoint.best_model_score)  # type: ignore[union-attr]
-            print(f"best {self.monitor}: {score:.4f}")
+            score = checkpoint.best_model_score  # type: ignore[union-attr]
+            if score is not None:  # of a resumed run that had no epochs left
+                print(f"best {self.monitor}: {float(score):.4f}")
             print(f"next: python -m {self.task} predict --ckpt_path {shlex.quote(_shown(best))}")
 
     def _write_result(self, run: Path) -> None:
@@ -447,7 +458,7 @@ def main(
             if "Found more than one stateful callback" in str(error):
                 twice = str(error).split("`")[1]
                 raise UserError(
-                    f"{twice} stands twice among the callbacks, in the recipe and in an overlay: leave out the overlay"
+                    f"{twice} stands twice among the callbacks, as where a recipe and an overlay have it: give it once"
                 ) from error
             if "Error(s) in loading state_dict" not in str(error):
                 raise

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -103,9 +104,17 @@ class CrossValidation:
             config = Path(folder) / "fold.yaml"
             config.write_text(yaml.safe_dump(settings, sort_keys=False))
             command = [sys.executable, "-m", self.task, "fit", "--config", str(config)]
-            done = subprocess.run(command, env={**os.environ, "WANDB_RUN_GROUP": self.name}, check=False)
-        if done.returncode or self._finished(fold) is None:
-            raise UserError(f"fold {fold} did not end; the same command goes on with it")
+            with subprocess.Popen(command, env={**os.environ, "WANDB_RUN_GROUP": self.name}) as fit:
+                try:
+                    code = fit.wait()
+                except BaseException:
+                    fit.terminate()
+                    raise
+        if code == 2:
+            sys.exit(code)  # it has said why
+        # Other ranks may look before the first has written its result.
+        if code or (self.leads and self._finished(fold) is None):
+            raise UserError(f"fold {fold} did not come to its end; the same command fits it anew")
 
     def _finished(self, fold: int) -> Path | None:
         """Find the newest run of a fold, if it is finished; it must have our settings."""
@@ -153,10 +162,11 @@ class CrossValidation:
             figure = model.figure(estimates, its_data.truth)
             lines.append({"fold": fold, "rows": len(estimates), self.figure: figure, "seconds": seconds})
         ids, estimates, truth = (np.concatenate(arrays) for arrays in parts.values())
-        average = (estimates + sum(other.sorted_as(ids) for other in others)) / (1 + len(others))
+        average = (estimates + sum(other.sorted_as(ids, estimates.shape) for other in others)) / (1 + len(others))
         rows, summary = pd.concat(tables, ignore_index=True), pd.DataFrame(lines)
 
-        views = f"_tta{tta}" if tta > 1 else ""
+        some = "_folds" + "-".join(map(str, folds)) if len(folds) < self.settings["data"]["num_folds"] else ""
+        views = some + (f"_tta{tta}" if tta > 1 else "")
         rows_path, estimates_path = self.folder / f"out_of_fold{views}.csv", self.folder / f"out_of_fold{views}.npz"
         summary_path = self.folder / f"crossval{views}.csv"
         for path, frame in ((rows_path, rows), (summary_path, summary)):
@@ -206,14 +216,17 @@ class _Estimates(NamedTuple):
     def read(cls, path: Path) -> _Estimates:
         try:
             with np.load(path, allow_pickle=False) as file:
-                return cls(path, file["ids"], file["estimates"])
-        except (OSError, ValueError, KeyError, BadZipFile, EOFError):
-            raise UserError(f"--others {path}: not a file out_of_fold.npz of crossval") from None
+                found = cls(path, file["ids"], file["estimates"])
+        except (OSError, ValueError, KeyError, TypeError, BadZipFile, EOFError, zlib.error):
+            found = None
+        if found is None or found.ids.ndim != 1 or found.values.shape[:1] != found.ids.shape:
+            raise UserError(f"--others {path}: not a file out_of_fold.npz of crossval")
+        return found
 
-    def sorted_as(self, ids: np.ndarray) -> np.ndarray:
-        """Give the values in the order of ``ids``."""
+    def sorted_as(self, ids: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """Give the values, which must have a shape, in the order of ``ids``."""
         order = np.argsort(self.ids)
-        if not np.array_equal(self.ids[order], np.sort(ids)):
+        if self.values.shape != shape or not np.array_equal(self.ids[order], np.sort(ids)):
             raise UserError(f"--others {self.path}: of other rows than these {len(ids)}; give one of the same folds")
         values: np.ndarray = self.values[order[np.searchsorted(self.ids[order], ids)]]
         return values

@@ -17,6 +17,9 @@ from common.data import ImageData
 from common.errors import UserError
 from common.submission import Outputs
 
+# Settings of the data that are where it lies and what reads it, not what a member has learned from.
+OF_THE_MACHINE = ("root", "cache_dir", "num_workers", "eval_batch_size")
+
 
 class OutputCollector(pl.Callback):
     """Collect what ``predict_step`` gives, from all ranks, as ``outputs`` in the order of the rows; on rank 0."""
@@ -97,7 +100,7 @@ def averaged(
 ) -> tuple[Outputs, np.ndarray | None]:
     """Average the outputs of several checkpoints, which may differ in backbone and image size.
 
-    One network is in memory at a time, whatever the number of checkpoints.
+    Memory does not grow with the number of checkpoints.
 
     Args:
         trainer: runs the models.
@@ -114,6 +117,8 @@ def averaged(
     """
     mean: Outputs = {}
     centre, squares = np.zeros(()), np.zeros(())
+    for other in checkpoints[1:]:  # said before the long part
+        learned_views(_data_of(data, read_checkpoint(other, type(model))), tta)
     for number, path in enumerate(checkpoints or [None], start=1):
         member, its_data = (model, data) if number == 1 or path is None else member_of(model, data, path)
         outputs = predicted(trainer, member, its_data, path, tta)
@@ -128,8 +133,15 @@ def averaged(
 
 
 def member_of(model: pl.LightningModule, data: ImageData, checkpoint: Path) -> tuple[pl.LightningModule, ImageData]:
-    """Build the network of a checkpoint, without its weights, and data of the size and channels that it takes."""
-    settings = {**read_checkpoint(checkpoint, type(model))["hyper_parameters"], "pretrained": False}
+    """Build the network of a checkpoint, without its weights, and the data as it was trained on them."""
+    saved = read_checkpoint(checkpoint, type(model))
+    settings = {**saved["hyper_parameters"], "pretrained": False}
     settings.pop("_instantiator", None)
-    needs = {name: settings[name] for name in ("image_size", "channels")}
-    return type(model)(**settings), data.like(needs)
+    return type(model)(**settings), _data_of(data, saved)
+
+
+def _data_of(data: ImageData, saved: dict[str, Any]) -> ImageData:
+    kept = saved.get("datamodule_hyper_parameters", {})
+    needs = {name: value for name, value in kept.items() if name in data.hparams and name not in OF_THE_MACHINE}
+    needs |= {name: saved["hyper_parameters"][name] for name in ("image_size", "channels")}
+    return data.like({name: value for name, value in needs.items() if name != "_instantiator"})

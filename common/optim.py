@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
+from typing import Any
 
 from jsonargparse.typing import ClosedUnitInterval
 from lightning.pytorch import LightningModule, Trainer, callbacks
@@ -63,8 +64,9 @@ def adamw_warmup_cosine(
 class StochasticWeightAveraging(callbacks.WeightAveraging):
     """Average the weights that the last epochs end with (Izmailov et al., arXiv:1803.05407).
 
-    Until then the weights themselves are validated and saved, from then on their average. Lightning's callback of
-    this name puts its average into the model only after the last checkpoint has been written.
+    Until then the weights themselves are validated and saved, from then on their average; the statistics of BatchNorm
+    are averaged, too, not measured anew. Lightning's callback of this name puts its average into the model only after
+    the last checkpoint has been written.
 
     Args:
         start: share of the epochs after which averaging begins.
@@ -73,33 +75,47 @@ class StochasticWeightAveraging(callbacks.WeightAveraging):
     def __init__(self, start: ClosedUnitInterval = 0.75) -> None:
         super().__init__(avg_fn=self._average)
         self.start = start
+        self.averaged_epochs = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
-        epochs = trainer.max_epochs or -1
-        if epochs < 1:
+        if (trainer.max_epochs or -1) < 1:
             raise UserError("stochastic weight averaging needs to know the end: give --trainer.max_epochs")
-        self.steps_per_epoch = max(1, int(trainer.estimated_stepping_batches) // epochs)
-        self.first = int(self.start * epochs)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *rest: Any) -> None:
+        # With the last step, not with the end of the epoch, which comes after its validation.
+        self.at_end_of_epoch = trainer.is_last_batch
+        if self.at_end_of_epoch and trainer.current_epoch >= int(self.start * (trainer.max_epochs or 1)):
+            self.averaged_epochs += 1
+        super().on_train_batch_end(trainer, pl_module, *rest)
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
-        # With the last step, not with the end of the epoch, which comes after its validation.
-        return step_idx is not None and (step_idx + 1) % self.steps_per_epoch == 0
+        return step_idx is not None and self.at_end_of_epoch
 
-    def _average(self, averaged: Tensor, current: Tensor, epochs: Tensor | int) -> Tensor:
-        return averaged + (current - averaged) / max(1, int(epochs) - self.first + 1)
+    def _average(self, averaged: Tensor, current: Tensor, _: Tensor | int) -> Tensor:
+        return averaged + (current - averaged) / max(1, self.averaged_epochs)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "averaged_epochs": self.averaged_epochs}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.averaged_epochs = state_dict["averaged_epochs"]
+        super().load_state_dict({name: value for name, value in state_dict.items() if name != "averaged_epochs"})
 
 
 class LearningRateFinder(callbacks.LearningRateFinder):
     """Lightning's search for a learning rate (Smith, arXiv:1506.01186), whose result reaches the schedule, too.
 
-    Lightning's own sets the rate of the optimiser, which the schedule sets back at its next step.
+    Lightning's own sets the rate of the optimiser, which the schedule sets back at its next step. A resumed fit keeps
+    the rate it has.
 
     Raises:
         UserError: nothing was found.
     """
 
     def lr_find(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.fast_dev_run or trainer.ckpt_path:  # type: ignore[attr-defined]
+            return
         super().lr_find(trainer, pl_module)
         found = self.optimal_lr.suggestion() if self.optimal_lr else None
         if found is None:

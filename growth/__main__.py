@@ -1,4 +1,4 @@
-"""``python -m growth fit|validate|test|predict``."""
+"""``python -m growth fit|validate|test|predict|crossval``."""
 
 from common.cli import main
 from growth.data import GrowthData

@@ -1,4 +1,4 @@
-"""``python -m julia fit|validate|test|predict``."""
+"""``python -m julia fit|validate|test|predict|crossval``."""
 
 from common.cli import main
 from julia.data import CharacterData

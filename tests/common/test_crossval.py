@@ -43,6 +43,7 @@ def test_crossval_predicts_each_row_once_and_goes_on_where_it_stopped(
     home = Path("runs/julia/airbench")
     assert sorted(path.name for path in home.glob("fold_*")) == ["fold_0", "fold_1"]
     assert "over 2 folds" in output
+    assert (home / "out_of_fold_folds0-1.csv").is_file()
     made = {fold: (home / fold / "version_0" / "checkpoints" / "last.ckpt").stat().st_mtime_ns for fold in ("fold_0",)}
 
     (home / "fold_1" / "version_0" / "checkpoints" / "last.ckpt").unlink()
@@ -136,6 +137,9 @@ def test_views_are_averaged_and_those_not_learned_refused(run: Run, julia_root: 
 
     run("julia", "predict", "--ckpt_path", turned, "--submission.path", "one.csv")
     run("julia", "predict", "--ckpt_path", turned, "--submission.path", "two.csv", "--submission.tta", 2)
+    # A member is shown no view that it has not learned, whichever comes first.
+    error = run("julia", "predict", "--ckpt_path", turned, plain, "--submission.tta", 2, fails=True)
+    assert "its training left images as they are" in error
     error = run("julia", "predict", "--ckpt_path", turned, "--submission.tta", 3, fails=True)
     assert "it has learned 2 views" in error
     one, two = (np.load(f"{name}.npz")["probabilities"] for name in ("one", "two"))
@@ -190,6 +194,7 @@ def test_growth_folds_are_by_plant_and_turned_photos_average(
 
 
 def test_checkpoints_that_cannot_be_averaged(refused: Run, julia_root: Path, tmp_path: Path) -> None:
+    assert "--ckpt_path names no file" in refused("julia", "predict", "--ckpt_path", "[]")
     assert "the pattern matches no file" in refused("julia", "predict", "--ckpt_path", "runs/*/x.ckpt")
     known = {"state_dict": {}, "hyper_parameters": {}}
     torch.save({**known, "task": "julia", "classes": CLASSES}, "one.ckpt")
@@ -213,9 +218,14 @@ def test_checkpoints_that_cannot_be_averaged(refused: Run, julia_root: Path, tmp
         (("--tta", "31"), "it has learned 30 views"),
         (("--others", "[absent.npz]"), "--others absent.npz: not a file out_of_fold.npz"),
         (("--data.fold", "0"), "crossval goes over the folds; choose some with --folds"),
-        (("--trainer.fast_dev_run", "true"), "--trainer.fast_dev_run True leaves no run"),
-        (("--trainer.logger", "false"), "--trainer.logger False leaves no run"),
-        (("--trainer.enable_checkpointing", "false"), "--trainer.enable_checkpointing False leaves no run"),
+        (("--trainer.fast_dev_run", "true"), "--trainer.fast_dev_run: crossval needs all images"),
+        (("--trainer.limit_predict_batches", "0.5"), "--trainer.limit_predict_batches: crossval needs all images"),
+        (("--trainer.logger", "false"), "--trainer.logger false leaves no run"),
+        (("--trainer.enable_checkpointing", "false"), "--trainer.enable_checkpointing false leaves no run"),
+        (("--data.num_folds", "1"), "--data.num_folds 1: give 2 or more"),
+        (("--name", "/tmp/x"), "--name /tmp/x: give letters"),
+        (("--name", "a/../b"), "--name a/../b: give letters"),
+        (("--name", "fold*"), "--name fold*: give letters"),
     ],
 )
 def test_crossval_refuses_before_any_fit(refused: Run, julia_root: Path, words: tuple[str, ...], reason: str) -> None:
@@ -224,9 +234,10 @@ def test_crossval_refuses_before_any_fit(refused: Run, julia_root: Path, words: 
 
 
 @pytest.mark.slow
-def test_a_fold_that_fails_says_so_and_leaves_no_table(crossval: Run) -> None:
-    error = crossval("--data.num_folds", 9, fails=True)
-    assert "fold 0 did not end; the same command goes on with it" in error
+def test_a_fold_that_fails_says_so_once_and_leaves_no_table(crossval: Run, capfd: pytest.CaptureFixture[str]) -> None:
+    output = crossval("--data.num_folds", 9, fails=True) + capfd.readouterr().err
+    assert output.count("error: ") == 1
+    assert "the smallest class has 5 images, so give 2 to 5" in output
     assert not list(Path().glob("runs/julia/airbench/*.csv"))
 
 
@@ -250,3 +261,12 @@ def test_members_of_an_ensemble_leave_memory_one_by_one(monkeypatch: pytest.Monk
     assert len(made) == 4
     assert outputs["days"].tolist() == [2.0, 7.0]
     assert deviation is not None and deviation == pytest.approx([np.std(range(5), ddof=1), 0.0])
+
+
+def test_files_that_are_no_estimates(refused: Run, julia_root: Path) -> None:
+    np.save("array.npy", np.zeros(3))
+    np.savez("short.npz", ids=np.array(["1", "2"]), estimates=np.zeros((1, 62)))
+    Path("damaged.npz").write_bytes(Path("short.npz").read_bytes()[:200])
+    for name in ("array.npy", "short.npz", "damaged.npz"):
+        error = refused("julia", "crossval", "--data.root", julia_root, "--others", f"[{name}]")
+        assert f"--others {name}: not a file out_of_fold.npz" in error

@@ -1,75 +1,121 @@
-"""Random changes of a whole batch on its device, one draw an image. Kornia does the work."""
+"""Changes of a whole batch on its device: at random while training, one draw an image; as views while predicting."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 
-import kornia.augmentation as K
 import torch
 from torch import Tensor, nn
 
 View = Callable[[Tensor], Tensor]
 
 
-class Affine(nn.Module):
-    """Rotate, shift, zoom and shear about the centre, in one resampling; the border is continued outwards.
+class Augmentation(nn.Module):
+    """Random changes of square images: where they lie, in one resampling, then their light, in one product.
+
+    Three passes over the pixels, since on a CPU these can cost as much as a small network. What is 0 is left out; flips
+    alone move whole pixels. Beyond its border an image continues as its outermost pixels.
 
     Args:
-        degrees: largest rotation, either way.
-        shift: largest shift, as a share of the side.
+        flip: mirror and turn by quarters: each of the eight ways to lay a square is as likely.
+        rotation: largest rotation, either way, degrees.
+        shift: largest shift along either axis, share of the side.
         zoom: largest change of scale; 0.2 is 0.8× to 1.2×.
-        shear: largest shear, degrees, along either axis.
+        shear: largest shear along either axis, degrees.
         group_zoom: largest change of scale that all images of a group share, 1 / (1 + x) to 1 + x.
+        brightness: largest light added or taken away; 1 is white.
+        contrast: largest change of contrast; 0.2 is 0.8× to 1.2×.
+        inversion: probability of turning an image into its negative.
 
-    Shape: N×C×H×W, float in [0, 1], and groups N, int64 (with ``group_zoom``) → N×C×H×W.
+    Shape: N×C×S×S, float in [0, 1], and the group of each image, N, int64 (with ``group_zoom``) → N×C×S×S.
     """
 
-    def __init__(self, degrees: float, shift: float, zoom: float, shear: float = 0.0, group_zoom: float = 0.0) -> None:
+    def __init__(
+        self,
+        flip: bool = False,
+        rotation: float = 0.0,
+        shift: float = 0.0,
+        zoom: float = 0.0,
+        shear: float = 0.0,
+        group_zoom: float = 0.0,
+        brightness: float = 0.0,
+        contrast: float = 0.0,
+        inversion: float = 0.0,
+    ) -> None:
         super().__init__()
+        self.flip = flip
+        self.rotation, self.shift, self.zoom, self.shear = math.radians(rotation), shift, zoom, math.radians(shear)
         self.group_zoom = group_zoom
-        self.random = K.RandomAffine(
-            degrees,
-            translate=(shift, shift),
-            scale=(1 - zoom, 1 + zoom),
-            shear=(-shear, shear, -shear, shear),
-            padding_mode="border",
-            p=1.0,
-        )
+        self.brightness, self.contrast, self.inversion = brightness, contrast, inversion
 
     def forward(self, images: Tensor, group: Tensor | None = None) -> Tensor:
-        drawn = self.random.forward_parameters(images.shape)
+        if any((self.rotation, self.shift, self.zoom, self.shear, self.group_zoom)):
+            images = resampled(images, self._origins(len(images), images.device, group))
+        elif self.flip:
+            images = self._laid(images)
+        if any((self.brightness, self.contrast, self.inversion)):
+            images = self._lit(images)
+        return images
+
+    def _origins(self, number: int, device: torch.device, group: Tensor | None) -> Tensor:
+        """Draw where the pixels of each image come from: N×2×3, as :func:`resampled`."""
+        turn, right, down, grow, shear_x, shear_y = _uniform(6, number, device)
+        angle = self.rotation * turn
+        scale = 1 + self.zoom * grow
         if self.group_zoom and group is not None:
-            group = group.to(drawn["scale"].device)
-            factors = (1 + self.group_zoom) ** (2 * torch.rand(int(group.max()) + 1, device=group.device) - 1)
-            drawn["scale"] = drawn["scale"] * factors[group][:, None]
-        changed: Tensor = self.random(images, params=drawn)
-        return changed
+            shared = _uniform(1, int(group.max()) + 1, device)[0]
+            scale = scale * (1 + self.group_zoom) ** shared[group]
+        across, along = (self.shear * shear_x).tan(), (self.shear * shear_y).tan()
+        change = _matrix(angle.cos(), -angle.sin(), angle.sin(), angle.cos()) * scale[:, None, None]
+        change = change @ _matrix(torch.ones_like(across), -across, -along, 1 + across * along)
+        if self.flip:
+            quarters, sign = torch.randint(4, (number,), device=device), _uniform(1, number, device)[0].sign()
+            cos, sin = (quarters * (math.pi / 2)).cos().round(), (quarters * (math.pi / 2)).sin().round()
+            change = change @ _matrix(cos * sign, -sin, sin * sign, cos)
+        back = torch.linalg.inv_ex(change).inverse
+        shift = 2 * self.shift * torch.stack([right, down], dim=1)[:, :, None]
+        return torch.cat([back, -back @ shift], dim=2)
+
+    def _laid(self, images: Tensor) -> Tensor:
+        lay = torch.randint(8, (len(images),), device=images.device)
+        laid = torch.empty_like(images)
+        for number, view in enumerate(laid_views()):
+            laid[lay == number] = view(images[lay == number])
+        return laid
+
+    def _lit(self, images: Tensor) -> Tensor:
+        added, factor, chance = _uniform(3, len(images), images.device)
+        slope = 1 + self.contrast * factor
+        offset = slope * self.brightness * added
+        negative = chance < 2 * self.inversion - 1
+        slope, offset = torch.where(negative, -slope, slope), torch.where(negative, 1 - offset, offset)
+        return torch.addcmul(offset[:, None, None, None], images, slope[:, None, None, None]).clamp_(0, 1)
 
 
-def light(brightness: float, contrast: float) -> nn.Module:
-    """Add up to ± ``brightness`` (1 is white) and multiply by a factor drawn from 1 ± ``contrast``.
+def _uniform(rows: int, columns: int, device: torch.device) -> Tensor:
+    return 2 * torch.rand(rows, columns, device=device) - 1
 
-    Shape: N×C×H×W, float in [0, 1] → the same.
+
+def _matrix(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
+    """[[a, b], [c, d]], each N → N×2×2."""
+    return torch.stack([a, b, c, d], dim=1).view(-1, 2, 2)
+
+
+def resampled(images: Tensor, origins: Tensor) -> Tensor:
+    """Take each pixel (x, y) from ``origins @ (x, y, 1)``, bilinearly; the border is continued outwards.
+
+    Args:
+        images: N×C×H×W, float.
+        origins: N×2×3, in units of half a side from the centre, x to the right and y downwards.
     """
-    return nn.Sequential(
-        K.RandomBrightness((1 - brightness, 1 + brightness), p=1.0),
-        K.RandomContrast((1 - contrast, 1 + contrast), p=1.0),
-    )
-
-
-def invert(p: float) -> nn.Module:
-    """Turn an image with probability ``p`` into its negative. Shape: N×C×H×W, float in [0, 1] → the same."""
-    module: nn.Module = K.RandomInvert(p=p)
-    return module
-
-
-def flips() -> nn.Module:
-    """Mirror along either axis and turn by quarters: each of the eight ways to lay a square is as likely.
-
-    Shape: N×C×S×S, float → the same.
-    """
-    return nn.Sequential(K.RandomHorizontalFlip(p=0.5), K.RandomRotation90(times=(0, 3), p=1.0))
+    height, width = images.shape[2:]
+    x, y = (torch.arange(1 - side, side, 2, device=images.device) / side for side in (width, height))
+    # torch's affine_grid would multiply matrices for each pixel, four times as slow.
+    rows = y[:, None] * origins[:, None, :, 1] + origins[:, None, :, 2]
+    grid = rows[:, :, None] + (x[:, None] * origins[:, None, :, 0])[:, None]
+    return nn.functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
 def laid_views() -> list[View]:
@@ -95,10 +141,8 @@ def moved_views(shift: float, zoom: float, negatives: bool) -> list[View]:
 
     def moved(scale: float, right: float, down: float, negative: bool, images: Tensor) -> Tensor:
         if (scale, right, down) != (1, 0, 0):
-            # The grid says where each pixel comes from, in units of half a side.
-            theta = torch.tensor([[1 / scale, 0, -2 * right], [0, 1 / scale, -2 * down]], device=images.device)
-            grid = nn.functional.affine_grid(theta.expand(len(images), -1, -1), list(images.shape), align_corners=False)
-            images = nn.functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
+            origins = torch.tensor([[1 / scale, 0, -2 * right], [0, 1 / scale, -2 * down]], device=images.device)
+            images = resampled(images, origins.expand(len(images), -1, -1))
         return 1 - images if negative else images
 
     steps = [(0.0, 0.0), *([(shift, 0.0), (-shift, 0.0), (0.0, shift), (0.0, -shift)] if shift else [])]

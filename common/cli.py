@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlparse
 
-import torch
 import yaml
 from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
@@ -31,11 +30,13 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from common.callbacks import LastCheckpoint, LatestLink
 from common.checkpoints import find_checkpoints, read_checkpoint
 from common.crossval import RESULT, CrossValidation
 from common.data import ImageData
 from common.ensemble import averaged
 from common.errors import UserError, exit_on_user_error
+from common.machine import default_precision, keep_freed_memory
 from common.submission import Submission, SubmissionFiles, default_path, replacing
 
 RUNS = "runs"
@@ -260,9 +261,7 @@ class TaskCLI(LightningCLI):
             if self.settings.trainer.enable_checkpointing is not False:
                 # Two, since save_last of one callback writes last.ckpt only when there is a new best.
                 callbacks.append(ModelCheckpoint(filename="best", monitor=self.monitor, mode=self.mode))
-                callbacks.append(
-                    ModelCheckpoint(filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
-                )
+                callbacks.append(LastCheckpoint())
         if self.subcommand == "crossval":  # here it only predicts, on one device; the fits are processes of their own
             kwargs |= {"devices": 1, "num_nodes": 1, "strategy": "auto", "plugins": LightningEnvironment()}
         if self.settings.trainer.enable_progress_bar is None:
@@ -369,34 +368,6 @@ def _shown(path: str) -> str:
     return path if relative.startswith("..") else relative
 
 
-class LatestLink(pl.Callback):
-    """Keep ``latest``, beside the run folders, pointing at the newest one."""
-
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        log_dir = trainer.log_dir  # on every rank: it is broadcast
-        if trainer.is_global_zero and log_dir:
-            run = Path(log_dir)
-            temporary = run.parent / f".latest.{os.getpid()}"
-            temporary.unlink(missing_ok=True)
-            temporary.symlink_to(run.name)
-            temporary.replace(run.parent / "latest")
-
-
-def default_precision(accelerator: str) -> str:
-    """Choose bf16-mixed where the hardware multiplies bf16, 16-mixed on other GPUs, 32-true on other CPUs."""
-    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
-    if accelerator in ("auto", "cpu") and not torch.backends.mps.is_available():
-        return "bf16-mixed" if cpu_multiplies_bf16() else "32-true"
-    return "32-true"
-
-
-def cpu_multiplies_bf16() -> bool:
-    """Whether the CPU has instructions for bf16 products (AMX or AVX512-BF16); it computes them twice as fast then."""
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
-
-
 def wandb_key_configured() -> bool:
     """Whether W&B could log in: ``WANDB_API_KEY``, or what ``wandb login`` left in the netrc file."""
     if os.environ.get("WANDB_API_KEY"):
@@ -437,6 +408,7 @@ def main(
         args: the arguments; those of the process if None.
     """
     _hush()
+    keep_freed_memory()
     with exit_on_user_error():
         try:
             TaskCLI(

@@ -7,10 +7,9 @@ from typing import Any, Literal
 
 import numpy as np
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, NonNegativeInt, PositiveInt
-from torch import nn
 from torch.utils.data import DataLoader
 
-from common.augment import Affine, View, flips, laid_views, light
+from common.augment import Augmentation, View, laid_views
 from common.data import ImageData, ImageDataset, as_is
 from common.errors import UserError, listed
 from common.folds import fold_of, grouped_folds, grouped_split
@@ -93,9 +92,15 @@ class GrowthData(ImageData):
         self.eval_batch_size = eval_batch_size
         # Nothing here changes the size of a plant by more than a day or so of growth.
         self.flip = flip
-        self.flips = flips() if flip else nn.Identity()
-        self.affine = Affine(rotation, shift, zoom, group_zoom=plant_zoom)
-        self.light = light(brightness, contrast)
+        self.augmentation = Augmentation(
+            flip=flip,
+            rotation=rotation,
+            shift=shift,
+            zoom=zoom,
+            group_zoom=plant_zoom,
+            brightness=brightness,
+            contrast=contrast,
+        )
         self.cache_dir = Path(cache_dir)
         self.num_workers = num_workers
 
@@ -190,7 +195,7 @@ class GrowthData(ImageData):
         return self.val_dataloader()
 
     def augment(self, batch: PairBatch) -> PairBatch:
-        return batch._replace(images=self.light(self.affine(self.flips(batch.images), batch.plant)))
+        return batch._replace(images=self.augmentation(batch.images, batch.plant))
 
     def views(self) -> list[View]:
         """The eight ways to lay a square photo, or the photo alone where training never turned it."""

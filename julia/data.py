@@ -9,11 +9,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, NonNegativeInt, PositiveInt
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
-from common.augment import Affine, View, invert, light, moved_views
+from common.augment import Augmentation, View, moved_views
 from common.data import ImageData, ImageDataset
 from common.errors import UserError
 from common.folds import fold_of, stratified_folds, stratified_split
@@ -117,8 +117,14 @@ class CharacterData(ImageData):
         self.eval_batch_size = eval_batch_size
         self.val_fraction, self.num_folds, self.fold, self.seed = val_fraction, num_folds, fold, seed
         self.shift, self.zoom, self.inversion = shift, zoom, inversion
-        self.augmentation = nn.Sequential(
-            Affine(rotation, shift, zoom, shear), light(brightness, contrast), invert(inversion)
+        self.augmentation = Augmentation(
+            rotation=rotation,
+            shift=shift,
+            zoom=zoom,
+            shear=shear,
+            brightness=brightness,
+            contrast=contrast,
+            inversion=inversion,
         )
         mixing = [v2.MixUp(alpha=float(mixup), num_classes=len(CLASSES))] if mixup else []
         mixing += [v2.CutMix(alpha=float(cutmix), num_classes=len(CLASSES))] if cutmix else []

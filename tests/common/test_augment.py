@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import math
+
+import pytest
 import torch
 
-from common.augment import laid_views, moved_views
+from common.augment import Augmentation, laid_views, moved_views
 
 
 def test_laid_views_are_the_eight_ways_to_lay_a_square() -> None:
@@ -32,3 +35,84 @@ def test_views_of_what_training_left_alone_are_left_out() -> None:
     assert len(moved_views(0, 0, negatives=False)) == 1
     assert len(moved_views(0.1, 0, negatives=False)) == 5
     assert len(moved_views(0, 0.1, negatives=True)) == 6
+
+
+def bars(number: int, side: int = 32) -> torch.Tensor:
+    """An upright bar a quarter of the side wide, N×1×side×side."""
+    images = torch.zeros(number, 1, side, side)
+    images[:, :, :, side // 2 - side // 8 : side // 2 + side // 8] = 1
+    return images
+
+
+def spread(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Area, and the middle along x and y in shares of the side, of each image of light on black."""
+    area = images.sum((1, 2, 3))
+    side = images.shape[3]
+    place = (torch.arange(side) + 0.5) / side - 0.5
+    return area, (images.sum((1, 2)) * place).sum(1) / area, (images.sum((1, 3)) * place).sum(1) / area
+
+
+def test_augmentation_of_nothing_changes_nothing() -> None:
+    images = torch.rand(3, 3, 8, 8)
+    assert Augmentation()(images) is images
+
+
+@pytest.mark.parametrize("resampling", [{}, {"rotation": 1e-9}])
+def test_flips_are_the_eight_ways_to_lay_a_square_and_as_likely(resampling: dict[str, float]) -> None:
+    torch.manual_seed(0)
+    image = torch.rand(1, 2, 9, 9)
+    flipped = Augmentation(flip=True, **resampling)(image.expand(800, -1, -1, -1))
+    counts = [int(torch.isclose(flipped, view(image), atol=1e-5).all(dim=(1, 2, 3)).sum()) for view in laid_views()]
+    assert sum(counts) == 800
+    assert min(counts) > 60
+
+
+def test_rotation_shift_zoom_and_shear_reach_what_is_said() -> None:
+    torch.manual_seed(0)
+    disc = (((torch.arange(64) - 31.5) ** 2 + (torch.arange(64)[:, None] - 31.5) ** 2) < 100).float()
+    discs = disc.expand(500, 1, 64, 64)
+    _, x, y = spread(Augmentation(shift=0.1)(discs))
+    assert 0.09 < x.max() < 0.101 and -0.101 < x.min() < -0.09
+    assert 0.09 < y.max() < 0.101 and -0.101 < y.min() < -0.09
+    area, x, _ = spread(Augmentation(zoom=0.2)(discs))
+    scale = (area / disc.sum()).sqrt()
+    assert 0.79 < scale.min() < 0.82 and 1.18 < scale.max() < 1.21
+    assert x.abs().max() < 1e-3
+    # A turned bar is cut by the edge rows at x = ± side / 2 · tan(angle).
+    turned = Augmentation(rotation=10)(bars(500))
+    first = (turned[:, 0, 0] * (torch.arange(32) - 15.5)).sum(1) / turned[:, 0, 0].sum(1) / 15.5
+    assert math.tan(math.radians(9)) < first.abs().max() < math.tan(math.radians(10.5))
+    sheared = Augmentation(shear=20)(bars(500))
+    area, x, _ = spread(sheared)
+    first = (sheared[:, 0, 0] * (torch.arange(32) - 15.5)).sum(1) / sheared[:, 0, 0].sum(1) / 15.5
+    steepest = math.tan(math.radians(20))  # and what the shear along the other axis adds
+    assert 0.9 * steepest < first.abs().max() < steepest / (1 - steepest**2)
+    assert x.abs().max() < 0.02
+
+
+def test_the_photos_of_a_group_share_a_zoom() -> None:
+    torch.manual_seed(0)
+    group = torch.arange(400) % 100
+    images = torch.zeros(400, 1, 32, 32)
+    images[:, :, 12:20, 12:20] = 1
+    area, _, _ = spread(Augmentation(group_zoom=0.5)(images, group))
+    scale = (area / 64).sqrt().view(4, 100)
+    assert torch.allclose(scale, scale[:1], atol=1e-3)
+    assert 0.64 < scale.min() < 0.7 and 1.43 < scale.max() < 1.53
+    assert torch.equal(Augmentation(group_zoom=0.5)(images), images.clone())
+
+
+def test_light_and_negatives() -> None:
+    torch.manual_seed(0)
+    grey = torch.full((1000, 1, 2, 2), 0.5)
+    lit = Augmentation(brightness=0.2)(grey)[:, 0, 0, 0]
+    assert 0.3 <= lit.min() < 0.31 and 0.69 < lit.max() <= 0.7
+    lit = Augmentation(contrast=0.2)(grey)[:, 0, 0, 0]
+    assert 0.4 <= lit.min() < 0.41 and 0.59 < lit.max() <= 0.6
+    lit = Augmentation(brightness=1.0, contrast=1.0, inversion=0.5)(grey)
+    assert lit.min() == 0 and lit.max() == 1
+    image = torch.rand(1, 1, 4, 4)
+    changed = Augmentation(inversion=0.25)(image.expand(1000, -1, -1, -1))
+    negative = torch.isclose(changed, 1 - image).all(dim=(1, 2, 3))
+    assert torch.isclose(changed, image).all(dim=(1, 2, 3))[~negative].all()
+    assert 200 < negative.sum() < 300

@@ -32,7 +32,7 @@ lint: $(READY) ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(READY) ## images/s beside the bare limit, reading beside one PIL process
+bench: $(READY) ## a table: preparing, fit, predict and start beside their limits (ten minutes)
 	$(BIN)/python -W ignore -m benchmarks.julia
 	$(BIN)/python -W ignore -m benchmarks.growth
 

@@ -1,7 +1,8 @@
-"""The two projects that this one grew from, as they worked: image by image with PIL, in fp32, no library above torch."""
+"""The two projects that this one grew from, as they worked: image by image with PIL, in fp32, plain torch."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from common.images import ImageFile, read_bytes
 from growth.model import PairNet
 from julia.model import CharacterNet
 
@@ -20,13 +22,13 @@ def read(path: Path, mode: str) -> Tensor:
     return torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1)).permute(2, 0, 1).float() / 255
 
 
-def resize(paths: Sequence[Path], size: int, folder: Path) -> list[Path]:
+def resize(files: Sequence[ImageFile], size: int, folder: Path) -> list[Path]:
     """Resize images with PIL, one after the other, into a new folder, as PNG."""
     folder.mkdir(parents=True)
     resized = []
-    for number, path in enumerate(paths):
+    for number, file in enumerate(files):
         resized.append(folder / f"{number}.png")
-        Image.open(path).convert("RGB").resize((size, size)).save(resized[-1])
+        Image.open(io.BytesIO(read_bytes(file))).convert("RGB").resize((size, size)).save(resized[-1])
     return resized
 
 

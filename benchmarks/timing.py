@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import platform
 import statistics
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
@@ -64,8 +66,9 @@ def interleaved(sides: dict[str, Callable[[], object]], repetitions: int) -> dic
     for _ in range(repetitions):
         for name, call in sides.items():
             start = time.perf_counter()
-            call()
-            seconds[name].append(time.perf_counter() - start)
+            took = call()
+            here = time.perf_counter() - start
+            seconds[name].append(took if isinstance(call, Apart) and isinstance(took, float) else here)
     return seconds
 
 
@@ -74,7 +77,40 @@ def median_ratio(numerator: list[float], denominator: list[float]) -> float:
     return statistics.median(a / b for a, b in zip(numerator, denominator, strict=True))
 
 
-def python(*arguments: str, folder: Path | None = None, **environment: str) -> tuple[str, float, float]:
+class Apart:
+    """Something to do on demand in a process of its own, which none of our settings reaches.
+
+    Args:
+        make: called there once, gives what is then done on each call.
+    """
+
+    def __init__(self, make: Callable[[], Callable[[], object]]) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._ours, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(make, theirs), daemon=True)
+        self._process.start()
+        self()  # the first time is slower
+
+    def __call__(self) -> float:
+        """Do it, and give the seconds that it took there."""
+        self._ours.send(True)
+        seconds: float = self._ours.recv()
+        return seconds
+
+    def close(self) -> None:
+        self._ours.send(False)
+        self._process.join()
+
+
+def _serve(make: Callable[[], Callable[[], object]], demands: Connection) -> None:
+    do = make()
+    while demands.recv():
+        start = time.perf_counter()
+        do()
+        demands.send(time.perf_counter() - start)
+
+
+def python(*arguments: str, folder: Path | None = None, **environment: str) -> tuple[str, float]:
     """Run Python in a process of its own.
 
     Args:
@@ -83,7 +119,7 @@ def python(*arguments: str, folder: Path | None = None, **environment: str) -> t
         environment: variables besides those of this process.
 
     Returns:
-        What it prints, the seconds it takes, and its peak memory, MiB.
+        What it prints, and the seconds it takes.
 
     Raises:
         RuntimeError: it fails; with the end of what it said.
@@ -91,19 +127,16 @@ def python(*arguments: str, folder: Path | None = None, **environment: str) -> t
     root = str(Path(__file__).parent.parent)
     variables = {**os.environ, "PYTHONPATH": root, "PYTHONWARNINGS": "ignore", **environment}
     start = time.perf_counter()
-    process = subprocess.Popen(
+    done = subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,
         env=variables,
         text=True,
+        check=False,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
-    assert process.stdout is not None
-    said = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - start
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise RuntimeError(f"python {' '.join(arguments)} failed: {said[-2000:]}")
-    return said, seconds, usage.ru_maxrss / 2**10
+    if done.returncode:
+        raise RuntimeError(f"python {' '.join(arguments)} failed: {done.stdout[-2000:]}")
+    return done.stdout, seconds

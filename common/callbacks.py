@@ -9,7 +9,7 @@ from pathlib import Path
 from lightning import pytorch as pl
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-SAVING_SHARE = 0.02
+SAVING_SHARE = 0.01
 
 
 class LatestLink(pl.Callback):

@@ -61,7 +61,7 @@ MAX_FILE_BYTES = 512 * 2**20
 VERSION = 1  # of the decoding below: a change in what it yields needs another number
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ImageFile:
     """An image on disk, or inside a zip archive.
 
@@ -96,7 +96,7 @@ def find_images(source: Path) -> list[ImageFile]:
         found = [
             ImageFile(path, "", (status := path.stat()).st_size, str(status.st_mtime_ns))
             for path in source.rglob("*")
-            if path.suffix.lower() in SUFFIXES and not _hidden(path.relative_to(source)) and path.is_file()
+            if _wanted(str(path.relative_to(source))) and path.is_file()
         ]
     else:
         stamp = source.stat().st_mtime_ns
@@ -104,14 +104,18 @@ def find_images(source: Path) -> list[ImageFile]:
             found = [
                 ImageFile(source, info.filename, info.file_size, f"{stamp}-{info.CRC}")
                 for info in archive.infolist()
-                if Path(info.filename).suffix.lower() in SUFFIXES and not _hidden(Path(info.filename))
+                if _wanted(info.filename)
             ]
     return sorted(found, key=str)
 
 
-def _hidden(path: Path) -> bool:
-    """True for what macOS and editors leave behind: ``.name`` and ``__MACOSX/``."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+def _wanted(path: str) -> bool:
+    """True for images, but not for what macOS and editors leave behind: ``.name`` and ``__MACOSX/``."""
+    # Text, since paths as objects take most of the time that a second start waits for the list of a large set.
+    if "." + path.rpartition(".")[2].lower() not in SUFFIXES:
+        return False
+    parts = [part for part in path.replace(os.sep, "/").split("/") if part != "."]
+    return not any(part.startswith(".") or part == "__MACOSX" for part in parts)
 
 
 def open_zip(path: Path) -> zipfile.ZipFile:
@@ -227,8 +231,12 @@ def _decoded(files: Sequence[ImageFile], size: int, mode: Mode, max_pixels: int)
 
 def cache_key(files: Sequence[ImageFile], size: int, mode: Mode) -> str:
     """Name what an array is made from: paths, sizes and times of the files, image size, colour mode."""
-    parts = [VERSION, size, mode, *([str(f.path.resolve()), f.member, f.size, f.stamp] for f in files)]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+    key = hashlib.sha256(json.dumps([VERSION, size, mode]).encode())
+    folders: dict[Path, str] = {}
+    for file in files:
+        folder = folders.get(file.path.parent) or folders.setdefault(file.path.parent, str(file.path.parent.resolve()))
+        key.update(json.dumps([folder, file.path.name, file.member, file.size, file.stamp]).encode())
+    return key.hexdigest()[:16]
 
 
 def cached_images(

@@ -188,7 +188,9 @@ class GrowthData(ImageData):
         """One held-out plant a batch, all its pairs."""
         plant = self.val_set.plant
         batches = [np.flatnonzero(plant == name).tolist() for name in np.unique(plant)]
-        return self.loader(self.val_set, sampler=batches, batch_size=None)
+        # Lightning wants a batch on each rank; one photo has no pair.
+        batches += [[0]] * (self.trainer.world_size - len(batches) if self.trainer is not None else 0)
+        return self.loader(self.val_set, sampler=self.share(batches), batch_size=None)
 
     def test_dataloader(self) -> DataLoader[PairBatch]:
         """The held-out plants: the competition's own test days are not public."""

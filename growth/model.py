@@ -195,22 +195,33 @@ class GrowthRegressor(LightningModule):
         return loss
 
     def validation_step(self, batch: PairBatch, batch_idx: int) -> None:
-        self._evaluate("val/", self.val_metrics, batch)
+        self._evaluate(self.val_metrics, batch)
 
     def test_step(self, batch: PairBatch, batch_idx: int) -> None:
-        self._evaluate("test/", self.test_metrics, batch)
+        self._evaluate(self.test_metrics, batch)
 
-    def _evaluate(self, prefix: str, metrics: MetricCollection, batch: PairBatch) -> None:
+    def _evaluate(self, metrics: MetricCollection, batch: PairBatch) -> None:
+        if len(batch.days) == 0:
+            return
         # a plant may have more photos than memory holds at once
         codes = torch.cat([self.net.encode(images) for images in torch.split(batch.images, 64)])
         predicted = pair_days(codes, batch.before, batch.after)
         metrics.update(predicted, batch.days)
-        self.log_dict(metrics, batch_size=len(predicted), prog_bar=True)
-        number = int(batch.species[0])
-        metric: MeanSquaredError = self.species_rmse[number]  # type: ignore[assignment]
+        metric: MeanSquaredError = self.species_rmse[int(batch.species[0])]  # type: ignore[assignment]
         metric.update(predicted, batch.days)
-        name = self.trainer.datamodule.species[number]  # type: ignore[attr-defined]
-        self.log(f"{prefix}rmse_{name}", metric, batch_size=len(predicted))
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_evaluation("val/", self.val_metrics)
+
+    def on_test_epoch_end(self) -> None:
+        self._log_evaluation("test/", self.test_metrics)
+
+    def _log_evaluation(self, prefix: str, metrics: MetricCollection) -> None:
+        # Here, not with each batch: a rank without a plant, or without one of a species, takes part in the sums, too.
+        self.log_dict(metrics, prog_bar=True)
+        data: GrowthData = self.trainer.datamodule  # type: ignore[attr-defined]
+        for number in np.unique(data.val_set.species):
+            self.log(f"{prefix}rmse_{data.species[number]}", self.species_rmse[number])  # type: ignore[arg-type]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["task"], checkpoint["classes"] = self.task, self.classes

@@ -182,7 +182,8 @@ class CharacterData(ImageData):
         return self.loader(self.train_set, batch_size=self.batch_size, shuffle=True, drop_last=True)
 
     def val_dataloader(self) -> DataLoader[CharacterBatch]:
-        return self.loader(self.val_set, batch_size=self.eval_batch_size)
+        rows = self.share(range(len(self.val_set)))
+        return self.loader(self.val_set, sampler=rows, batch_size=self.eval_batch_size)
 
     def test_dataloader(self) -> DataLoader[CharacterBatch]:
         """The held-out images: the competition's own test labels are not public."""

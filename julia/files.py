@@ -99,9 +99,10 @@ def _bitmaps(root: Path, variant: Variant, part: Literal["train", "test"]) -> di
         raise UserError(f"{source}: no image files in it; unpack {name}.zip there again")
     files: dict[str, ImageFile] = {}
     for file in found:
-        if file.name.stem in files:
-            raise UserError(f"{source}: two files with the ID {file.name.stem}: {files[file.name.stem]} and {file}")
-        files[file.name.stem] = file
+        name = file.name.stem
+        if name in files:
+            raise UserError(f"{source}: two files with the ID {name}: {files[name]} and {file}")
+        files[name] = file
     return files
 
 

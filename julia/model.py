@@ -12,7 +12,7 @@ from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, PositiveFl
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
+from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix, MulticlassF1Score
 
 from common.backbones import Head, Normalization, Normalize, Pretrained, Stem, build_backbone
@@ -124,6 +124,7 @@ class CharacterClassifier(LightningModule):
         )
         self.val_metrics = metrics.clone(prefix="val/")
         self.test_metrics = metrics.clone(prefix="test/")
+        self.mean_loss = MeanMetric()
         self.confusion = MulticlassConfusionMatrix(len(CLASSES))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -142,26 +143,28 @@ class CharacterClassifier(LightningModule):
         return loss
 
     def validation_step(self, batch: CharacterBatch, batch_idx: int) -> None:
-        self._evaluate("val/", self.val_metrics, batch)
+        self._evaluate(self.val_metrics, batch)
 
     def test_step(self, batch: CharacterBatch, batch_idx: int) -> None:
-        self._evaluate("test/", self.test_metrics, batch)
+        self._evaluate(self.test_metrics, batch)
 
-    def _evaluate(self, prefix: str, metrics: MetricCollection, batch: CharacterBatch) -> None:
+    def _evaluate(self, metrics: MetricCollection, batch: CharacterBatch) -> None:
         logits, loss = self.model_step(batch)
-        metrics(logits, batch.targets)
-        self.confusion(logits, batch.targets)
-        self.log(f"{prefix}loss", loss, batch_size=len(logits), sync_dist=True)
-        self.log_dict(metrics, batch_size=len(logits), prog_bar=True)
+        metrics.update(logits, batch.targets)
+        self.mean_loss.update(loss, len(logits))
+        self.confusion.update(logits, batch.targets)
 
     def on_validation_epoch_end(self) -> None:
-        self._write_confusion()
+        self._log_evaluation("val/", self.val_metrics)
 
     def on_test_epoch_end(self) -> None:
-        self._write_confusion()
+        self._log_evaluation("test/", self.test_metrics)
 
-    def _write_confusion(self) -> None:
-        """Save the confusion matrix of the held-out images (rows: truth, columns: prediction) in the run folder."""
+    def _log_evaluation(self, prefix: str, metrics: MetricCollection) -> None:
+        """Log the figures, and save the confusion matrix (rows: truth, columns: prediction) in the run folder."""
+        # Here, not with each batch: a rank without one takes part in the sums, too.
+        self.log_dict(metrics, prog_bar=True)
+        self.log(f"{prefix}loss", self.mean_loss)
         log_dir = self.trainer.log_dir  # on every rank: it is broadcast
         counts = self.confusion.compute().cpu().numpy()
         self.confusion.reset()

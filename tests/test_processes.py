@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,12 @@ def typed(folder: Path, *words: object) -> str:
     return done.stdout
 
 
+def figures(folder: Path, task: str, checkpoint: Path, *flags: object) -> dict[str, float]:
+    """Type ``validate``, and read the figures from the table that it prints."""
+    said = typed(folder, task, "validate", "--ckpt_path", checkpoint, *QUIET, *flags)
+    return {name: float(value) for name, value in re.findall(r"(val/\w+)\W+([-\d.e]+)", said)}
+
+
 @pytest.mark.slow
 def test_julia_in_two_processes(tmp_path: Path, julia_root: Path) -> None:
     model = ("--model.backbone", "airbench", "--model.image_size", 16, "--data.batch_size", 16)
@@ -57,6 +64,10 @@ def test_julia_in_two_processes(tmp_path: Path, julia_root: Path) -> None:
             *QUIET,
             *flags,
         )
+    # 63 held-out bitmaps, of which two processes would have to repeat one to have as many.
+    one, two = (figures(tmp_path, "julia", checkpoint, *flags) for flags in ((), DDP))
+    assert one.keys() == two.keys() >= {"val/acc", "val/f1", "val/acc_case_blind", "val/loss"}
+    assert one == pytest.approx(two, abs=1e-6)
     one, two = (np.load(tmp_path / f"{number}.npz") for number in ("one", "two"))
     assert one["ids"].tolist() == two["ids"].tolist()
     assert np.allclose(one["probabilities"], two["probabilities"], atol=1e-5)
@@ -82,6 +93,11 @@ def test_growth_in_two_processes(tmp_path: Path, growth_root: Path) -> None:
             *QUIET,
             *flags,
         )
+    # Two held-out plants, of one species each; then one, which leaves a process without any.
+    for only in ((), ("--data.species", "[BC]")):
+        one, two = (figures(tmp_path, "growth", checkpoint, *only, *flags) for flags in ((), DDP))
+        assert one.keys() == two.keys() >= {"val/rmse", "val/mae", "val/r2", "val/rmse_BC"}
+        assert one == pytest.approx(two, abs=1e-4)
     one, two = (pd.read_csv(tmp_path / f"{number}.csv") for number in ("one", "two"))
     assert one["idx"].tolist() == two["idx"].tolist()
     assert np.allclose(one["time_delta"], two["time_delta"], atol=1e-4)

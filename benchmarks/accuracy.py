@@ -1,0 +1,167 @@
+"""Time to a figure: ``python -m benchmarks.accuracy --julia DIR --growth DIR``, half an hour; the competitions' files.
+
+From the command, nothing prepared, to the first validation that reaches the figure: accuracy 0.80 of the held-out
+characters, RMSE 0.8 days of the held-out komatsuna plants. The seed's way trains the seed's networks from random
+weights on the same rows, and is validated on the same held-out ones after each of its epochs; it is given up when it
+has taken ``--patience`` times as long.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning import pytorch as pl
+
+from benchmarks import seeds
+from benchmarks.fit import CONFIGS
+from benchmarks.timing import SEED, Row, hardware, python, show
+from common.folds import grouped_split, stratified_split
+from growth.files import pairs_of
+from growth.files import read_training_set as read_photos
+from julia.files import read_training_set as read_characters
+
+ACCURACY, DAYS, SPECIES = 0.80, 0.8, "KM"
+VAL_FRACTION = 0.2  # and seed 0, the defaults of both data modules
+EPOCHS = 5  # of julia, so that the learning rate comes to its end when the figure is reached
+
+
+class Reached(pl.Callback):
+    """Print when a metric first reaches a value, in seconds of the clock, and stop.
+
+    Args:
+        metric: its name.
+        value: the value, at most (days) or at least (accuracy).
+        sign: 1 where more is better, -1 where less is.
+    """
+
+    def __init__(self, metric: str, value: float, sign: int) -> None:
+        self.metric, self.value, self.sign = metric, value, sign
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        figure = float(trainer.callback_metrics[self.metric])
+        if not trainer.sanity_checking and self.sign * figure >= self.sign * self.value:
+            print(f"reached {figure:.3f} at {time.time():.3f}", flush=True)
+            trainer.should_stop = True
+
+
+def ours(task: str, root: Path, *words: str) -> tuple[float, float]:
+    """Seconds from the command to the figure, and the figure."""
+    metric, value, sign = ("val/acc", ACCURACY, 1) if task == "julia" else ("val/rmse", DAYS, -1)
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.time()
+        said, _ = python(
+            *("-m", task, "fit", "--data.root", str(root), *words),
+            *("--trainer.callbacks+", "benchmarks.accuracy.Reached", "--trainer.callbacks.metric", metric),
+            *("--trainer.callbacks.value", str(value), "--trainer.callbacks.sign", str(sign)),
+            folder=Path(folder),
+            WANDB_MODE="offline",
+        )
+    found = re.search(r"reached ([\d.]+) at ([\d.]+)", said)
+    if found is None:
+        raise RuntimeError(f"{task} has not reached {value}: {said[-500:]}")
+    return float(found[2]) - start, float(found[1])
+
+
+def seed_julia(root: Path, folder: Path) -> Iterator[float]:
+    """Train in the seed's way; the accuracy of the held-out characters after each epoch."""
+    characters = read_characters(root, "original")
+    labels = characters.labels
+    train, val = stratified_split(labels, VAL_FRACTION, seed=0)
+    student = seeds.Characters(seeds.resize(characters.files, 28, folder), labels)
+    rng = np.random.default_rng(0)
+    while True:
+        order = rng.permutation(train).tolist()
+        for start in range(0, len(order), student.batch):
+            student.train(order[start : start + student.batch])
+        yield float((student.predict(val.tolist()).numpy() == labels[val]).mean())
+
+
+def seed_growth(root: Path, folder: Path, backbone: str = "lenet") -> Iterator[float]:
+    """Train in the seed's way; the RMSE of all pairs of the held-out plants after each tenth of its epoch of 5,000."""
+    photos = read_photos(root)
+    photos = photos.take(np.flatnonzero(photos.species == SPECIES))
+    train, val = grouped_split(photos.plant, photos.species, VAL_FRACTION, seed=0)
+    team = seeds.Pairs(seeds.resize(photos.files, 224, folder), backbone, 224)
+    pairs, truth = pairs_of(photos.take(val))
+    held_out = list(zip(val[pairs.before].tolist(), val[pairs.after].tolist(), strict=True))
+    rng = np.random.default_rng(0)
+    while True:
+        for _ in range(500 // team.batch):
+            drawn = np.array([rng.choice(train, 2, replace=False) for _ in range(team.batch)])
+            drawn = np.take_along_axis(drawn, photos.day[drawn].argsort(axis=1), axis=1)
+            days = torch.from_numpy(photos.day[drawn[:, 1]] - photos.day[drawn[:, 0]]).float()
+            team.train(drawn.tolist(), days)
+        yield float(((team.predict(held_out).numpy() - truth) ** 2).mean() ** 0.5)
+
+
+def theirs(task: str, root: Path, limit: float) -> tuple[float | None, float]:
+    """Seconds to the figure in the seed's way, None if not in ``limit`` seconds, and the best figure until then."""
+    start = time.time()
+    variables = {**os.environ, "PYTHONPATH": str(CONFIGS.parent)}
+    command = [sys.executable, "-u", "-W", "ignore", "-m", "benchmarks.accuracy", f"--{task}", str(root), "--seed"]
+    process = subprocess.Popen(command, env=variables, text=True, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    sign, value, best = (1, ACCURACY, 0.0) if task == "julia" else (-1, DAYS, float("inf"))
+    try:
+        for line in process.stdout:
+            seconds = time.time() - start
+            best = sign * max(sign * best, sign * float(line))
+            print(f"the seed's way, {task}: {float(line):.3f} after {seconds:.0f} s", file=sys.stderr)
+            if sign * best >= sign * value:
+                return seconds, best
+            if seconds > limit:
+                return None, best
+    finally:
+        process.kill()
+        process.wait()
+    raise RuntimeError(f"the seed's way of {task} has ended")
+
+
+def rows(roots: dict[str, Path], patience: float) -> Iterator[Row]:
+    recipes = {
+        "julia": ("airbench", "accuracy", ("--trainer.max_epochs", str(EPOCHS))),
+        "growth": ("small", "days", ("--data.species", f"[{SPECIES}]")),
+    }
+    for task, root in roots.items():
+        config, unit, words = recipes[task]
+        seconds, figure = ours(task, root, "--config", str(CONFIGS / f"{config}.yaml"), *words)
+        target = ACCURACY if task == "julia" else DAYS
+        what = f"{task}, {config}.yaml, to {target} {unit} ({figure:.3f})"
+        reached, best = theirs(task, root, patience * seconds)
+        there = f"{reached:.0f} s" if reached else f"> {patience * seconds:.0f} s ({best:.3f})"
+        ratio = reached / seconds if reached else patience
+        yield Row(what if reached else f"{what}, at least", ratio, SEED, f"{seconds:.1f} s", there)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser("python -m benchmarks.accuracy", description="Time to a figure.")
+    parser.add_argument("--julia", type=Path, help="the competition's files")
+    parser.add_argument("--growth", type=Path, help="plants of the species KM, laid out as the competition's")
+    parser.add_argument("--patience", type=float, default=20, help="how many times as long the seed's way may take")
+    parser.add_argument("--seed", action="store_true", help="only train in the seed's way; a figure a line, for ever")
+    arguments = parser.parse_args()
+    given = {"julia": arguments.julia, "growth": arguments.growth}
+    roots = {task: root.resolve() for task, root in given.items() if root is not None}
+    if not roots:
+        parser.error("give --julia DIR, --growth DIR or both")
+    if arguments.seed:
+        ((task, root),) = roots.items()
+        with tempfile.TemporaryDirectory() as name:
+            for figure in {"julia": seed_julia, "growth": seed_growth}[task](root, Path(name) / "resized"):
+                print(figure, flush=True)
+    print(hardware())
+    show(rows(roots, arguments.patience))
+
+
+if __name__ == "__main__":
+    main()

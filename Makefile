@@ -33,8 +33,7 @@ lint: $(READY) ## ruff and mypy
 	$(BIN)/mypy
 
 bench: $(READY) ## a table: preparing, fit, predict and start beside their limits (ten minutes)
-	$(BIN)/python -W ignore -m benchmarks.julia
-	$(BIN)/python -W ignore -m benchmarks.growth
+	$(BIN)/python -W ignore -m benchmarks
 
 clean: ## remove what fits and the demo left here: cache, runs, demo
 	rm -rf cache runs demo

@@ -4,10 +4,10 @@ from common.cli import main
 from julia.data import CharacterData
 from julia.model import CharacterClassifier
 
-# An average of the weights of about the last hundred steps.
+# An average of the weights of about the last fifty steps.
 EMA = {
     "class_path": "lightning.pytorch.callbacks.EMAWeightAveraging",
-    "init_args": {"decay": 0.9, "update_every_n_steps": 10},
+    "init_args": {"decay": 0.9, "update_every_n_steps": 5},
 }
 
 if __name__ == "__main__":
@@ -16,5 +16,5 @@ if __name__ == "__main__":
         CharacterData,
         monitor="val/acc",
         mode="max",
-        recipe={"max_epochs": 15, "callbacks": [EMA]},
+        recipe={"max_epochs": 18, "callbacks": [EMA]},
     )

@@ -89,7 +89,7 @@ class CharacterData(ImageData):
         variant: Variant = "original",
         image_size: PositiveInt = 28,
         channels: Literal[1, 3] = 1,
-        batch_size: PositiveInt = 64,
+        batch_size: PositiveInt = 128,
         eval_batch_size: PositiveInt = 256,
         val_fraction: float = 0.2,
         num_folds: int = 5,

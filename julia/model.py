@@ -104,7 +104,7 @@ class CharacterClassifier(LightningModule):
         normalize: Normalization = "image",
         pretrained: Pretrained = False,
         label_smoothing: ClosedUnitInterval = 0.1,
-        lr: PositiveFloat = 2e-3,
+        lr: PositiveFloat = 3e-3,
         weight_decay: NonNegativeFloat = 0.05,
         warmup: ClosedUnitInterval = 0.2,
     ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -14,6 +14,8 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from common.augment import View
 from common.images import Images
 from common.submission import SampleSubmission
+
+Direction = Literal["min", "max"]  # of a metric: which way it gets better
 
 
 class ImageBatch(NamedTuple):

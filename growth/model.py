@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from torchmetrics import MetricCollection
 from torchmetrics.regression import MeanAbsoluteError, MeanSquaredError, R2Score
 
 from common.backbones import Head, Normalization, Normalize, Pretrained, Stem, build_backbone, checkpoint_blocks
-from common.data import ImageBatch
+from common.data import Direction, ImageBatch
 from common.optim import adamw_warmup_cosine
 from common.submission import Outputs
 from growth.data import GrowthData
@@ -127,6 +127,13 @@ class GrowthRegressor(LightningModule):
 
     task = "growth"
     classes = None
+    directions: ClassVar[dict[str, Direction]] = {
+        "val/rmse": "min",
+        "val/mae": "min",
+        "val/r2": "max",
+        "train/loss": "min",
+        "train/pairs_per_s": "max",
+    }
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix, MulticlassF1Score
 
 from common.backbones import Head, Normalization, Normalize, Pretrained, Stem, build_backbone
-from common.data import ImageBatch
+from common.data import Direction, ImageBatch
 from common.optim import adamw_warmup_cosine
 from common.submission import Outputs
 from julia.data import CharacterBatch, CharacterData
@@ -93,6 +93,14 @@ class CharacterClassifier(LightningModule):
 
     task = "julia"
     classes = CLASSES
+    directions: ClassVar[dict[str, Direction]] = {
+        "val/acc": "max",
+        "val/f1": "max",
+        "val/acc_case_blind": "max",
+        "val/loss": "min",
+        "train/loss": "min",
+        "train/images_per_s": "max",
+    }
 
     def __init__(
         self,

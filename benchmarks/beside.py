@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.timing import Apart
+from common.callbacks import LastCheckpoint
 from growth.model import pair_loss
 
 BLOCK_SECONDS = 0.3
@@ -138,7 +139,9 @@ class Beside(pl.Callback):
             return
         self.fit.append((now - self.mark) / self.block)
         self._baselines()
-        if (sum(self.fit) + sum(self.bare)) * self.block < self.enough or not self.epochs or len(self.fit) < 4:
+        seconds = (sum(self.fit) + sum(self.bare)) * self.block
+        # With the end of an epoch among them, unless epochs are long: it is then a small part.
+        if seconds < self.enough or len(self.fit) < 3 or (not self.epochs and seconds < 2 * self.enough):
             return
         self.shares = self._shares()
         if torch.cuda.is_available():  # one more block, whose kernels are timed
@@ -157,6 +160,9 @@ class Beside(pl.Callback):
             self.loop.step()
             _synchronize()
         self.block = self.left = max(1, round(BLOCK_SECONDS / (time.perf_counter() - start)))
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, LastCheckpoint):
+                callback.write(trainer, module)  # as after any epoch but the first, which always writes it
         self.epochs, self.started = 0, True
         self.profiler.recorded_durations.clear()
 

@@ -40,10 +40,14 @@ class LastCheckpoint(ModelCheckpoint):
         due = time.monotonic() - self.written > self.took / SAVING_SHARE
         # Rank 0 decides, since all ranks take part.
         if self._at_end(trainer) or trainer.strategy.broadcast(due):
-            start = time.monotonic()
-            super().on_train_epoch_end(trainer, pl_module)
-            self.written = time.monotonic()
-            self.took = self.written - start
+            self.write(trainer, pl_module)
+
+    def write(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write it, and note how long that takes."""
+        start = time.monotonic()
+        super().on_train_epoch_end(trainer, pl_module)
+        self.written = time.monotonic()
+        self.took = self.written - start
 
     def _at_end(self, trainer: pl.Trainer) -> bool:
         epochs_end = trainer.max_epochs not in (None, -1) and trainer.current_epoch + 1 >= (trainer.max_epochs or 0)

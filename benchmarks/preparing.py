@@ -52,7 +52,7 @@ def rows(folder: Path, root: Path | None = None, photos: int = 16, repetitions: 
     yield from prepared("photos of 3280×2464", files, 224, "RGB", repetitions)
     if root is None:
         root = folder / "julia"
-        draw_julia(root, train=2480, test=620, seed=0)
+        draw_julia(root, train=6200, test=6200, seed=0)
     bitmaps = [*read_training_set(root, "original").files, *read_test_set(root, "original")[1]]
     yield from prepared("bitmaps of julia", bitmaps, 28, "L", repetitions)
 

@@ -27,7 +27,7 @@ def test_preparing(tmp_path: Path) -> None:
     rows = list(preparing.rows(tmp_path, photos=4, repetitions=1))
     assert [row.what for row in rows] == [
         "preparing 4 photos of 3280×2464 at 224 px",
-        "preparing 3100 bitmaps of julia at 28 px",
+        "preparing 12400 bitmaps of julia at 28 px",
     ]
     assert all(row.ratio and row.theirs.endswith("images/s") for row in rows)
 
@@ -73,7 +73,7 @@ def test_accuracy(sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accuracy, "ACCURACY", 0.0)
     monkeypatch.setattr(accuracy, "DAYS", 1000.0)
     julia, growth = accuracy.rows({"julia": sets / "julia", "growth": sets / "growth"}, species="BC", patience=100)
-    assert julia.what.startswith("julia, airbench.yaml, to 0.0 accuracy") and julia.ratio
+    assert julia.what.startswith("julia, airbench, to 0.0 accuracy") and julia.ratio
     assert growth.what.startswith("growth, small.yaml, to 1000.0 days") and growth.ratio
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import netrc
 import os
 import re
 import shlex
@@ -17,7 +16,6 @@ import time
 import warnings
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlparse
 
 import yaml
 from jsonargparse import Namespace
@@ -30,7 +28,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from common.callbacks import LastCheckpoint, LatestLink
+from common.callbacks import LastCheckpoint, LatestLink, Pictures, Throughput
 from common.checkpoints import find_checkpoints, read_checkpoint
 from common.crossval import RESULT, CrossValidation
 from common.data import ImageData
@@ -38,6 +36,7 @@ from common.ensemble import averaged
 from common.errors import UserError, exit_on_user_error
 from common.machine import default_precision, keep_freed_memory
 from common.submission import Submission, SubmissionFiles, default_path, replacing
+from common.tracking import Description, wandb_logger
 
 RUNS = "runs"
 # What Lightning and its libraries say at every start and no user can act on.
@@ -168,6 +167,9 @@ class TaskCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--name", type=str | None, help="Name of the run's folder; the backbone if null.")
+        parser.add_argument(
+            "--log_model", type=bool, default=False, help="Give W&B the best checkpoint as an artifact."
+        )
         parser.link_arguments("model.image_size", "data.image_size")
         parser.link_arguments("model.channels", "data.channels")
         # Callbacks among them stay arguments, which LightningCLI's own defaults would not.
@@ -257,7 +259,7 @@ class TaskCLI(LightningCLI):
         if self.subcommand == "fit" and not self.settings.trainer.fast_dev_run:
             if self.settings.trainer.logger is not False:
                 kwargs["logger"] = self._loggers()
-                callbacks.append(LatestLink())
+                callbacks += [LatestLink(), Description(), Pictures(), Throughput()]
             if self.settings.trainer.enable_checkpointing is not False:
                 # Two, since save_last of one callback writes last.ckpt only when there is a new best.
                 callbacks.append(ModelCheckpoint(filename="best", monitor=self.monitor, mode=self.mode))
@@ -277,12 +279,15 @@ class TaskCLI(LightningCLI):
         others = self._get(self.config_init, "trainer").get("logger")
         if others not in (None, True):
             return [csv, *(others if isinstance(others, list) else [others])]
-        mode = os.environ.get("WANDB_MODE") or ("online" if wandb_key_configured() else "offline")
-        if mode == "disabled":
-            return [csv]
-        os.environ.setdefault("WANDB_SILENT", "true")
-        board = WandbLogger(name=name, project=self.task, save_dir=csv.log_dir, offline=mode == "offline")
-        return [csv, board]
+        board = wandb_logger(self.task, name, csv.log_dir, self._tags())
+        return [csv] if board is None else [csv, board]
+
+    def _tags(self) -> list[str]:
+        """Name what runs are most often told apart by: backbone, design, fold."""
+        settings = self.settings
+        tags = [settings.model.backbone, settings.model.get("design")]
+        tags += [f"fold {settings.data.fold}"] if settings.data.fold is not None else []
+        return [tag for tag in tags if tag]
 
     def before_fit(self) -> None:
         self.started = time.monotonic()
@@ -295,9 +300,12 @@ class TaskCLI(LightningCLI):
         if first and run is not None and self.trainer.loggers and not self.trainer.interrupted:
             self._write_result(Path(run))
         boards = []
+        best = getattr(checkpoint, "best_model_path", "")
         for logger in self.trainer.loggers:
             logger.finalize("success")
             if isinstance(logger, WandbLogger):
+                if self.settings.log_model and best and first:
+                    logger.experiment.log_model(best, f"{self.task}-{logger.experiment.id}", aliases=["best"])
                 boards.append(str(Path(logger.experiment.dir).parent))
                 logger.experiment.finish()
         if not first or run is None:
@@ -305,7 +313,6 @@ class TaskCLI(LightningCLI):
         print(f"\nrun: {run}")
         if boards and "offline-run" in boards[0]:
             print(f"W&B: wandb sync {shlex.quote(_shown(boards[0]))}")
-        best = getattr(checkpoint, "best_model_path", "")
         if best:
             score = checkpoint.best_model_score  # type: ignore[union-attr]
             if score is not None:  # of a resumed run that had no epochs left
@@ -366,17 +373,6 @@ def _shown(path: str) -> str:
     """Name a path below the current folder relative to it."""
     relative = os.path.relpath(path)
     return path if relative.startswith("..") else relative
-
-
-def wandb_key_configured() -> bool:
-    """Whether W&B could log in: ``WANDB_API_KEY``, or what ``wandb login`` left in the netrc file."""
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
-    try:
-        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
-    except (OSError, netrc.NetrcParseError):
-        return False
 
 
 def _hush() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -85,6 +86,7 @@ class ImageData(LightningDataModule):
         sample: the ids that are predicted, in order.
         truth: what is true of each id, where ``held_out``.
         test_set: the images that are predicted.
+        train_set, val_set: what is trained and validated on; ``rows`` of the array ``images``.
     """
 
     held_out: bool = False
@@ -92,8 +94,20 @@ class ImageData(LightningDataModule):
     sample: SampleSubmission
     truth: np.ndarray
     test_set: ImageDataset
+    train_set: Any
+    val_set: Any
     num_workers: int
     eval_batch_size: int
+
+    def fingerprint(self) -> dict[str, object]:
+        """Say what is trained on: the cache, named after what it was made from, and the numbers of images."""
+        images = self.train_set.images
+        return {
+            "cache": Path(images.filename).parent.name,
+            "files": len(images),
+            "train": len(self.train_set.rows),
+            "held_out": len(self.val_set.rows),
+        }
 
     @property
     def predicting(self) -> bool:

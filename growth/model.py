@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -16,13 +16,20 @@ from torchmetrics.regression import MeanAbsoluteError, MeanSquaredError, R2Score
 
 from common.backbones import Head, Normalization, Normalize, Pretrained, Stem, build_backbone, checkpoint_blocks
 from common.data import Direction, ImageBatch
+from common.metrics import Rows
 from common.optim import adamw_warmup_cosine
+from common.plots import Gallery
 from common.submission import Outputs
+from growth import plots
 from growth.data import GrowthData
 from growth.pairs import PairBatch
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 Design = Literal["siamese", "twin"]
 Loss = Literal["mse", "rmse", "l1", "huber"]
+EVALUATED = ["before", "after", "species", "days", "predicted"]
 
 
 class PairNet(nn.Module):
@@ -134,6 +141,8 @@ class GrowthRegressor(LightningModule):
         "train/loss": "min",
         "train/pairs_per_s": "max",
     }
+    units: ClassVar[dict[str, str]] = {"val/rmse": "days", "val/mae": "days"}
+    throughput = "pairs_per_s"
 
     def __init__(
         self,
@@ -184,6 +193,7 @@ class GrowthRegressor(LightningModule):
         self.val_metrics = metrics.clone(prefix="val/")
         self.test_metrics = metrics.clone(prefix="test/")
         self.species_rmse = nn.ModuleList()
+        self.rows = Rows()
 
     def setup(self, stage: str) -> None:
         if stage != "predict":
@@ -209,11 +219,13 @@ class GrowthRegressor(LightningModule):
 
     def _evaluate(self, metrics: MetricCollection, batch: PairBatch) -> None:
         if len(batch.days) == 0:
+            self.rows.update(*[batch.days] * len(EVALUATED))
             return
         # a plant may have more photos than memory holds at once
         codes = torch.cat([self.net.encode(images) for images in torch.split(batch.images, 64)])
         predicted = pair_days(codes, batch.before, batch.after)
         metrics.update(predicted, batch.days)
+        self.rows.update(batch.row[batch.before], batch.row[batch.after], batch.species, batch.days, predicted)
         metric: MeanSquaredError = self.species_rmse[int(batch.species[0])]  # type: ignore[assignment]
         metric.update(predicted, batch.days)
 
@@ -226,9 +238,27 @@ class GrowthRegressor(LightningModule):
     def _log_evaluation(self, prefix: str, metrics: MetricCollection) -> None:
         # Here, not with each batch: a rank without a plant, or without one of a species, takes part in the sums, too.
         self.log_dict(metrics, prog_bar=True)
+        self.evaluated = self.rows.compute().cpu().numpy()
+        self.rows.reset()
         data: GrowthData = self.trainer.datamodule  # type: ignore[attr-defined]
         for number in np.unique(data.val_set.species):
             self.log(f"{prefix}rmse_{data.species[number]}", self.species_rmse[number])  # type: ignore[arg-type]
+
+    def items(self, batch: PairBatch) -> int:
+        """Count the pairs of a batch."""
+        return len(batch.days)
+
+    def pictures(self) -> dict[str, Figure | Gallery]:
+        """Draw what the latest evaluation has shown."""
+        data: GrowthData = self.trainer.datamodule  # type: ignore[attr-defined]
+        evaluated = pd.DataFrame(self.evaluated, columns=EVALUATED).astype(dict.fromkeys(EVALUATED[:3], int))
+        evaluated["species"] = [data.species[number] for number in evaluated["species"]]
+        evaluated["plant"] = data.val_set.plant[evaluated["before"]]
+        return {
+            "days": plots.days(evaluated),
+            "errors": plots.errors(evaluated),
+            "worst_errors": plots.worst_errors(evaluated, data.val_set.images[data.val_set.rows]),
+        }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["task"], checkpoint["classes"] = self.task, self.classes

@@ -26,6 +26,7 @@ class PairBatch(NamedTuple):
         days: days elapsed in each pair, P, float32.
         species: number of the species of each pair, P, int64.
         plant: number of the plant of each photo within the batch, U, int64.
+        row: which photo of the set each is, U, int64.
     """
 
     images: Tensor
@@ -34,6 +35,7 @@ class PairBatch(NamedTuple):
     days: Tensor
     species: Tensor
     plant: Tensor
+    row: Tensor
 
 
 class PlantSampler(Sampler[list[int]]):
@@ -127,4 +129,5 @@ class PairDataset(torch.utils.data.Dataset[PairBatch]):
             torch.from_numpy(days.astype(np.float32)),
             torch.from_numpy(self.species[chosen[before]]),
             torch.from_numpy(np.unique(self.plant[chosen], return_inverse=True)[1]),
+            torch.from_numpy(chosen),
         )

@@ -28,10 +28,12 @@ class CharacterBatch(NamedTuple):
     Attributes:
         images: N×C×H×W; uint8 from the loader, float in [0, 1] on the device.
         targets: N, int64, class index; N×62, float, shares of the classes where images have been mixed.
+        row: which image of the set each is, N, int64.
     """
 
     images: Tensor
     targets: Tensor
+    row: Tensor
 
 
 class CharacterDataset(Dataset[CharacterBatch]):
@@ -51,7 +53,8 @@ class CharacterDataset(Dataset[CharacterBatch]):
 
     def __getitems__(self, indices: Sequence[int]) -> CharacterBatch:
         rows = self.rows[indices]
-        return CharacterBatch(torch.from_numpy(self.images[rows]).permute(0, 3, 1, 2), self.targets[rows])
+        images = torch.from_numpy(self.images[rows]).permute(0, 3, 1, 2)
+        return CharacterBatch(images, self.targets[rows], torch.as_tensor(indices))
 
 
 class CharacterData(ImageData):
@@ -193,7 +196,7 @@ class CharacterData(ImageData):
         images, targets = self.augmentation(batch.images), batch.targets
         if self.mixing is not None:
             images, targets = self.mixing(images, targets)
-        return CharacterBatch(images, targets)
+        return batch._replace(images=images, targets=targets)
 
     def views(self) -> list[View]:
         """The image and its negative, then both with small shifts and zooms: half of what training went to."""

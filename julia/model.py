@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -17,10 +17,16 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionM
 
 from common.backbones import Head, Normalization, Normalize, Pretrained, Stem, build_backbone
 from common.data import Direction, ImageBatch
+from common.metrics import Rows
 from common.optim import adamw_warmup_cosine
+from common.plots import Gallery
 from common.submission import Outputs
+from julia import plots
 from julia.data import CharacterBatch, CharacterData
 from julia.files import CLASSES
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class CharacterNet(nn.Module):
@@ -101,6 +107,8 @@ class CharacterClassifier(LightningModule):
         "train/loss": "min",
         "train/images_per_s": "max",
     }
+    units: ClassVar[dict[str, str]] = {}
+    throughput = "images_per_s"
 
     def __init__(
         self,
@@ -133,6 +141,7 @@ class CharacterClassifier(LightningModule):
         self.val_metrics = metrics.clone(prefix="val/")
         self.test_metrics = metrics.clone(prefix="test/")
         self.mean_loss = MeanMetric()
+        self.rows = Rows()
         self.confusion = MulticlassConfusionMatrix(len(CLASSES))
 
     def forward(self, images: Tensor) -> Tensor:
@@ -161,6 +170,8 @@ class CharacterClassifier(LightningModule):
         metrics.update(logits, batch.targets)
         self.mean_loss.update(loss, len(logits))
         self.confusion.update(logits, batch.targets)
+        probability, predicted = logits.softmax(dim=1).max(dim=1)
+        self.rows.update(batch.row, batch.targets, predicted, probability)
 
     def on_validation_epoch_end(self) -> None:
         self._log_evaluation("val/", self.val_metrics)
@@ -174,11 +185,28 @@ class CharacterClassifier(LightningModule):
         self.log_dict(metrics, prog_bar=True)
         self.log(f"{prefix}loss", self.mean_loss)
         log_dir = self.trainer.log_dir  # on every rank: it is broadcast
-        counts = self.confusion.compute().cpu().numpy()
+        self.counts = counts = self.confusion.compute().cpu().numpy()
+        self.evaluated = self.rows.compute().cpu().numpy()
         self.confusion.reset()
+        self.rows.reset()
         if self.trainer.is_global_zero and log_dir and not self.trainer.sanity_checking:
             table = pd.DataFrame(counts, index=list(CLASSES), columns=list(CLASSES))
             table.to_csv(Path(log_dir) / "confusion.csv", index_label="truth")
+
+    def items(self, batch: CharacterBatch) -> int:
+        """Count the images of a batch."""
+        return len(batch.images)
+
+    def pictures(self) -> dict[str, Figure | Gallery]:
+        """Draw what the latest evaluation has shown."""
+        columns = ["row", "truth", "predicted"]
+        evaluated = pd.DataFrame(self.evaluated, columns=[*columns, "probability"]).astype(dict.fromkeys(columns, int))
+        data: CharacterData = self.trainer.datamodule  # type: ignore[attr-defined]
+        return {
+            "confusion": plots.confusion(self.counts),
+            "worst_classes": plots.worst_classes(self.counts),
+            "worst_errors": plots.worst_errors(evaluated, data.val_set.images[data.val_set.rows]),
+        }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["task"], checkpoint["classes"] = self.task, self.classes

@@ -1,0 +1,113 @@
+"""Pictures of a run, as figures and as PNG files: readable in grey and by the colour-blind, axes with units."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from common.data import Direction
+from common.submission import replacing
+
+if TYPE_CHECKING:  # importing matplotlib takes as long as starting
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, which the colour-blind tell apart; markers and dashes tell them apart in grey.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+DASHES = ("-", "--", ":", "-.", (0, (5, 1)), (0, (1, 1)))
+GREY = "#555555"
+DPI = 120
+GALLERY = 24  # pictures of a gallery
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Images with captions, in order.
+
+    Attributes:
+        title: what they have in common.
+        images: of each item, H×W×C, uint8.
+        captions: a line or two for each.
+    """
+
+    title: str
+    images: Sequence[np.ndarray]
+    captions: Sequence[str]
+
+    def figure(self) -> Figure:
+        """Lay them out in a grid."""
+        height, width = self.images[0].shape[:2] if self.images else (1, 1)
+        columns = max(1, min(len(self.images), round(math.sqrt(GALLERY * 1.5 * height / width))))
+        rows = -(-len(self.images) // columns) or 1
+        cell = 9 / columns
+        figure = new_figure(9, rows * (cell * height / width + 0.25) + 0.5)
+        figure.suptitle(self.title)
+        for number, (image, caption) in enumerate(zip(self.images, self.captions, strict=True)):
+            axes = figure.add_subplot(rows, columns, number + 1)
+            axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+            axes.set_title(caption, fontsize=8)
+            axes.set_axis_off()
+        return figure
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Make an empty figure of ``width``×``height`` inches, without pyplot's global state."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+
+
+def save_png(figure: Figure, path: Path) -> None:
+    """Write a figure, whole or not at all."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png")
+    with replacing(path) as temporary:
+        temporary.write_bytes(stream.getvalue())
+
+
+def tidy(axes: Axes, title: str, x: str, y: str) -> None:
+    """Title an axis pair, and leave only what helps to read it; x counts something: its ticks are whole numbers."""
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_title(title, fontsize=11)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.3, linewidth=0.6)
+    axes.set_axisbelow(True)
+
+
+def learning_curves(metrics: pd.DataFrame, directions: dict[str, Direction], units: dict[str, str]) -> Figure:
+    """Draw a panel a metric over the epochs, the best value marked.
+
+    Args:
+        metrics: Lightning's metrics.csv.
+        directions: which metrics, and which way each gets better.
+        units: of the metrics that have one.
+    """
+    names = [name for name in directions if name in metrics.columns and metrics[name].notna().any()]
+    columns = min(3, len(names)) or 1
+    rows = -(-len(names) // columns) or 1
+    figure = new_figure(4 * columns, 3 * rows)
+    for number, name in enumerate(names):
+        curve = metrics[["epoch", name]].dropna().groupby("epoch")[name].mean()
+        epochs, values = curve.index.to_numpy() + 1, curve.to_numpy()
+        axes = figure.add_subplot(rows, columns, number + 1)
+        axes.plot(epochs, values, color=COLOURS[0], marker="." if len(values) < 50 else "")
+        best = values.argmin() if directions[name] == "min" else values.argmax()
+        if name.startswith("val/"):
+            axes.plot(epochs[best], values[best], MARKERS[3], color=COLOURS[1])
+            title = f"best {values[best]:.4g}, epoch {epochs[best]:.0f}"
+        else:
+            title = f"last {values[-1]:.4g}"
+        better = "lower is better" if directions[name] == "min" else "higher is better"
+        unit = f", {units[name]}" if name in units else ""
+        tidy(axes, title, "epoch", f"{name}{unit}\n({better})")
+    return figure

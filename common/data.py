@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,8 +15,6 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from common.augment import View
 from common.images import Images
 from common.submission import SampleSubmission
-
-Direction = Literal["min", "max"]  # of a metric: which way it gets better
 
 
 class ImageBatch(NamedTuple):

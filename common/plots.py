@@ -7,17 +7,18 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
 
-from common.data import Direction
 from common.submission import replacing
 
 if TYPE_CHECKING:  # importing matplotlib takes as long as starting
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+Direction = Literal["min", "max"]  # of a metric: which way it gets better
 
 # Okabe and Ito's colours, which the colour-blind tell apart; markers and dashes tell them apart in grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -75,7 +76,9 @@ def save_png(figure: Figure, path: Path) -> None:
 
 def tidy(axes: Axes, title: str, x: str, y: str) -> None:
     """Title an axis pair, and leave only what helps to read it; x counts something: its ticks are whole numbers."""
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_title(title, fontsize=11)
     axes.set_xlabel(x)
     axes.set_ylabel(y)

@@ -2,7 +2,8 @@
 
 from common.cli import main
 from growth.data import GrowthData
+from growth.metrics import DIRECTIONS, MONITOR
 from growth.model import GrowthRegressor
 
 if __name__ == "__main__":
-    main(GrowthRegressor, GrowthData, monitor="val/rmse", mode="min", recipe={"max_epochs": 20})
+    main(GrowthRegressor, GrowthData, monitor=MONITOR, mode=DIRECTIONS[MONITOR], recipe={"max_epochs": 20})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -15,13 +15,14 @@ from torchmetrics import MetricCollection
 from torchmetrics.regression import MeanAbsoluteError, MeanSquaredError, R2Score
 
 from common.backbones import Head, Normalization, Normalize, Pretrained, Stem, build_backbone, checkpoint_blocks
-from common.data import Direction, ImageBatch
+from common.data import ImageBatch
 from common.metrics import Rows
 from common.optim import adamw_warmup_cosine
 from common.plots import Gallery
 from common.submission import Outputs
 from growth import plots
 from growth.data import GrowthData
+from growth.metrics import DIRECTIONS, UNITS
 from growth.pairs import PairBatch
 
 if TYPE_CHECKING:
@@ -134,14 +135,8 @@ class GrowthRegressor(LightningModule):
 
     task = "growth"
     classes = None
-    directions: ClassVar[dict[str, Direction]] = {
-        "val/rmse": "min",
-        "val/mae": "min",
-        "val/r2": "max",
-        "train/loss": "min",
-        "train/pairs_per_s": "max",
-    }
-    units: ClassVar[dict[str, str]] = {"val/rmse": "days", "val/mae": "days"}
+    directions = DIRECTIONS
+    units = UNITS
     throughput = "pairs_per_s"
 
     def __init__(

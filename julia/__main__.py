@@ -2,6 +2,7 @@
 
 from common.cli import main
 from julia.data import CharacterData
+from julia.metrics import DIRECTIONS, MONITOR
 from julia.model import CharacterClassifier
 
 # An average of the weights of about the last fifty steps.
@@ -14,7 +15,7 @@ if __name__ == "__main__":
     main(
         CharacterClassifier,
         CharacterData,
-        monitor="val/acc",
-        mode="max",
+        monitor=MONITOR,
+        mode=DIRECTIONS[MONITOR],
         recipe={"max_epochs": 18, "callbacks": [EMA]},
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix, MulticlassF1Score
 
 from common.backbones import Head, Normalization, Normalize, Pretrained, Stem, build_backbone
-from common.data import Direction, ImageBatch
+from common.data import ImageBatch
 from common.metrics import Rows
 from common.optim import adamw_warmup_cosine
 from common.plots import Gallery
@@ -24,6 +24,7 @@ from common.submission import Outputs
 from julia import plots
 from julia.data import CharacterBatch, CharacterData
 from julia.files import CLASSES
+from julia.metrics import DIRECTIONS, UNITS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -99,15 +100,8 @@ class CharacterClassifier(LightningModule):
 
     task = "julia"
     classes = CLASSES
-    directions: ClassVar[dict[str, Direction]] = {
-        "val/acc": "max",
-        "val/f1": "max",
-        "val/acc_case_blind": "max",
-        "val/loss": "min",
-        "train/loss": "min",
-        "train/images_per_s": "max",
-    }
-    units: ClassVar[dict[str, str]] = {}
+    directions = DIRECTIONS
+    units = UNITS
     throughput = "images_per_s"
 
     def __init__(

@@ -1,0 +1,13 @@
+"""What ``fit`` logs for growth: which way each metric gets better; ``val/rmse_<species>`` besides, in days."""
+
+from common.plots import Direction
+
+DIRECTIONS: dict[str, Direction] = {
+    "val/rmse": "min",
+    "val/mae": "min",
+    "val/r2": "max",
+    "train/loss": "min",
+    "train/pairs_per_s": "max",
+}
+UNITS = {"val/rmse": "days", "val/mae": "days"}
+MONITOR = "val/rmse"

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+from common import compare
+
+Make = Callable[..., Path]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Make:
+    """Write a run folder as ``fit`` leaves it."""
+
+    def run(name: str, values: list[float] | None, finished: bool = True, task: str = "julia", **model: object) -> Path:
+        metric = "val/acc" if task == "julia" else "val/rmse"
+        folder = tmp_path / "runs" / task / name / "version_0"
+        (folder / "wandb" / "files").mkdir(parents=True)
+        (folder / "wandb" / "files" / "config.yaml").write_text("not: ours\n")
+        settings = {"model": {"backbone": "resnet18", "lr": 0.1} | model, "data": {"root": "data"}, "name": name}
+        (folder / "config.yaml").write_text(yaml.safe_dump(settings))
+        if values is not None:
+            lines = [
+                f"{epoch},{epoch * 9},{value},\n{epoch},{epoch * 9 + 8},,{1 - value}"
+                for epoch, value in enumerate(values)
+            ]
+            (folder / "metrics.csv").write_text("\n".join([f"epoch,step,{metric},train/loss", *lines]) + "\n")
+        if finished:
+            (folder / "result.json").write_text(json.dumps({"metric": metric, "seconds": 90.0}))
+        (folder.parent / "latest").symlink_to("version_0")
+        return folder
+
+    return run
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[str, str]]:
+    def run(*words: object, fails: bool = False) -> tuple[str, str]:
+        monkeypatch.setattr(sys, "argv", ["compare", *map(str, words)])
+        if fails:
+            with pytest.raises(SystemExit) as caught:
+                compare.main()
+            assert caught.value.code == 2
+        else:
+            compare.main()
+        captured = capsys.readouterr()
+        return captured.out, captured.err
+
+    return run
+
+
+def test_the_best_comes_first_with_what_differs(make: Make, typed: Any) -> None:
+    make("worse", [0.1, 0.5, 0.4], lr=0.2)
+    make("better/fold_0", [0.3, 0.9], finished=False)
+    out, err = typed("runs/julia", "--csv", "runs.csv")
+    table = pd.read_csv("runs.csv", keep_default_na=False)
+    assert table.columns.tolist() == [*compare.FIXED, "model.lr"]  # all others are the same
+    assert table["run"].tolist() == ["better/fold_0/version_0", "worse/version_0"]
+    assert table["best"].tolist() == [0.9, 0.5] and table["last"].tolist() == [0.9, 0.4]
+    assert table["epochs"].tolist() == [2, 3] and table["minutes"].tolist() == ["", "1.5"]
+    assert table["state"].tolist() == ["unfinished", ""]
+    assert "2 runs, best val/acc first" in out and out.index("better/fold_0") < out.index("worse")
+    assert err == ""
+
+
+def test_less_is_better_in_growth(make: Make, typed: Any) -> None:
+    make("a", [2.0, 1.0], task="growth")
+    make("b", [3.0, 0.5], task="growth")
+    typed("runs/growth/*", "--csv", "runs.csv")
+    assert pd.read_csv("runs.csv")["best"].tolist() == [0.5, 1.0]
+
+
+def test_runs_without_metrics_come_last_and_half_lines_are_left_out(make: Make, typed: Any) -> None:
+    make("empty", None)
+    cut = make("cut", [0.1, 0.2]) / "metrics.csv"
+    cut.write_text(cut.read_text() + "2,18,0.9")
+    make("whole", [0.1])
+    _, err = typed("runs", "--csv", "runs.csv", "--html", "runs.html")
+    assert pd.read_csv("runs.csv")["run"].tolist() == ["cut/version_0", "whole/version_0", "empty/version_0"]
+    assert pd.read_csv("runs.csv")["best"].tolist()[:2] == [0.2, 0.1]
+    notes = sorted(err.splitlines())
+    assert notes[0].endswith("cut/version_0/metrics.csv: line 6 is cut and left out")
+    assert notes[1].endswith("empty/version_0/metrics.csv: no metrics yet") and len(notes) == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"\0\0", b"epoch,step\n", b"a,b\n1\n", b"\xff\xfe"])
+def test_a_damaged_csv_is_a_run_without_metrics(make: Make, typed: Any, content: bytes) -> None:
+    (make("a", None) / "metrics.csv").write_bytes(content)
+    out, err = typed("runs/julia", "--html", "a.html")
+    assert "a/version_0" in out and "no metrics yet" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nowhere"], "nowhere: no such folder"),
+        (["data"], "data: no run there"),
+        (["runs"], "runs of two tasks, such as growth/g/version_0 and julia/j/version_0"),
+        (["runs/julia", "--csv", "no/runs.csv"], "--csv no/runs.csv: the folder no does not exist"),
+        (["runs/julia", "--html", "data"], "--html data: is a folder"),
+    ],
+)
+def test_mistakes(make: Make, typed: Any, words: list[str], message: str) -> None:
+    Path("data").mkdir()
+    make("g", [1.0], task="growth")
+    make("j", [1.0])
+    _, err = typed(*words, fails=True)
+    assert err.startswith(f"error: {message}") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("content", ["a: [", "- a list", "\x00"])
+def test_a_damaged_configuration_is_named(make: Make, typed: Any, content: str) -> None:
+    (make("j", [1.0]) / "config.yaml").write_text(content)
+    _, err = typed("runs/julia", fails=True)
+    assert err.startswith("error: ") and "j/version_0/config.yaml" in err and err.count("\n") == 1
+
+
+def test_many_arguments_share_a_column(make: Make, typed: Any) -> None:
+    for number in range(2):
+        make(f"r{number}", [0.5], **{f"argument_{i}": number for i in range(20)})
+    out, _ = typed("runs/julia")
+    assert "arguments" in out and "argument_19 1" in " ".join(out.replace("│", " ").split())
+    assert max(map(len, out.splitlines())) <= 160
+
+
+@pytest.fixture
+def browser() -> Iterator[Any]:
+    webdriver = pytest.importorskip("selenium.webdriver")
+    if not (shutil.which("chromium") and shutil.which("chromedriver")):
+        pytest.skip("no chromium and chromedriver on this machine")
+    options = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium")
+    flags = "headless no-sandbox disable-gpu no-first-run disable-background-networking disable-component-update"
+    for flag in [*flags.split(), "disable-sync", "window-size=1280,900"]:
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    service = webdriver.ChromeService(shutil.which("chromedriver"))
+    driver = webdriver.Chrome(options=options, service=service)
+    yield driver
+    driver.quit()
+
+
+@pytest.mark.slow
+def test_the_page_in_a_browser(make: Make, typed: Any, browser: Any, tmp_path: Path) -> None:
+    for number, best in enumerate([0.2, 0.9, 0.1]):
+        make(f"run{number}", [0.05, best], lr=[10, 9, 0.001][number])
+    make("evil", None, backbone="<script>document.title = 'broken'</script>")
+    typed("runs/julia", "--html", "runs.html")
+    browser.get((tmp_path / "runs.html").as_uri())
+    assert browser.title == "4 runs of julia"
+    assert browser.get_log("browser") == []
+    assert browser.execute_script("return performance.getEntriesByType('resource').length") == 0
+
+    def column(number: int) -> list[str]:
+        cells = browser.find_elements("css selector", f"tbody td:nth-child({number})")
+        return [cell.text for cell in cells]
+
+    runs = ["run1/version_0", "run0/version_0", "run2/version_0", "evil/version_0"]
+    assert column(1) == runs
+    headers = browser.find_elements("css selector", "th button")
+    rates = [header.text.split()[0] for header in headers].index("model.lr")
+    for expected, order in ((["0.001", "0.1", "9", "10"], "ascending"), (["10", "9", "0.1", "0.001"], "descending")):
+        headers[rates].click()
+        assert column(rates + 1) == expected  # as numbers, not as text
+        assert headers[rates].find_element("xpath", "..").get_attribute("aria-sort") == order
+    headers[1].click()
+    assert column(2) == ["0.1", "0.2", "0.9", "–"]
+    traces = "return document.getElementById('curves').data.map(trace => [trace.name, trace.y])"
+    assert browser.execute_script(traces) == [
+        ["run1/version_0", [0.05, 0.9]],
+        ["run0/version_0", [0.05, 0.2]],
+        ["run2/version_0", [0.05, 0.1]],
+    ]
+    browser.find_element("css selector", "#metric option:nth-child(2)").click()
+    assert browser.execute_script(traces)[0] == ["run1/version_0", [0.95, pytest.approx(0.1)]]
+    assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")

@@ -129,6 +129,25 @@ class Airbench(nn.Sequential):
         super().__init__(*layers, nn.AdaptiveMaxPool2d(1), nn.Flatten(), Float32Linear(before, num_outputs, bias=False))
 
 
+def _coordinates(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Give how far down (H×1) and how far to the right (W) each pixel lies, from -1 to 1."""
+    down, across = (torch.linspace(-1, 1, side, device=images.device) for side in images.shape[2:])
+    return down[:, None], across
+
+
+def leaves(images: Tensor) -> Tensor:
+    """Say how surely each pixel is of a green leaf: N×3×H×W, RGB in [0, 1] → N×H×W, 0 to 1.
+
+    That is where the excess green of its colour is above 0.1 (half at that), less towards the border.
+
+    Source: Woebbecke et al., Trans. ASAE 38(1), 1995.
+    """
+    down, across = _coordinates(images)
+    red, green, blue = (images / (images.sum(1, keepdim=True) + 0.05)).unbind(1)
+    excess = (2 * green - red - blue) * torch.exp(-(((across**2 + down**2).sqrt() / 0.9) ** 4))
+    return ((excess - 0.05) / 0.1).clamp(0, 1)
+
+
 class LeafHull(nn.Module):
     """Measures a green plant from above: the hull of its leaves and how blue they are, both as logarithms.
 
@@ -137,9 +156,8 @@ class LeafHull(nn.Module):
     what the leaves reach to, whichever of them lie over each other or droop; blue light is what leaves swallow more
     of as they fill with chlorophyll. Two weights and a bias are learned: a few dozen photos do not carry more.
 
-    Leaves are where the excess green of a pixel's colour (Woebbecke et al., Trans. ASAE 38(1), 1995) is above 0.1, less
-    towards the border. The hull is that of its support function in 32 directions (area: Santaló, Integral Geometry,
-    1976, part I.1).
+    Leaves are found by :func:`leaves`. The hull is that of its support function in 32 directions (area: Santaló,
+    Integral Geometry, 1976, part I.1).
 
     Shape: N×3×H×W, RGB in [0, 1] → N×num_outputs.
     """
@@ -159,11 +177,7 @@ class LeafHull(nn.Module):
     def measure(self, images: Tensor) -> Tensor:
         """Give log(hull's area), of a photo of 2×2, and 4 log(leaves' mean blue), which varies less: N×2."""
         images = images.float()
-        down, across = (torch.linspace(-1, 1, side, device=images.device) for side in images.shape[2:])
-        down = down[:, None]
-        red, green, blue = (images / (images.sum(1, keepdim=True) + 0.05)).unbind(1)
-        excess = (2 * green - red - blue) * torch.exp(-(((across**2 + down**2).sqrt() / 0.9) ** 4))
-        leaf = ((excess - 0.05) / 0.1).clamp(0, 1)
+        leaf, down, across = leaves(images), *_coordinates(images)
         # Single green pixels are the sensor's; they would stretch the hull.
         solid = nn.functional.avg_pool2d(leaf[:, None], 3, stride=1, padding=1)[:, 0] > 0.5
         # Of each row only the outermost pixels can touch the hull: N×H×directions.

@@ -53,6 +53,23 @@ def _newest(word: str, runs: Path, name: str | None) -> Path:
     return found[-1].resolve()
 
 
+def load_model(path: Path, model: type[pl.LightningModule]) -> tuple[pl.LightningModule, dict[str, Any]]:
+    """Build the network of a checkpoint with its weights, to look at it; and give the checkpoint.
+
+    Raises:
+        UserError: as :func:`read_checkpoint`, or the weights do not fit.
+    """
+    checkpoint = read_checkpoint(path, model)
+    settings = {**checkpoint["hyper_parameters"], "pretrained": False}
+    settings.pop("_instantiator", None)
+    loaded = model(**settings)
+    try:
+        loaded.load_state_dict(checkpoint["state_dict"])
+    except RuntimeError:
+        raise UserError(f"--ckpt_path {path}: its weights do not fit the network that it describes") from None
+    return loaded.eval().float(), checkpoint
+
+
 def read_checkpoint(path: Path, model: type[pl.LightningModule]) -> dict[str, Any]:
     """Read a checkpoint of ``model``'s task and classes.
 

@@ -29,11 +29,14 @@ from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from common.callbacks import LastCheckpoint, LatestLink, Pictures, Throughput
-from common.checkpoints import find_checkpoints, read_checkpoint
+from common.checkpoints import find_checkpoints, load_model, read_checkpoint
 from common.crossval import RESULT, CrossValidation
 from common.data import ImageData
 from common.ensemble import averaged
 from common.errors import UserError, exit_on_user_error
+from common.export import export
+from common.feature_maps import Member, draw
+from common.images import read_image
 from common.machine import default_precision, keep_freed_memory
 from common.submission import Submission, SubmissionFiles, default_path, replacing
 from common.tracking import Description, wandb_logger
@@ -115,6 +118,61 @@ class Trainer(pl.Trainer):
         chosen = _chosen_folds(folds, number)
         self.crossvalidation.run(self, model, datamodule, chosen, tta, [Path(path) for path in others or []])
 
+    def feature_maps(
+        self,
+        model: pl.LightningModule,
+        datamodule: ImageData,
+        image: str,
+        ckpt_path: list[str] | str | None = None,
+        layers: list[str] | None = None,
+        channels: PositiveInt = 12,
+        output: str | None = None,
+    ) -> None:
+        """Draw what networks see in one image: channels of their layers, and what their answer rests on.
+
+        Args:
+            model: the network of the first checkpoint.
+            datamodule: how images are read.
+            image: the file to look at, of any size.
+            ckpt_path: checkpoint of the model, or last or best of the latest run; several of one network, or a
+                pattern in quotes, are drawn side by side.
+            layers: names of layers, as [layer1,layer4]; three of different depth if null.
+            channels: channels of each layer at most.
+            output: folder for the pictures; the run folder of the first checkpoint if null.
+        """
+        paths = [Path(path) for path in ([ckpt_path] if isinstance(ckpt_path, str) else ckpt_path or [])]
+        home = paths[0].parent.parent if paths[0].parent.name == "checkpoints" else paths[0].parent
+        folder = home if output is None else Path(output)
+        if not folder.is_dir():
+            raise UserError(f"--output {folder}: no such folder; make it first")
+        members = []
+        for path in paths:
+            loaded, checkpoint = load_model(path, type(model))
+            if any(loaded.hparams[name] != model.hparams[name] for name in ("backbone", "image_size", "channels")):
+                raise UserError(f"--ckpt_path {path}: another network than {paths[0]}; give checkpoints of one run")
+            members.append(Member(loaded, f"{path.stem} (epoch {checkpoint.get('epoch', 0) + 1})"))
+        pixels = read_image(Path(image), model.hparams["image_size"], datamodule.mode, datamodule.max_pixels)
+        draw(members, pixels, layers, channels, folder / Path(image).stem)
+
+    def export(
+        self,
+        model: pl.LightningModule,
+        datamodule: ImageData,
+        output: str,
+        ckpt_path: str | None = None,
+    ) -> None:
+        """Write a trained network as ONNX: uint8 images in, days or probabilities out, any batch size.
+
+        Args:
+            model: the network.
+            datamodule: not used.
+            output: the .onnx file to write.
+            ckpt_path: checkpoint of the model, or last or best of the latest run.
+        """
+        assert ckpt_path is not None  # refused before
+        loaded, _ = load_model(Path(ckpt_path), type(model))
+        export(loaded, Path(ckpt_path), Path(output))
+
 
 class SaveConfig(SaveConfigCallback):
     """Save the resolved configuration in the run folder and, nested, to every logger but the CSV."""
@@ -163,12 +221,17 @@ class TaskCLI(LightningCLI):
             "test": skipped,
             "predict": skipped,
             "crossval": skipped,
+            "feature_maps": skipped,
+            "export": skipped,
         }
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--name", type=str | None, help="Name of the run's folder; the backbone if null.")
         parser.add_argument(
             "--log_model", type=bool, default=False, help="Give W&B the best checkpoint as an artifact."
+        )
+        parser.add_argument(
+            "--save_every_n_epochs", type=PositiveInt | None, help="Also keep the checkpoint of every n-th epoch."
         )
         parser.link_arguments("model.image_size", "data.image_size")
         parser.link_arguments("model.channels", "data.channels")
@@ -190,9 +253,9 @@ class TaskCLI(LightningCLI):
         given = settings.ckpt_path
         joined = isinstance(given, str) and given.startswith('["')  # where the type is text alone
         paths = find_checkpoints(json.loads(given) if joined else given, runs, settings.name)
-        if len(paths) > 1 and subcommand != "predict":
+        if len(paths) > 1 and subcommand not in ("predict", "feature_maps"):
             raise UserError(
-                f"--ckpt_path names {len(paths)} checkpoints: {subcommand} takes one, predict averages several"
+                f"--ckpt_path names {len(paths)} checkpoints: {subcommand} takes one, predict and feature_maps several"
             )
         checkpoints = [read_checkpoint(path, self._model_class) for path in paths]  # type: ignore[arg-type]
         checkpoint = checkpoints[0]
@@ -264,6 +327,12 @@ class TaskCLI(LightningCLI):
                 # Two, since save_last of one callback writes last.ckpt only when there is a new best.
                 callbacks.append(ModelCheckpoint(filename="best", monitor=self.monitor, mode=self.mode))
                 callbacks.append(LastCheckpoint())
+                if (number := self.settings.save_every_n_epochs) is not None:
+                    name = "epoch_{epoch:03d}"
+                    kept = ModelCheckpoint(
+                        filename=name, auto_insert_metric_name=False, every_n_epochs=number, save_top_k=-1
+                    )
+                    callbacks.append(kept)
         if self.subcommand == "crossval":  # here it only predicts, on one device; the fits are processes of their own
             kwargs |= {"devices": 1, "num_nodes": 1, "strategy": "auto", "plugins": LightningEnvironment()}
         if self.settings.trainer.enable_progress_bar is None:

@@ -241,7 +241,7 @@ def page(runs: list[Run], table: pd.DataFrame, directions: dict[str, Direction],
             {
                 "name": run.name,
                 "colour": COLOURS[number % len(COLOURS)],
-                "dash": DASHES[number // len(COLOURS) % len(DASHES)],
+                "dash": DASHES[(number + number // len(COLOURS)) % len(DASHES)],
                 # plotly reads some HTML in names
                 "label": html.escape(run.name),
                 "about": "<br>".join(html.escape(f"{a}: {run.arguments.get(a, ABSENT)}") for a in arguments),

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from common.augment import View
-from common.images import Images
+from common.images import Images, Mode
 from common.submission import SampleSubmission
 
 
@@ -79,6 +79,7 @@ class ImageData(LightningDataModule):
     """A data module whose ``predict`` reads ``test_set``, the competition's images or the held-out ones.
 
     Attributes:
+        mode, max_pixels: how image files are read, see :mod:`common.images`.
         held_out: whether to predict the held-out rows of the training set instead of the competition's test files.
         view: how the images that are predicted are changed first, N×C×S×S → the same; see :meth:`views`.
         sample: the ids that are predicted, in order.
@@ -96,6 +97,8 @@ class ImageData(LightningDataModule):
     val_set: Any
     num_workers: int
     eval_batch_size: int
+    mode: Mode
+    max_pixels: int
 
     def fingerprint(self) -> dict[str, object]:
         """Say what is trained on: the cache, named after what it was made from, and the numbers of images."""

@@ -163,6 +163,24 @@ def decode(data: bytes, mode: Mode, max_pixels: int) -> Image.Image:
         return image.convert(mode)
 
 
+def read_image(path: Path, size: int, mode: Mode, max_pixels: int) -> Images:
+    """Read one file as :func:`cached_images` does: size×size×C, uint8.
+
+    Raises:
+        UserError: there is no such file, or it cannot be decoded.
+    """
+    try:
+        return resize(decode(path.read_bytes(), mode, max_pixels), size)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except OSError as error:
+        if error.errno:  # of the disk, not of Pillow
+            raise
+        raise UserError(f"{path}: not a readable image; give a {', '.join(FORMATS)}") from None
+    except Exception as error:  # Pillow's readers raise SyntaxError, struct.error, ...
+        raise UserError(f"{path}: not a readable image ({error})") from None
+
+
 def resize(image: Image.Image, size: int) -> Images:
     """Resize to ``size`` × ``size`` (aspect not kept): means over boxes, or bilinear where it grows: H×W×C, uint8."""
     filters = Image.Resampling

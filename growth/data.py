@@ -13,7 +13,7 @@ from common.augment import Augmentation, View, laid_views
 from common.data import ImageData, ImageDataset, as_is
 from common.errors import UserError, listed
 from common.folds import fold_of, grouped_folds, grouped_split
-from common.images import ImageFile, Images, Mode, cached_images
+from common.images import ImageFile, Images, cached_images
 from growth.files import MAX_PIXELS, PhotoPairs, Photos, pairs_of, read_test_set, read_training_set
 from growth.pairs import PairBatch, PairDataset, PairWithin, PlantSampler, RandomPairSampler
 
@@ -48,6 +48,7 @@ class GrowthData(ImageData):
         num_workers: loader processes; 0 is fastest unless the cache is larger than memory.
     """
 
+    max_pixels = MAX_PIXELS
     test_pairs: PhotoPairs
     species: list[str]
 
@@ -83,7 +84,7 @@ class GrowthData(ImageData):
         self.root = Path(root)
         self.only_species = species
         self.image_size = image_size
-        self.mode: Mode = "L" if channels == 1 else "RGB"
+        self.mode = "L" if channels == 1 else "RGB"
         self.pairs = pairs
         self.plants_per_batch, self.images_per_plant = plants_per_batch, images_per_plant
         self.num_pairs, self.pairs_per_batch = num_pairs, pairs_per_batch

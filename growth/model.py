@@ -16,6 +16,7 @@ from torchmetrics.regression import MeanAbsoluteError, MeanSquaredError, R2Score
 
 from common.backbones import Head, Normalization, Normalize, Pretrained, Stem, build_backbone, checkpoint_blocks
 from common.data import ImageBatch
+from common.export import Deployed
 from common.metrics import Rows
 from common.optim import adamw_warmup_cosine
 from common.plots import Gallery
@@ -91,6 +92,18 @@ class PairNet(nn.Module):
         return pair_days(self.encode(images), before, after)
 
 
+class DeployedPairNet(nn.Module):
+    """From uint8 photos (U×C×S×S) and indices of pairs (P and P, int64) to days (P)."""
+
+    def __init__(self, net: PairNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, images: Tensor, before: Tensor, after: Tensor) -> Tensor:
+        days: Tensor = self.net(images.float() / 255, before, after)
+        return days
+
+
 def pair_days(codes: Tensor, before: Tensor, after: Tensor) -> Tensor:
     """Subtract: codes U×2 (days, as earlier and later photo), indices P → days P."""
     return codes[after, 1] - codes[before, 0]
@@ -134,6 +147,7 @@ class GrowthRegressor(LightningModule):
     """
 
     task = "growth"
+    score_unit = "days"
     classes = None
     directions = DIRECTIONS
     units = UNITS
@@ -238,6 +252,28 @@ class GrowthRegressor(LightningModule):
         data: GrowthData = self.trainer.datamodule  # type: ignore[attr-defined]
         for number in np.unique(data.val_set.species):
             self.log(f"{prefix}rmse_{data.species[number]}", self.species_rmse[number])  # type: ignore[arg-type]
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The network behind the normalisation; of a twin network that of the later photo."""
+        return self.net.after_net
+
+    def scores(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Give what is to be explained of photos (N×C×H×W, float in [0, 1]): codes, N×2, days; the later one, N."""
+        codes = self.net.encode(images)
+        return codes, torch.ones(len(codes), dtype=torch.int64, device=codes.device)
+
+    def told(self, images: Tensor) -> list[str]:
+        """Say what is predicted of each photo (N×C×H×W, float in [0, 1]); only differences of ages mean anything."""
+        name = "age" if self.net.design == "siamese" else "code as the later photo"
+        return [f"{name} {code:.1f} days" for code in self.net.encode(images)[:, 1].tolist()]
+
+    def deployed(self) -> Deployed:
+        """Give the network for use elsewhere: uint8 photos (U) and indices of pairs (P) in, days (P) out."""
+        photos = torch.zeros(2, *self.example_input_array[0].shape[1:], dtype=torch.uint8)  # type: ignore[index]
+        inputs = {"images": photos, "before": torch.tensor([0, 0, 1]), "after": torch.tensor([1, 0, 0])}
+        sizes = {"images": "U", "before": "P", "after": "P"}
+        return Deployed(DeployedPairNet(self.net), inputs, sizes, "days", "days")
 
     def items(self, batch: PairBatch) -> int:
         """Count the pairs of a batch."""

@@ -17,7 +17,7 @@ from common.augment import Augmentation, View, moved_views
 from common.data import ImageData, ImageDataset
 from common.errors import UserError
 from common.folds import fold_of, stratified_folds, stratified_split
-from common.images import ImageFile, Images, Mode, cached_images
+from common.images import ImageFile, Images, cached_images
 from common.submission import SampleSubmission
 from julia.files import CLASSES, COLUMNS, MAX_PIXELS, Variant, read_test_set, read_training_set
 
@@ -84,7 +84,7 @@ class CharacterData(ImageData):
         num_workers: loader processes; 0 is fastest unless the cache is larger than memory.
     """
 
-    sample: SampleSubmission
+    max_pixels = MAX_PIXELS
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class CharacterData(ImageData):
         self.root = Path(root)
         self.variant: Variant = variant
         self.image_size = image_size
-        self.mode: Mode = "L" if channels == 1 else "RGB"
+        self.mode = "L" if channels == 1 else "RGB"
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.val_fraction, self.num_folds, self.fold, self.seed = val_fraction, num_folds, fold, seed

@@ -17,6 +17,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionM
 
 from common.backbones import Head, Normalization, Normalize, Pretrained, Stem, build_backbone
 from common.data import ImageBatch
+from common.export import Deployed
 from common.metrics import Rows
 from common.optim import adamw_warmup_cosine
 from common.plots import Gallery
@@ -66,6 +67,18 @@ class CharacterNet(nn.Module):
         return logits
 
 
+class DeployedCharacterNet(nn.Module):
+    """From uint8 images to probabilities: N×C×S×S → N×62."""
+
+    def __init__(self, net: CharacterNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.net(images.float() / 255)
+        return logits.softmax(dim=1)
+
+
 class CaseBlindAccuracy(MulticlassAccuracy):
     """Accuracy that takes an upper-case letter and its lower case for the same character. Higher is better."""
 
@@ -99,6 +112,7 @@ class CharacterClassifier(LightningModule):
     """
 
     task = "julia"
+    score_unit = "logit"
     classes = CLASSES
     directions = DIRECTIONS
     units = UNITS
@@ -186,6 +200,26 @@ class CharacterClassifier(LightningModule):
         if self.trainer.is_global_zero and log_dir and not self.trainer.sanity_checking:
             table = pd.DataFrame(counts, index=list(CLASSES), columns=list(CLASSES))
             table.to_csv(Path(log_dir) / "confusion.csv", index_label="truth")
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The network behind the normalisation."""
+        return self.net.backbone
+
+    def scores(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Give what is to be explained of images (N×C×H×W, float in [0, 1]): N×62 logits, and which counts, N."""
+        logits = self(images)
+        return logits, logits.argmax(dim=1)
+
+    def told(self, images: Tensor) -> list[str]:
+        """Say what is predicted of each image (N×C×H×W, float in [0, 1])."""
+        best, index = self(images).softmax(dim=1).max(dim=1)
+        return [f"{CLASSES[i]}, {100 * p:.0f} %" for i, p in zip(index.tolist(), best.tolist(), strict=True)]
+
+    def deployed(self) -> Deployed:
+        """Give the network for use elsewhere: uint8 images in, probabilities (N×62) out."""
+        images = torch.zeros(2, *self.example_input_array.shape[1:], dtype=torch.uint8)  # type: ignore[union-attr]
+        return Deployed(DeployedCharacterNet(self.net), {"images": images}, {"images": "N"}, "probabilities", "1")
 
     def items(self, batch: CharacterBatch) -> int:
         """Count the images of a batch."""

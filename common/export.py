@@ -1,0 +1,115 @@
+"""A trained network as one ONNX file, with everything inside that stands between a photo and the answer."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import warnings
+from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import pytorch as pl
+from torch import Tensor, nn
+
+from common.errors import UserError
+from common.submission import replacing
+
+TOLERANCE = 1e-4
+BATCHES = (1, 2, 7)  # sizes that the file is checked at
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A network as it is used elsewhere.
+
+    Attributes:
+        net: from the inputs to the answer.
+        inputs: an example of each, by name; images first, integers that index them after.
+        sizes: what the first dimension of each is called: it may be any number.
+        output: name of the answer.
+        unit: of the answer.
+    """
+
+    net: nn.Module
+    inputs: dict[str, Tensor]
+    sizes: dict[str, str]
+    output: str
+    unit: str
+
+
+def export(model: pl.LightningModule, checkpoint: Path, path: Path) -> None:
+    """Write a network as ONNX, after onnxruntime has given its answers: float32, uint8 images in, any batch size.
+
+    Args:
+        model: with its weights; a method ``deployed``.
+        checkpoint: where they come from.
+        path: the file to write.
+
+    Raises:
+        UserError: the answers differ by more than 1e-4, or ``path`` cannot be written.
+    """
+    if path.suffix != ".onnx":
+        raise UserError(f"--output {path}: give the name of a .onnx file")
+    if not path.parent.is_dir():
+        raise UserError(f"--output {path}: the folder {path.parent} does not exist")
+    module: Any = model
+    deployed: Deployed = module.deployed()
+    deployed.net.eval()
+    description = {
+        "task": module.task,
+        "classes": json.dumps(list(module.classes)) if module.classes else "",
+        "image_size": str(module.hparams["image_size"]),
+        "channels": str(module.hparams["channels"]),
+        "unit": deployed.unit,
+        "checkpoint": checkpoint.name,
+    }
+    with replacing(path) as temporary:
+        _write(deployed, description, temporary)
+        worst = max(_difference(deployed, temporary, number) for number in BATCHES)
+        if not worst <= TOLERANCE:
+            raise UserError(f"{path}: onnxruntime differs from PyTorch by {worst:.2g}: not written")
+    print(f"written: {path} ({deployed.output}; differs from PyTorch by {worst:.1g} at most)")
+
+
+def _write(deployed: Deployed, description: dict[str, str], path: Path) -> None:
+    said = io.StringIO()
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(action="ignore"), redirect_stdout(said), redirect_stderr(said):
+            program: Any = torch.onnx.export(
+                deployed.net,
+                tuple(deployed.inputs.values()),
+                dynamo=True,
+                dynamic_shapes=tuple({0: size} for size in deployed.sizes.values()),
+                input_names=list(deployed.inputs),
+                output_names=[deployed.output],
+                verbose=False,
+            )
+    finally:
+        logging.disable(logging.NOTSET)
+    program.model.metadata_props.update(description)
+    program.save(path, external_data=False)
+
+
+def _difference(deployed: Deployed, path: Path, number: int) -> float:
+    """The greatest difference of the answers for some random images."""
+    import onnxruntime
+
+    rng = np.random.default_rng(number)
+    inputs: dict[str, Any] = {}
+    for name, example in deployed.inputs.items():
+        if name == "images":
+            inputs[name] = rng.integers(0, 256, (number, *example.shape[1:]), dtype=np.uint8)
+        else:
+            inputs[name] = rng.integers(0, number, 2 * number + 1)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    theirs: Sequence[Any] = session.run([deployed.output], inputs)
+    with torch.no_grad():
+        ours = deployed.net(*(torch.from_numpy(value) for value in inputs.values()))
+    return float(np.abs(theirs[0] - ours.numpy()).max())

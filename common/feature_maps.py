@@ -1,0 +1,197 @@
+"""What a network sees in one image: the channels of its layers, and which parts of the image its answer rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from lightning import pytorch as pl
+from torch import Tensor
+
+from common.backbones import Float32Linear, leaves
+from common.errors import UserError
+from common.plots import new_figure, save_png
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+OPAQUE: dict[str, Any] = {"leaf_modules": [Float32Linear]}  # it asks for its input's device, which tracing has not
+LISTED = 60  # layers that an error names
+
+
+@dataclass(frozen=True)
+class Member:
+    """A checkpoint to look at: its model, in evaluation, and what it is called in the pictures."""
+
+    model: pl.LightningModule
+    name: str
+
+
+def draw(members: Sequence[Member], pixels: np.ndarray, layers: list[str] | None, channels: int, stem: Path) -> None:
+    """Draw ``<stem>_features.png`` and ``<stem>_attribution.png``, and print what they show.
+
+    Args:
+        members: checkpoints of one network, side by side.
+        pixels: the image, S×S×C, uint8.
+        layers: names of layers; three of different depth if None.
+        channels: channels of each layer at most.
+        stem: path of the pictures without their ends.
+
+    Raises:
+        UserError: a layer does not exist, or has no channels of two dimensions.
+    """
+    image = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
+    found = [activations(member.model, image, layers) for member in members]
+    if found[0]:
+        path = stem.with_name(f"{stem.name}_features.png")
+        save_png(feature_figure(members, found, channels), path)
+        print(f"feature maps: {path} ({', '.join(found[0])})")
+    else:
+        print("feature maps: none, since this network has no layers with channels of two dimensions")
+    maps = [attribution(member.model, image) for member in members]
+    path = stem.with_name(f"{stem.name}_attribution.png")
+    save_png(attribution_figure(members, maps, image), path)
+    print(f"attribution: {path}")
+    if members[0].model.task == "growth" and image.shape[1] == 3:
+        plant = leaves(image)[0]
+        for member, parts in zip(members, maps, strict=True):
+            share = float((parts.abs() * plant).sum() / parts.abs().sum().clamp(min=1e-12))
+            print(
+                f"{member.name}: {100 * share:.0f} % of what the answer rests on lies on green leaves, "
+                f"which cover {100 * float(plant.mean()):.0f} % of the photo"
+            )
+
+
+@torch.no_grad()
+def activations(model: pl.LightningModule, image: Tensor, layers: list[str] | None) -> dict[str, Tensor]:
+    """Give the output of layers for one image (1×C×S×S), each K×H×W.
+
+    Args:
+        model: with ``encoder`` and ``net.normalize``.
+        image: float in [0, 1].
+        layers: their names; three of different depth if None; none where the network cannot be traced.
+
+    Raises:
+        UserError: a layer does not exist, or its output is no K×H×W.
+    """
+    from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
+
+    module: Any = model
+    encoder = module.encoder
+    try:
+        names = get_graph_node_names(encoder, OPAQUE)[1]
+    except Exception:  # torch.fx raises TypeError, TraceError, ... at what depends on values
+        names = []
+    if unknown := [name for name in layers or [] if not any(n == name or n.startswith(f"{name}.") for n in names)]:
+        more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+        there = ", ".join(names[:LISTED]) + more if names else "none that can be shown"
+        raise UserError(f"--layers {unknown[0]}: no such layer; there are {there}")
+    if not names:
+        return {}
+    extractor = create_feature_extractor(encoder, {name: name for name in layers or names}, tracer_kwargs=OPAQUE).eval()
+    outputs = extractor(module.net.normalize(image))
+    maps = {name: value[0] for name, value in outputs.items() if isinstance(value, Tensor) and value.ndim == 4}
+    if flat := [name for name in layers or [] if name not in maps]:
+        raise UserError(f"--layers {flat[0]}: its output has no channels of two dimensions; give an earlier layer")
+    return maps if layers else _depths(maps)
+
+
+def _depths(maps: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Pick the last layer of the first, the middle and the last size."""
+    last = {tuple(value.shape[1:]): name for name, value in maps.items() if min(value.shape[1:]) > 1}
+    names = list(last.values())
+    chosen = dict.fromkeys(names[index] for index in (0, len(names) // 2, -1)) if names else {}
+    return {name: maps[name] for name in chosen}
+
+
+def feature_figure(members: Sequence[Member], found: Sequence[dict[str, Tensor]], channels: int) -> Figure:
+    """Lay out the channels that vary most: a block a layer, a row a checkpoint."""
+    columns = min(channels, max(len(value) for value in found[0].values()))
+    cell = 0.8
+    heights = [cell * len(members) + 0.6] * len(found[0])
+    figure = new_figure(columns * cell + 2.6, sum(heights))
+    blocks = figure.subfigures(len(found[0]), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for block, (layer, first) in zip(blocks, found[0].items(), strict=True):
+        order = first.flatten(1).std(dim=1).argsort(descending=True)[:columns].tolist()
+        shape = "×".join(map(str, first.shape[1:]))
+        block.suptitle(f"{layer}: {len(order)} of {len(first)} channels, {shape}", fontsize=10)
+        maps = [one[layer][order].numpy() for one in found]
+        low, high = min(one.min() for one in maps), max(np.quantile(one, 0.999) for one in maps)
+        grid = block.subplots(len(members), columns, squeeze=False)
+        for axes in grid.flat:
+            axes.set_axis_off()
+        for row, (member, values) in enumerate(zip(members, maps, strict=True)):
+            for column, (index, channel) in enumerate(zip(order, values, strict=True)):
+                axes = grid[row, column]
+                axes.imshow(channel, cmap="viridis", vmin=low, vmax=high, interpolation="nearest")
+                if row == 0:
+                    axes.set_title(str(index), fontsize=7, pad=2)
+            grid[row, 0].text(
+                -0.15, 0.5, member.name, transform=grid[row, 0].transAxes, ha="right", va="center", fontsize=8
+            )
+        shown = grid[0, 0].images[0]
+        block.colorbar(shown, ax=grid, shrink=0.9, pad=0.01).set_label("activation", fontsize=8)
+    return figure
+
+
+@torch.no_grad()
+def attribution(model: pl.LightningModule, image: Tensor) -> Tensor:
+    """Say how much the answer falls when a part of the image is covered: 1×C×S×S, float in [0, 1] → S×S.
+
+    A window of an eighth of the side, in the mean colour of the image's border, slides over it. Covering works with
+    every network, has the answer's own unit, and needs no gradient, which flat and counting layers do not have.
+
+    Source: Zeiler and Fergus, "Visualizing and understanding convolutional networks", arXiv:1311.2901.
+    """
+    from captum.attr import Occlusion
+
+    module: Any = model
+    size = image.shape[-1]
+    window = max(2, size // 8)
+    border = torch.cat([image[..., 0, :], image[..., -1, :], image[..., :, 0], image[..., :, -1]], dim=-1)
+    _, target = module.scores(image)
+    covered = Occlusion(lambda images: module.scores(images)[0]).attribute(
+        image,
+        target=int(target),
+        sliding_window_shapes=(image.shape[1], window, window),
+        strides=(image.shape[1], max(1, window // 2), max(1, window // 2)),
+        baselines=border.mean(dim=-1)[..., None, None].expand_as(image),
+        perturbations_per_eval=32,
+    )
+    parts: Tensor = covered[0].mean(dim=0).float()
+    return parts
+
+
+def attribution_figure(members: Sequence[Member], maps: Sequence[Tensor], image: Tensor) -> Figure:
+    """Show the image, and beside it for each checkpoint where covering lowers and raises the answer."""
+    model: Any = members[0].model
+    pixels = image[0].permute(1, 2, 0).numpy()
+    grey = pixels.mean(axis=2)
+    # Four panels a row.
+    columns = min(4, len(members) + 1)
+    rows = -(-(len(members) + 1) // columns)
+    figure = new_figure(3.2 * columns + 0.8, 3.5 * rows)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    first, *others = grid.flat
+    first.imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    first.set_title("the image", fontsize=9)
+    most = max(float(parts.abs().max()) for parts in maps) or 1.0
+    for axes, member, parts in zip(others, members, maps, strict=False):
+        module: Any = member.model
+        axes.imshow(grey, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+        shown = axes.imshow(parts, cmap="PuOr_r", vmin=-most, vmax=most, alpha=0.65, interpolation="bilinear")
+        # Lines tell the signs apart in grey: full where covering lowers the answer, dashed where it raises it.
+        if float(parts.max()) > 0.25 * most:
+            axes.contour(parts, levels=[0.25 * most], colors="black", linewidths=1, linestyles="-")
+        if float(parts.min()) < -0.25 * most:
+            axes.contour(parts, levels=[-0.25 * most], colors="black", linewidths=1, linestyles="--")
+        axes.set_title(f"{member.name}: {module.told(image)[0]}", fontsize=9)
+    bar = figure.colorbar(shown, ax=grid, shrink=0.8)
+    bar.set_label(f"change when covered, {model.score_unit}\n(full line: falls by it, dashed: rises)", fontsize=8)
+    return figure

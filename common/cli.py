@@ -124,7 +124,7 @@ class Trainer(pl.Trainer):
         datamodule: ImageData,
         image: str,
         ckpt_path: list[str] | str | None = None,
-        layers: list[str] | None = None,
+        layers: list[str | int] | None = None,
         channels: PositiveInt = 12,
         output: str | None = None,
     ) -> None:
@@ -152,7 +152,8 @@ class Trainer(pl.Trainer):
                 raise UserError(f"--ckpt_path {path}: another network than {paths[0]}; give checkpoints of one run")
             members.append(Member(loaded, f"{path.stem} (epoch {checkpoint.get('epoch', 0) + 1})"))
         pixels = read_image(Path(image), model.hparams["image_size"], datamodule.mode, datamodule.max_pixels)
-        draw(members, pixels, layers, channels, folder / Path(image).stem)
+        names = None if layers is None else [str(layer) for layer in layers]
+        draw(members, pixels, names, channels, folder / Path(image).stem)
 
     def export(
         self,

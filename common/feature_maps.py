@@ -88,7 +88,7 @@ def activations(model: pl.LightningModule, image: Tensor, layers: list[str] | No
         names = []
     if unknown := [name for name in layers or [] if not any(n == name or n.startswith(f"{name}.") for n in names)]:
         more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-        there = ", ".join(names[:LISTED]) + more if names else "none that can be shown"
+        there = ", ".join(names[1:LISTED]) + more if names else "none that can be shown"
         raise UserError(f"--layers {unknown[0]}: no such layer; there are {there}")
     if not names:
         return {}
@@ -182,8 +182,8 @@ def attribution_figure(members: Sequence[Member], maps: Sequence[Tensor], image:
     first.imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     first.set_title("the image", fontsize=9)
     most = max(float(parts.abs().max()) for parts in maps) or 1.0
-    for axes, member, parts in zip(others, members, maps, strict=False):
-        module: Any = member.model
+    for axes, member, part in zip(others, members, maps, strict=False):
+        module, parts = member.model, part.numpy()
         axes.imshow(grey, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         shown = axes.imshow(parts, cmap="PuOr_r", vmin=-most, vmax=most, alpha=0.65, interpolation="bilinear")
         # Lines tell the signs apart in grey: full where covering lowers the answer, dashed where it raises it.
@@ -191,7 +191,7 @@ def attribution_figure(members: Sequence[Member], maps: Sequence[Tensor], image:
             axes.contour(parts, levels=[0.25 * most], colors="black", linewidths=1, linestyles="-")
         if float(parts.min()) < -0.25 * most:
             axes.contour(parts, levels=[-0.25 * most], colors="black", linewidths=1, linestyles="--")
-        axes.set_title(f"{member.name}: {module.told(image)[0]}", fontsize=9)
+        axes.set_title(f"{member.name}: {module.told(image)[0]}", fontsize=9)  # type: ignore[operator]
     bar = figure.colorbar(shown, ax=grid, shrink=0.8)
     bar.set_label(f"change when covered, {model.score_unit}\n(full line: falls by it, dashed: rises)", fontsize=8)
     return figure

@@ -1,9 +1,10 @@
-"""What ``fit`` logs for growth: which way each metric gets better; ``val/rmse_<species>`` besides, in days."""
+"""What ``fit`` logs for growth: which way each metric gets better; an asterisk stands for each species."""
 
 from common.plots import Direction
 
 DIRECTIONS: dict[str, Direction] = {
     "val/rmse": "min",
+    "val/rmse_*": "min",
     "val/mae": "min",
     "val/r2": "max",
     "train/loss": "min",

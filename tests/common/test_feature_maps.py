@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from common.feature_maps import activations, attribution
+from growth.model import GrowthRegressor
+from julia.model import CharacterClassifier
+from tests.common.test_export import saved
+from tests.conftest import Run
+
+NETS = [
+    (CharacterClassifier, {"backbone": name, "image_size": 32})
+    for name in ("resnet18", "airbench", "lenet", "efficientnet_b0", "mobilenet_v3_small")
+] + [
+    (GrowthRegressor, {"backbone": name, "image_size": 64, "pretrained": False})
+    for name in ("lenet", "mobilenet_v2", "resnext50_32x4d")
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("model", "settings"), NETS)
+def test_three_depths_of_every_network(model: Any, settings: dict[str, Any]) -> None:
+    module = model(**settings).eval()
+    image = torch.rand(1, module.hparams["channels"], settings["image_size"], settings["image_size"])
+    maps = activations(module, image, None)
+    sides = [value.shape[1] for value in maps.values()]
+    assert len(maps) in (2, 3) and sides == sorted(sides, reverse=True) and sides[0] > sides[-1] > 1
+
+
+def test_a_layer_gives_what_its_module_gives() -> None:
+    module = CharacterClassifier("resnet18").eval()
+    image = torch.rand(1, 1, 28, 28)
+    kept: list[torch.Tensor] = []
+    handle = module.net.backbone.layer2.register_forward_hook(lambda _, __, output: kept.append(output[0].detach()))  # type: ignore[union-attr, operator]
+    with torch.no_grad():
+        module(image)
+    handle.remove()
+    (found,) = activations(module, image, ["layer2"]).values()
+    assert torch.allclose(found, kept[0], atol=1e-5)
+
+
+def test_attribution_is_where_the_answer_comes_from() -> None:
+    class Corner(nn.Module):
+        task = "growth"
+
+        def scores(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return images[:, :, :8, :8].sum(dim=(1, 2, 3))[:, None], torch.zeros(len(images), dtype=torch.int64)
+
+    image = torch.zeros(1, 3, 32, 32)
+    image[..., 2:6, 2:6] = 1
+    parts = attribution(Corner(), image)  # type: ignore[arg-type]
+    assert parts.shape == (32, 32)
+    assert parts[2:6, 2:6].min() > 1  # days that are lost when it is covered
+    assert parts[12:, :].abs().max() == 0 and parts[:, 12:].abs().max() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "I;16"])
+def test_checkpoints_side_by_side_of_an_image_of_any_mode(run: Run, mode: str) -> None:
+    Path("out").mkdir()
+    for name in ("a.ckpt", "b.ckpt"):
+        saved(CharacterClassifier("lenet", image_size=16), Path(name))
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 30), dtype=np.uint8)
+    image = Image.fromarray(pixels.astype(np.uint16) * 256) if mode == "I;16" else Image.fromarray(pixels).convert(mode)
+    image.save("photo.png")
+    words = ("julia", "feature_maps", "--ckpt_path", "a.ckpt", "b.ckpt", "--image", "photo.png")
+    said = run(*words, "--output", "out", "--channels", 4)
+    assert sorted(path.name for path in Path("out").iterdir()) == ["photo_attribution.png", "photo_features.png"]
+    assert "feature maps: out/photo_features.png" in said
+    assert min(Image.open("out/photo_features.png").size) > 100
+
+
+@pytest.mark.slow
+def test_growth_says_how_much_lies_on_the_leaves(run: Run, growth_root: Path) -> None:
+    saved(GrowthRegressor("leaf_hull", image_size=64, normalize="none", pretrained=False), Path("x.ckpt"))
+    photo = max((growth_root / "train_dataset").rglob("*.png"))
+    said = run("growth", "feature_maps", "--ckpt_path", "x.ckpt", "--image", photo)
+    assert "x (epoch 5): " in said and "% of what the answer rests on lies on green leaves" in said
+    assert "feature maps: none" in said  # measures of the photo, no layers
+    assert Path(f"{photo.stem}_attribution.png").is_file()  # beside the checkpoint
+
+
+def test_mistakes(refused: Run) -> None:
+    saved(CharacterClassifier("lenet", image_size=16), Path("x.ckpt"))
+    saved(CharacterClassifier("lenet", image_size=20), Path("y.ckpt"))
+    Image.new("L", (8, 8)).save("photo.png")
+    Path("text.png").write_text("no image")
+    words = ("julia", "feature_maps", "--ckpt_path", "x.ckpt")
+    assert "nothing.png: no such file" in refused(*words, "--image", "nothing.png")
+    assert "text.png: not a readable image" in refused(*words, "--image", "text.png")
+    unknown = refused(*words, "--image", "photo.png", "--layers", "[nope]")
+    assert unknown.startswith("error: --layers nope: no such layer; there are 0, 1, 2")
+    assert "--layers 12: its output has no channels" in refused(*words, "--image", "photo.png", "--layers", "[12]")
+    assert "--output no: no such folder" in refused(*words, "--image", "photo.png", "--output", "no")
+    assert "y.ckpt: another network than x.ckpt" in refused(*words, "y.ckpt", "--image", "photo.png")
+    assert not list(Path().glob("photo_*"))

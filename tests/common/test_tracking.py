@@ -1,0 +1,89 @@
+"""What W&B is told of a run, read back from its offline file."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from common.tracking import wandb_key_configured
+from tests.offline import configuration, logged, records
+
+pytestmark = pytest.mark.slow
+
+REPOSITORY = Path(__file__).parents[2]
+QUICK = ("--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false")
+
+
+def fit(task: str, *words: object, **environment: str) -> None:
+    """Fit in a process of its own: W&B's service stays in the folder that it was started in."""
+    variables = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
+    command = [sys.executable, "-m", task, "fit", *map(str, words), *QUICK]
+    done = subprocess.run(command, env=variables | environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_julia(julia_root: Path) -> None:
+    model = ("--model.backbone", "airbench", "--model.image_size", 16, "--model.lr", 0.002, "--data.batch_size", 32)
+    words = ("--data.root", julia_root, "--data.fold", 1, "--trainer.max_epochs", 2, "--log_model", "true")
+    fit("julia", *model, *words, "--name", "mine", "--save_every_n_epochs", 1, WANDB_RUN_GROUP="five folds")
+    folder = Path("runs/julia/mine/version_0")
+    (start,) = [record.run for record in records(folder) if record.HasField("run")][:1]
+    assert (start.project, start.display_name, start.run_group) == ("julia", "mine", "five folds")
+    assert sorted(start.tags) == ["airbench", "fold 1"]
+    config = configuration(folder)
+    assert config["model"]["lr"] == 0.002 and config["data"]["fold"] == 1 and config["seed_everything"] == 0
+    assert config["parameters"] > 1_000_000
+    assert config["dataset"].pop("cache").startswith("julia-train-16px-L-")
+    assert config["dataset"] == {"files": 310, "train": 248, "held_out": 62}
+    assert config["commit"] is None or len(config["commit"].removesuffix("-dirty")) == 40
+    metrics = {record.metric.name: record.metric for record in records(folder) if record.HasField("metric")}
+    for name, best in (("val/acc", "max"), ("val/loss", "min"), ("train/images_per_s", "max")):
+        assert getattr(metrics[name].summary, best) and metrics[name].step_metric == "trainer/global_step"
+    pictures = {f"pictures/{name}" for name in ("confusion", "worst_classes", "worst_errors")}
+    assert pictures | {"val/acc", "val/f1", "train/loss", "train/images_per_s", "epoch"} <= logged(folder)
+    drawn = {"confusion.png", "worst_classes.png", "worst_errors.png", "learning_curves.png"}
+    assert {path.name for path in (folder / "pictures").iterdir()} == drawn
+    shown = [item for record in records(folder) for item in record.history.item if "captions" in item.nested_key]
+    assert len(shown) == 1 and "→" in json.loads(shown[0].value_json)[0]  # once, at the end
+    (artifact,) = [record.artifact for record in records(folder) if record.HasField("artifact")]
+    assert (artifact.type, list(artifact.aliases)) == ("model", ["best", "latest"])
+    kept = {path.name for path in (folder / "checkpoints").iterdir()}
+    assert kept == {"best.ckpt", "last.ckpt", "epoch_000.ckpt", "epoch_001.ckpt"}
+
+
+def test_growth(growth_root: Path) -> None:
+    model = ("--model.backbone", "leaf_hull", "--model.pretrained", "false", "--model.normalize", "none")
+    data = ("--model.image_size", 32, "--data.plants_per_batch", 2, "--data.root", growth_root)
+    fit("growth", *model, *data, "--trainer.max_epochs", 2)
+    folder = Path("runs/growth/leaf_hull/version_0")
+    (start,) = [record.run for record in records(folder) if record.HasField("run")][:1]
+    assert (start.project, start.run_group, sorted(start.tags)) == ("growth", "leaf_hull", ["leaf_hull", "siamese"])
+    metrics = {
+        record.metric.name or record.metric.glob_name: record.metric
+        for record in records(folder)
+        if record.HasField("metric")
+    }
+    assert metrics["val/rmse"].summary.min and metrics["val/rmse_*"].summary.min and metrics["val/r2"].summary.max
+    pictures = {f"pictures/{name}" for name in ("days", "errors", "worst_errors")}
+    assert pictures | {"val/rmse", "val/rmse_BC", "train/pairs_per_s"} <= logged(folder)
+    assert not [record for record in records(folder) if record.HasField("artifact")]  # not asked for
+    drawn = {"days.png", "errors.png", "worst_errors.png", "learning_curves.png"}
+    assert {path.name for path in (folder / "pictures").iterdir()} == drawn
+
+
+def test_a_key_in_the_environment_or_the_home_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.delenv("NETRC", raising=False)
+    assert not wandb_key_configured()
+    (tmp_path / ".netrc").write_text("machine api.wandb.ai login user password secret\n")
+    (tmp_path / ".netrc").chmod(0o600)  # others are not read
+    assert wandb_key_configured()
+    monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example.org")
+    assert not wandb_key_configured()
+    monkeypatch.setenv("WANDB_API_KEY", "secret")
+    assert wandb_key_configured()

@@ -78,6 +78,10 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.replace(path)
+    except OSError as error:
+        if error.filename == str(temporary):
+            error.filename = str(path)  # what the user knows
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -27,7 +27,7 @@ from common.submission import replacing
 
 ABSENT = "–"
 FIXED = ("run", "best", "last", "epochs", "seconds", "state")
-LONGEST = 36  # name in the legend
+LONGEST = 36  # characters of a name in the legend, and of a cell in one line
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
 
@@ -110,7 +110,8 @@ def page(
     from plotly.offline import get_plotlyjs
 
     def cell_of(name: object, cell: object) -> str:
-        return f"<td>{html.escape(_text(name, cell))}</td>"
+        text = _text(name, cell)
+        return f"<td{' class=long' if len(text) > LONGEST else ''}>{html.escape(text)}</td>"
 
     def last_of_epoch(curve: pd.Series[float]) -> pd.Series[float]:
         return curve[~curve.index.duplicated(keep="last")]

@@ -275,8 +275,9 @@ def test_the_page_in_a_browser(make: Make, typed: Any, browser: Any, tmp_path: P
     ]
     browser.find_element("css selector", "#metric option:nth-child(2)").click()
     assert browser.execute_script(traces)[0] == ["run1/version_0", [0.95, pytest.approx(0.1)]]
-    about = browser.execute_script("return document.getElementById('curves').data[3].text")
-    assert about.startswith("<b>&lt;img src=x") and "model.lr: 0.1" in about
+    browser.execute_script("Plotly.Fx.hover('curves', [{curveNumber: 3, pointNumber: 1}])")
+    lines = [line.text for line in browser.find_elements("css selector", ".hoverlayer .nums tspan.line")]
+    assert lines[0] == f"{tag}/version_0" and "model.lr: 0.1" in lines and lines[-1] == "epoch 2: 0.9400"
     browser.set_window_size(700, 900)
     fits = "return document.documentElement.scrollWidth <= window.innerWidth"
     # plotly draws anew some time after the window has changed

@@ -152,6 +152,7 @@ class GrowthRegressor(LightningModule):
     directions = DIRECTIONS
     units = UNITS
     throughput = "pairs_per_s"
+    drawn = ("days", "errors", "worst_errors")  # the names of :meth:`pictures`
 
     def __init__(
         self,

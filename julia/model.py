@@ -117,6 +117,7 @@ class CharacterClassifier(LightningModule):
     directions = DIRECTIONS
     units = UNITS
     throughput = "images_per_s"
+    drawn = ("confusion", "worst_classes", "worst_errors")  # the names of :meth:`pictures`
 
     def __init__(
         self,

@@ -159,3 +159,18 @@ def draw(space: dict[str, Any], rng: np.random.Generator) -> Any:
         return float(np.exp(rng.uniform(np.log(low), np.log(high))))
     assert space["distribution"] == "uniform"
     return float(rng.uniform(low, high))
+
+
+@pytest.mark.slow
+def test_tensorboard_instead_of_wandb(run: Run, julia_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    words = ("--data.root", julia_root, "--config", EXTRA / "tensorboard.yaml", "--trainer.max_epochs", 1)
+    run(*JULIA, *words, "--trainer.log_every_n_steps", 1)
+    folder = Path("runs/tensorboard/version_0")
+    seen = events.EventAccumulator(str(folder)).Reload().Tags()
+    assert {"val/acc", "train/loss", "train/images_per_s"} <= set(seen["scalars"])
+    assert {"pictures/confusion", "pictures/worst_errors"} <= set(seen["images"])
+    assert "airbench" in (folder / "hparams.yaml").read_text()
+    assert not list(Path().glob("runs/julia/airbench/version_0/wandb"))
+    assert (Path("runs/julia/airbench/version_0") / "metrics.csv").is_file()

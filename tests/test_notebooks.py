@@ -1,0 +1,43 @@
+"""The notebooks run, and are committed with small outputs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+NAMES = ["01_growth_data", "02_julia_data", "03_compare_runs", "04_feature_maps", "05_errors"]
+
+
+def test_they_are_five() -> None:
+    assert [path.stem for path in NOTEBOOKS] == NAMES
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_outputs_are_committed_and_small(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+    assert not any(output["output_type"] == "error" for output in outputs)
+    assert path.stat().st_size < 600_000
+    assert str(Path.home()) + "/" not in path.read_text() and "/tmp/" not in path.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_they_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = str(path.parents[1])
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([root, os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
+    shown = [name for cell in notebook.cells for o in cell.get("outputs", []) for name in o.get("data", {})]
+    committed = nbformat.read(path, as_version=4)
+    assert shown.count("image/png") == sum(
+        "image/png" in o.get("data", {}) for cell in committed.cells for o in cell.get("outputs", [])
+    )

@@ -22,11 +22,11 @@ import pandas as pd
 
 from common.errors import UserError, exit_on_user_error
 from common.plots import COLOURS, Direction
-from common.runs import Run, find_runs, name_runs, read_run
+from common.runs import Run, find_runs, read_run, tell_apart
 from common.submission import replacing
 
 ABSENT = "–"
-FIXED = ("run", "best", "last", "epochs", "seconds", "state")
+FIXED = ("run", "best", "last", "epochs", "minutes", "state")
 LONGEST = 36  # characters of a name in the legend, and of a cell in one line
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
@@ -50,7 +50,7 @@ def table_of(runs: list[Run]) -> pd.DataFrame:
     differing = [name for name in names if len({run.arguments.get(name, ABSENT) for run in runs}) > 1]
     rows = []
     for run in runs:
-        state = {"state": "finished" if run.result else "unfinished"}
+        state = {"state": "" if run.result else "unfinished"}
         arguments = {name: run.arguments.get(name, ABSENT) for name in differing}
         rows.append({"run": run.name} | run.row | state | arguments)
     return pd.DataFrame(rows)
@@ -85,7 +85,7 @@ def show(table: pd.DataFrame, metric: str) -> None:
 
 def _text(name: object, cell: object) -> str:
     if isinstance(cell, float):
-        return ABSENT if math.isnan(cell) else f"{cell:.1f}" if name == "seconds" else f"{cell:#.4g}"
+        return ABSENT if math.isnan(cell) else f"{cell:.1f}" if name == "minutes" else f"{cell:#.4g}"
     return str(cell)
 
 
@@ -215,7 +215,7 @@ def main() -> None:
             raise UserError(
                 f"runs of two tasks, such as {' and '.join(sorted(first.values()))}: give those of one task"
             )
-        name_runs(runs)
+        tell_apart(runs)
         task = importlib.import_module(f"{runs[0].task}.metrics")
         runs = ranked(runs, task.MONITOR, task.DIRECTIONS[task.MONITOR])
         table = table_of(runs)

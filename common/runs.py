@@ -42,7 +42,7 @@ class Run:
         arguments: the resolved configuration, nested names joined by dots.
         metrics: metric → values by epoch, counted from 1; several where it is logged more often.
         result: what a fit that has come to its end leaves; None of others.
-        name: what it is called in the table.
+        name: its path below ``runs/<task>``; elsewhere its last two folders.
     """
 
     path: Path
@@ -50,15 +50,15 @@ class Run:
     arguments: dict[str, str]
     metrics: dict[str, pd.Series[float]]
     result: dict[str, Any] | None
-    name: str = ""
+    name: str
     best: float = math.nan
     last: float = math.nan
 
     @property
     def row(self) -> dict[str, object]:
         epochs = max((int(curve.index.max()) for curve in self.metrics.values()), default=0)
-        seconds = self.result["seconds"] if self.result else math.nan
-        return {"best": self.best, "last": self.last, "epochs": epochs, "seconds": seconds}
+        minutes = round(self.result["seconds"] / 60, 1) if self.result else math.nan
+        return {"best": self.best, "last": self.last, "epochs": epochs, "minutes": minutes}
 
 
 def find_runs(words: Sequence[str]) -> list[Path]:
@@ -106,7 +106,9 @@ def read_run(path: Path) -> tuple[Run, list[str]]:
             result = None
             notes.append(f"{path / 'result.json'} is damaged: the run counts as unfinished")
     task = _task(path, {*metrics, str(result and result.get("metric"))})
-    return Run(path, task, arguments, metrics, result), notes
+    below = _below_task(path)
+    name = below[1] if below else "/".join(path.parts[-2:])
+    return Run(path, task, arguments, metrics, result, name), notes
 
 
 def _task(path: Path, metrics: set[str]) -> str:
@@ -130,15 +132,12 @@ def _below_task(path: Path) -> tuple[str, str] | None:
     return None
 
 
-def name_runs(runs: Sequence[Run]) -> None:
-    """Call runs by their path below ``runs/<task>``; if that leaves any unclear, below the folder that they share."""
-    split = [_below_task(run.path) for run in runs]
-    names = [below[1] for below in split if below]
-    if len(set(names)) < len(runs):
+def tell_apart(runs: Sequence[Run]) -> None:
+    """Name runs by their path below the folder that they share, where two of them have one name."""
+    if len({run.name for run in runs}) < len(runs):
         shared = os.path.commonpath([run.path.parent.parent for run in runs])
-        names = [run.path.relative_to(shared).as_posix() for run in runs]
-    for run, name in zip(runs, names, strict=True):
-        run.name = name
+        for run in runs:
+            run.name = run.path.relative_to(shared).as_posix()
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, str]:

@@ -67,8 +67,8 @@ def test_the_best_comes_first_with_what_differs(make: Make, typed: Any) -> None:
     assert table.columns.tolist() == [*compare.FIXED, "model.lr"]  # all others are the same
     assert table["run"].tolist() == ["better/fold_0/version_0", "worse/version_0"]
     assert table["best"].tolist() == [0.9, 0.5] and table["last"].tolist() == [0.9, 0.4]
-    assert table["epochs"].tolist() == [2, 3] and table["seconds"].tolist() == ["", "90.0"]
-    assert table["state"].tolist() == ["unfinished", "finished"]
+    assert table["epochs"].tolist() == [2, 3] and table["minutes"].tolist() == ["", "1.5"]
+    assert table["state"].tolist() == ["unfinished", ""]
     assert "2 runs, best val/acc first" in out and out.index("better/fold_0") < out.index("worse")
     assert err == ""
 

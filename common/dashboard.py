@@ -14,8 +14,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from common.compare import TASKS
 from common.errors import UserError, exit_on_user_error
+from common.runs import TASKS
 from common.submission import replacing
 from common.tracking import STEP, wandb_key_configured
 

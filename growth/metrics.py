@@ -10,5 +10,5 @@ DIRECTIONS: dict[str, Direction] = {
     "train/loss": "min",
     "train/pairs_per_s": "max",
 }
-UNITS = {"val/rmse": "days", "val/mae": "days"}
+UNITS = {"val/rmse": "days", "val/rmse_*": "days", "val/mae": "days"}
 MONITOR = "val/rmse"

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -81,7 +83,7 @@ def test_less_is_better_in_growth(make: Make, typed: Any) -> None:
 def test_runs_without_metrics_come_last_and_half_lines_are_left_out(make: Make, typed: Any) -> None:
     make("empty", None)
     cut = make("cut", [0.1, 0.2]) / "metrics.csv"
-    cut.write_text(cut.read_text() + "2,18,0.9")
+    cut.write_text(cut.read_text() + "2,18,0.9,")  # as many cells as a whole line
     make("whole", [0.1])
     _, err = typed("runs", "--csv", "runs.csv", "--html", "runs.html")
     assert pd.read_csv("runs.csv")["run"].tolist() == ["cut/version_0", "whole/version_0", "empty/version_0"]
@@ -91,7 +93,46 @@ def test_runs_without_metrics_come_last_and_half_lines_are_left_out(make: Make, 
     assert notes[1].endswith("empty/version_0/metrics.csv: no metrics yet") and len(notes) == 2
 
 
-@pytest.mark.parametrize("content", [b"", b"\0\0", b"epoch,step\n", b"a,b\n1\n", b"\xff\xfe"])
+def test_best_is_of_every_validation_and_last_may_be_no_number(make: Make, typed: Any) -> None:
+    (make("a", None) / "metrics.csv").write_text("epoch,step,val/acc\r\n0,4,0.9\r\n0,9,0.5\r\n1,14,nan\r\n")
+    typed("runs/julia", "--csv", "runs.csv")
+    row = pd.read_csv("runs.csv").iloc[0]
+    assert row["best"] == 0.9 and pd.isna(row["last"]) and row["epochs"] == 2
+
+
+def test_damaged_lines_are_counted_in_one_note_and_lines_without_epoch_are_read(make: Make, typed: Any) -> None:
+    lines = ["epoch,step,val/acc,gpu", "0,1,0.5,", ",1,,7", "0,x", "what", "1,2,0.7,"]
+    (make("a", None) / "metrics.csv").write_text("\n".join(lines) + "\n")
+    _, err = typed("runs/julia", "--csv", "runs.csv")
+    assert err.endswith("a/version_0/metrics.csv: lines 4, 5 damaged and left out\n") and err.count("\n") == 1
+    assert pd.read_csv("runs.csv")["last"].tolist() == [0.7]
+
+
+def test_a_damaged_result_is_of_an_unfinished_run(make: Make, typed: Any) -> None:
+    (make("a", [0.5]) / "result.json").write_text('{"seconds"')
+    out, err = typed("runs/julia")
+    assert "unfinished" in out and "result.json is damaged" in err and err.count("\n") == 1
+
+
+def test_the_task_is_what_was_measured_not_a_word_in_the_name(make: Make, typed: Any) -> None:
+    make("julia/a", [1.0], task="growth")
+    make("b", None, task="growth", finished=False)
+    typed("runs/growth", "--csv", "runs.csv")
+    assert pd.read_csv("runs.csv")["run"].tolist() == ["julia/a/version_0", "b/version_0"]
+
+
+def test_runs_of_two_places_keep_names_apart(make: Make, typed: Any) -> None:
+    make("a", [0.5])
+    shutil.copytree("runs/julia", "other/runs/julia", symlinks=True)
+    shutil.copytree("runs/julia", "moved", symlinks=True)
+    typed("runs/julia", "other", "moved", "--csv", "runs.csv")
+    names = ["moved/a/version_0", "other/runs/julia/a/version_0", "runs/julia/a/version_0"]
+    assert pd.read_csv("runs.csv")["run"].tolist() == names
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\0\0", b"epoch,step\n", b"a,b\n1\n", b"\xff\xfe", b'"' + b"x" * 200_000 + b"\n"]
+)
 def test_a_damaged_csv_is_a_run_without_metrics(make: Make, typed: Any, content: bytes) -> None:
     (make("a", None) / "metrics.csv").write_bytes(content)
     out, err = typed("runs/julia", "--html", "a.html")
@@ -103,17 +144,48 @@ def test_a_damaged_csv_is_a_run_without_metrics(make: Make, typed: Any, content:
     [
         (["nowhere"], "nowhere: no such folder"),
         (["data"], "data: no run there"),
-        (["runs"], "runs of two tasks, such as growth/g/version_0 and julia/j/version_0"),
+        (["runs"], "runs of two tasks, such as /"),
+        (["runs/growth", "runs/julia/j"], "runs of two tasks, such as /"),
+        (["runs/julia", "--csv", "a", "--html", "a"], "--csv and --html are both a; give two files"),
         (["runs/julia", "--csv", "no/runs.csv"], "--csv no/runs.csv: the folder no does not exist"),
         (["runs/julia", "--html", "data"], "--html data: is a folder"),
+        (["runs/julia", "--csv", "pipe"], "--csv pipe: is a folder or device"),
     ],
 )
 def test_mistakes(make: Make, typed: Any, words: list[str], message: str) -> None:
     Path("data").mkdir()
+    os.mkfifo("pipe")  # is never to be replaced by a file
     make("g", [1.0], task="growth")
     make("j", [1.0])
     _, err = typed(*words, fails=True)
     assert err.startswith(f"error: {message}") and err.count("\n") == 1
+    assert Path("pipe").is_fifo() and sorted(map(str, Path().iterdir())) == ["data", "pipe", "runs"]
+
+
+def test_two_tasks_are_named(make: Make, typed: Any) -> None:
+    growth, julia = make("g", [1.0], task="growth"), make("j", [1.0])
+    _, err = typed("runs", fails=True)
+    assert f"such as {growth} and {julia}: give" in err
+
+
+def test_what_cannot_be_written_is_named_and_leaves_nothing(
+    make: Make, typed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make("j", [1.0])
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    _, err = typed("runs/julia", "--csv", "runs.csv", fails=True)
+    assert err == "error: --csv runs.csv: the folder . cannot be written to; give another\n"
+    monkeypatch.undo()
+
+    def full(self: Path, text: str, encoding: str) -> None:
+        self.touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.chdir(make("k", [1.0]).parents[3])
+    monkeypatch.setattr(Path, "write_text", full)
+    _, err = typed("runs/julia", "--html", "runs.html", fails=True)
+    assert err == "error: --html runs.html: No space left on device; give another file\n"
+    assert [path.name for path in Path().iterdir()] == ["runs"]
 
 
 @pytest.mark.parametrize("content", ["a: [", "- a list", "\x00"])
@@ -141,21 +213,38 @@ def browser() -> Iterator[Any]:
     flags = "headless no-sandbox disable-gpu no-first-run disable-background-networking disable-component-update"
     for flag in [*flags.split(), "disable-sync", "window-size=1280,900"]:
         options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     service = webdriver.ChromeService(shutil.which("chromedriver"))
     driver = webdriver.Chrome(options=options, service=service)
     yield driver
     driver.quit()
 
 
+def requested(browser: Any) -> list[str]:
+    """Give the addresses that the browser has asked for since the last call."""
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    return [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+
+
 @pytest.mark.slow
 def test_the_page_in_a_browser(make: Make, typed: Any, browser: Any, tmp_path: Path) -> None:
+    support = pytest.importorskip("selenium.webdriver.support.ui")
     for number, best in enumerate([0.2, 0.9, 0.1]):
         make(f"run{number}", [0.05, best], lr=[10, 9, 0.001][number])
     make("evil", None, backbone="<script>document.title = 'broken'</script>")
+    tag = "<img src=x onerror=alert(1)>%{y}"
+    make(tag, [0.05, 0.06])
     typed("runs/julia", "--html", "runs.html")
+    requested(browser)
     browser.get((tmp_path / "runs.html").as_uri())
-    assert browser.title == "4 runs of julia"
+    assert browser.title == "5 runs of julia, best val/acc first"
+    assert {url.split(":")[0] for url in requested(browser)} <= {"file", "data", "blob"}
+    assert browser.find_elements("css selector", "img") == []
+    legend = [text.text for text in browser.find_elements("css selector", ".legendtext")]
+    assert legend == [
+        f"{name}/version_0" if name != tag else compare._middle_cut(f"{tag}/version_0")
+        for name in ("run1", "run0", "run2", tag)
+    ]
     assert browser.get_log("browser") == []
     assert browser.execute_script("return performance.getEntriesByType('resource').length") == 0
 
@@ -163,22 +252,43 @@ def test_the_page_in_a_browser(make: Make, typed: Any, browser: Any, tmp_path: P
         cells = browser.find_elements("css selector", f"tbody td:nth-child({number})")
         return [cell.text for cell in cells]
 
-    runs = ["run1/version_0", "run0/version_0", "run2/version_0", "evil/version_0"]
+    runs = ["run1/version_0", "run0/version_0", "run2/version_0", f"{tag}/version_0", "evil/version_0"]
     assert column(1) == runs
     headers = browser.find_elements("css selector", "th button")
     rates = [header.text.split()[0] for header in headers].index("model.lr")
-    for expected, order in ((["0.001", "0.1", "9", "10"], "ascending"), (["10", "9", "0.1", "0.001"], "descending")):
+    for expected, order in (
+        (["0.001", "0.1", "0.1", "9", "10"], "ascending"),
+        (["10", "9", "0.1", "0.1", "0.001"], "descending"),
+    ):
         headers[rates].click()
         assert column(rates + 1) == expected  # as numbers, not as text
         assert headers[rates].find_element("xpath", "..").get_attribute("aria-sort") == order
     headers[1].click()
-    assert column(2) == ["0.1", "0.2", "0.9", "–"]
+    assert column(2) == ["0.06000", "0.1000", "0.2000", "0.9000", "–"]
+    sorted_by = browser.find_elements("css selector", "th[aria-sort]")
+    assert [th.text.split()[0] for th in sorted_by] == ["best"]
     traces = "return document.getElementById('curves').data.map(trace => [trace.name, trace.y])"
-    assert browser.execute_script(traces) == [
+    assert browser.execute_script(traces)[:3] == [
         ["run1/version_0", [0.05, 0.9]],
         ["run0/version_0", [0.05, 0.2]],
         ["run2/version_0", [0.05, 0.1]],
     ]
     browser.find_element("css selector", "#metric option:nth-child(2)").click()
     assert browser.execute_script(traces)[0] == ["run1/version_0", [0.95, pytest.approx(0.1)]]
-    assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+    browser.execute_script("Plotly.Fx.hover('curves', [{curveNumber: 3, pointNumber: 1}])")
+    lines = [line.text for line in browser.find_elements("css selector", ".hoverlayer .nums tspan.line")]
+    assert lines[0] == f"{tag}/version_0" and "model.lr: 0.1" in lines and lines[-1] == "epoch 2: 0.9400"
+    browser.set_window_size(700, 900)
+    fits = "return document.documentElement.scrollWidth <= window.innerWidth"
+    # plotly draws anew some time after the window has changed
+    support.WebDriverWait(browser, 10).until(lambda _: browser.execute_script(fits))
+
+
+@pytest.mark.slow
+def test_the_page_of_runs_without_metrics(make: Make, typed: Any, browser: Any, tmp_path: Path) -> None:
+    make("a", None)
+    typed("runs/julia", "--html", "runs.html")
+    browser.get((tmp_path / "runs.html").as_uri())
+    assert browser.get_log("browser") == []
+    assert browser.find_element("css selector", ".ytitle").text == "no metrics"
+    assert [cell.text for cell in browser.find_elements("css selector", "td")][:3] == ["a/version_0", "–", "–"]

@@ -73,6 +73,9 @@ class Pictures(pl.Callback):
     def __init__(self) -> None:
         self.drawn, self.took, self.pending = time.monotonic(), FIRST_DRAWING, False
 
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.run = Path(str(trainer.log_dir))  # on every rank: it is broadcast
+
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
@@ -87,8 +90,7 @@ class Pictures(pl.Callback):
     def draw(self, trainer: pl.Trainer, module: Any) -> None:
         """Draw what the module and the metrics so far have to show."""
         start = time.monotonic()
-        run = Path(str(trainer.log_dir))
-        folder = run / "pictures"
+        folder = self.run / "pictures"
         folder.mkdir(exist_ok=True)
         for logger in trainer.loggers:
             logger.save()
@@ -104,7 +106,7 @@ class Pictures(pl.Callback):
                     logger.log_image(key, [str(folder / f"{name}.png")])
                 elif isinstance(logger, TensorBoardLogger):
                     logger.experiment.add_figure(key, figure, trainer.global_step, close=False)
-        metrics = pd.read_csv(run / "metrics.csv")
+        metrics = pd.read_csv(self.run / "metrics.csv")
         save_png(learning_curves(metrics, module.directions, module.units), folder / "learning_curves.png")
         self.drawn, self.pending = time.monotonic(), False
         self.took = self.drawn - start

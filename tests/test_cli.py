@@ -27,7 +27,8 @@ SMALL = ("--model.backbone", "mobilenet_v3_small", "--model.image_size", 16, "--
 def julia_run(julia_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of a short fit, made by the command itself in a process of its own."""
     folder = tmp_path_factory.mktemp("fit")
-    words = [*SMALL, "--data.root", julia_root, "--trainer.max_epochs", 2, "--model.lr", 1e-3, "--data.shift", 0.05]
+    words = [*SMALL, "--data.root", julia_root, "--data.batch_size", 64, "--trainer.max_epochs", 2]
+    words += ["--model.lr", 1e-3, "--data.shift", 0.05]
     command = [sys.executable, "-m", "julia", "fit", *map(str, words)]
     environment = os.environ | {
         "WANDB_MODE": "offline",

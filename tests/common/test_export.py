@@ -57,6 +57,7 @@ def test_julia(run: Run, backbone: str) -> None:
         "x.ckpt",
     )
     assert sorted(path.name for path in Path().iterdir()) == ["x.ckpt", "x.onnx"]
+    assert str(Path(export.__file__).parent).encode() not in Path("x.onnx").read_bytes()  # no path of this machine
 
 
 @pytest.mark.parametrize(("backbone", "design"), [*((name, "siamese") for name in GROWTH), ("lenet", "twin")])

@@ -57,7 +57,7 @@ def test_predict_encodes_each_photo_once(run: Run, growth_root: Path, monkeypatc
 def test_fitted_model_beats_the_mean_by_two(run: Run, tmp_path: Path) -> None:
     root = tmp_path / "drawn"
     draw(root, plants=5, days=16, test_plants=2, test_pairs=60, width=96, height=72, seed=1)
-    words = ("--model.image_size", 32, "--trainer.max_epochs", 30, "--model.lr", 2e-3, "--model.weight_decay", 0.05)
+    words = ("--model.image_size", 32, "--trainer.max_epochs", 50, "--model.lr", 2e-3, "--model.weight_decay", 0.05)
     run("growth", "fit", *SMALL, "--data.root", root, *words)
     run("growth", "predict", "--ckpt_path", "last", "--submission.path", "s.csv")
     predicted = pd.read_csv("s.csv")["time_delta"].to_numpy()

@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help .venv demo test test-fast lint bench clean
+.PHONY: help .venv demo test test-fast coverage lint audit bench clean
 
 help: ## this list
 	@grep -E '^[.a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,10 +27,22 @@ test: $(READY) ## all tests
 test-fast: $(READY) ## the tests without the mark `slow`
 	$(BIN)/python -m pytest -m "not slow"
 
-lint: $(READY) ## ruff and mypy
+coverage: $(READY) ## all tests, and the lines of growth, julia and common that none of them runs
+	$(BIN)/python -m pytest --cov --cov-report=term
+
+lint: $(READY) ## ruff, mypy and deptry
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/deptry .
+	@# What the packages alone import: it must not be among the dependencies for development.
+	$(BIN)/deptry growth julia common --optional-dependencies-dev-groups dev
+
+# pip-audit brings a dozen libraries that no test needs; it is itself best new, so only what it shares is pinned.
+# --strict: a library that the service does not know, or a service that does not answer, is a failure.
+audit: $(READY) ## known holes in the versions of constraints.txt, as pypi.org lists them (needs the network)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt pip-audit
+	$(BIN)/pip-audit --strict --disable-pip --no-deps -r constraints.txt
 
 bench: $(READY) ## a table: preparing, fit, predict and start beside their limits (ten minutes)
 	$(BIN)/python -W ignore -m benchmarks

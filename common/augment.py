@@ -1,4 +1,8 @@
-"""Changes of a whole batch on its device: at random while training, one draw an image; as views while predicting."""
+"""Changes of a whole batch on its device: at random while training, one draw an image; as views while predicting.
+
+What is drawn for an image while training depends on nothing but a key, made of seed and epoch, and on the image's
+number: not on its batch, on what came before, or on the process that trains on it.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +33,8 @@ class Augmentation(nn.Module):
         contrast: largest change of contrast; 0.2 is 0.8× to 1.2×.
         inversion: probability of turning an image into its negative.
 
-    Shape: N×C×S×S, float in [0, 1], and the group of each image, N, int64 (with ``group_zoom``) → N×C×S×S.
+    Shape: N×C×S×S, float in [0, 1]; the key; the number of each image, N, int64; the number of its group, N, int64
+    (with ``group_zoom``) → N×C×S×S.
     """
 
     def __init__(
@@ -50,43 +55,44 @@ class Augmentation(nn.Module):
         self.group_zoom = group_zoom
         self.brightness, self.contrast, self.inversion = brightness, contrast, inversion
 
-    def forward(self, images: Tensor, group: Tensor | None = None) -> Tensor:
+    def forward(self, images: Tensor, key: int, number: Tensor, group: Tensor | None = None) -> Tensor:
+        draws = drawn(key, number, 11)
         if any((self.rotation, self.shift, self.zoom, self.shear, self.group_zoom)):
-            images = resampled(images, self._origins(len(images), images.device, group))
+            shared = 0 if group is None else drawn(key + 1, group, 1)[0]
+            images = resampled(images, self._origins(draws[:8], shared))
         elif self.flip:
-            images = self._laid(images)
+            images = self._laid(images, draws[0])
         if any((self.brightness, self.contrast, self.inversion)):
-            images = self._lit(images)
+            images = self._lit(images, draws[8:])
         return images
 
-    def _origins(self, number: int, device: torch.device, group: Tensor | None) -> Tensor:
-        """Draw where the pixels of each image come from: N×2×3, as :func:`resampled`."""
-        turn, right, down, grow, shear_x, shear_y = _uniform(6, number, device)
+    def _origins(self, draws: Tensor, shared: Tensor | float) -> Tensor:
+        """Tell where the pixels of each image come from: N×2×3, as :func:`resampled`, from 8×N and N draws."""
+        turn, right, down, grow, shear_x, shear_y, lay, mirror = draws
         angle = self.rotation * turn
         scale = 1 + self.zoom * grow
-        if self.group_zoom and group is not None:
-            shared = _uniform(1, int(group.max()) + 1, device)[0]
-            scale = scale * (1 + self.group_zoom) ** shared[group]
+        if self.group_zoom:
+            scale = scale * (1 + self.group_zoom) ** shared
         across, along = (self.shear * shear_x).tan(), (self.shear * shear_y).tan()
         change = _matrix(angle.cos(), -angle.sin(), angle.sin(), angle.cos()) * scale[:, None, None]
         change = change @ _matrix(torch.ones_like(across), -across, -along, 1 + across * along)
         if self.flip:
-            quarters, sign = torch.randint(4, (number,), device=device), _uniform(1, number, device)[0].sign()
+            quarters, sign = (2 * lay).floor(), torch.where(mirror < 0, -1.0, 1.0)
             cos, sin = (quarters * (math.pi / 2)).cos().round(), (quarters * (math.pi / 2)).sin().round()
             change = change @ _matrix(cos * sign, -sin, sin * sign, cos)
         back = torch.linalg.inv_ex(change).inverse
         shift = 2 * self.shift * torch.stack([right, down], dim=1)[:, :, None]
         return torch.cat([back, -back @ shift], dim=2)
 
-    def _laid(self, images: Tensor) -> Tensor:
-        lay = torch.randint(8, (len(images),), device=images.device)
+    def _laid(self, images: Tensor, draws: Tensor) -> Tensor:
+        lay = (4 * draws + 4).floor()
         laid = torch.empty_like(images)
         for number, view in enumerate(laid_views()):
             laid[lay == number] = view(images[lay == number])
         return laid
 
-    def _lit(self, images: Tensor) -> Tensor:
-        added, factor, chance = _uniform(3, len(images), images.device)
+    def _lit(self, images: Tensor, draws: Tensor) -> Tensor:
+        added, factor, chance = draws
         slope = 1 + self.contrast * factor
         offset = slope * self.brightness * added
         negative = chance < 2 * self.inversion - 1
@@ -94,8 +100,28 @@ class Augmentation(nn.Module):
         return torch.addcmul(offset[:, None, None, None], images, slope[:, None, None, None]).clamp_(0, 1)
 
 
-def _uniform(rows: int, columns: int, device: torch.device) -> Tensor:
-    return 2 * torch.rand(rows, columns, device=device) - 1
+def drawn(key: int, number: Tensor, count: int) -> Tensor:
+    """Draw ``count`` times for each of some numbers (N, int64), uniformly from [-1, 1): count×N, float32.
+
+    A generator without a state: SplitMix64's mixing function (Steele et al., OOPSLA 2014) of key, number and count.
+    """
+    bits: Tensor = key + _signed(0x9E3779B97F4A7C15) * (
+        count * number + torch.arange(count, device=number.device)[:, None]
+    )
+    bits = (bits ^ _shifted(bits, 30)) * _signed(0xBF58476D1CE4E5B9)
+    bits = (bits ^ _shifted(bits, 27)) * _signed(0x94D049BB133111EB)
+    return _shifted(bits ^ _shifted(bits, 31), 40).float() / 2**23 - 1
+
+
+def _signed(word: int) -> int:
+    """Read 64 bits as torch does."""
+    return word - 2**64 if word >= 2**63 else word
+
+
+def _shifted(bits: Tensor, places: int) -> Tensor:
+    """Shift to the right and fill with zeros, as torch does not."""
+    shifted: Tensor = (bits >> places) & (2 ** (64 - places) - 1)
+    return shifted
 
 
 def _matrix(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:

@@ -29,6 +29,8 @@ Normalization = Literal["image", "imagenet", "none"]
 Pretrained = bool | str
 
 IMAGENET_CLASSES = 1000
+WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")  # while training, which their weights come with
+LARGEST_MINIMUM = 75  # pixels a side: no network needs more than inception_v3
 OURS = ("airbench", "lenet", "leaf_hull")
 
 
@@ -57,6 +59,7 @@ class Normalize(nn.Module):
         self.register_buffer("std", std.view(1, -1, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
+        images = images.to(self.mean.dtype)  # of the weights, which `64-true` and `bf16-true` change
         if self.mode == "none":
             return images
         if self.mode == "imagenet":
@@ -223,8 +226,31 @@ def build_backbone(
         pretrained: true for torchvision's ImageNet weights, or the path of a file that holds a state dict of them.
 
     Raises:
-        UserError: no such name, channels or range that it does not take, or weights that cannot be had or do not fit.
+        UserError: no such name, channels, range or size that it does not take, or weights that cannot be had or do
+            not fit.
     """
+    network = _built(name, in_channels, num_outputs, image_size, stem, head, normalize, pretrained)
+    if image_size <= LARGEST_MINIMUM:
+        try:
+            with torch.no_grad():
+                network.eval()(torch.zeros(1, in_channels, image_size, image_size))
+        except (RuntimeError, ValueError) as error:
+            raise UserError(
+                f"--model.image_size {image_size} is too small for {name}: {' '.join(str(error).split())}"
+            ) from None
+    return network.train()
+
+
+def _built(
+    name: str,
+    in_channels: int,
+    num_outputs: int,
+    image_size: int,
+    stem: Stem,
+    head: Head,
+    normalize: Normalization,
+    pretrained: Pretrained,
+) -> nn.Module:
     if name in OURS:
         if pretrained:
             raise UserError(f"there are no pretrained weights for {name}; give --model.pretrained false")
@@ -238,8 +264,16 @@ def build_backbone(
             raise UserError("leaf_hull needs the colours as they are: give --model.channels 3 --model.normalize none")
         return LeafHull(num_outputs)
     network = _torchvision_classifier(name, image_size)
+    # On CPUs, bf16 gradients of a strided convolution of a single pixel take in what lay in memory beside it (oneDNN).
+    smallest = 9 if stem == "small" else 17
+    if image_size < smallest and sum(map(_strided, network.modules())) > 1:
+        raise UserError(f"--model.image_size {image_size} is too small for {name}; give {smallest} or more")
     if pretrained:
         network.load_state_dict(_pretrained_state(name, network, pretrained))
+    if name in WITH_AUXILIARY_HEADS:
+        network.aux_logits = False  # type: ignore[assignment]
+        for auxiliary in {"aux1", "aux2", "AuxLogits"} & dict(network.named_children()).keys():
+            setattr(network, auxiliary, None)
     _adapt_stem(name, network, in_channels, stem)
     if head == "imagenet":
         return nn.Sequential(network, Float32Linear(IMAGENET_CLASSES, num_outputs))
@@ -283,7 +317,9 @@ def _torchvision_classifier(name: str, image_size: int) -> nn.Module:
     options: dict[str, object] = {}
     if name.startswith("vit_"):
         options["image_size"] = image_size
-    if name in ("googlenet", "inception_v3"):
+    if name.startswith("maxvit"):
+        options["input_size"] = (image_size, image_size)
+    if name in WITH_AUXILIARY_HEADS:
         options.update(aux_logits=True, init_weights=False)
     try:
         network: nn.Module = models.get_model(name, weights=None, **options)
@@ -292,6 +328,10 @@ def _torchvision_classifier(name: str, image_size: int) -> nn.Module:
             f"--model.backbone {name} cannot be built for --model.image_size {image_size}: {error}"
         ) from None
     return network
+
+
+def _strided(layer: nn.Module) -> bool:
+    return isinstance(layer, nn.Conv2d) and layer.stride != (1, 1) and layer.kernel_size != (1, 1)
 
 
 def _pretrained_state(name: str, network: nn.Module, pretrained: Pretrained) -> dict[str, Tensor]:

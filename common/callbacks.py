@@ -1,18 +1,28 @@
-"""Callbacks of every run: the link to the newest one, its last checkpoint, its pictures and its speed."""
+"""Callbacks of every run: its checkpoints, the link to the newest one, its pictures and its speed."""
 
 from __future__ import annotations
 
+import io
 import os
+import shutil
+import signal
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import torch
 from lightning import pytorch as pl
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from common.checkpoints import read_checkpoint
+from common.errors import UserError, listed
 from common.plots import Gallery, learning_curves, save_png
+from common.submission import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,16 +32,113 @@ FIRST_DRAWING = 2.0  # seconds, until one has been timed
 
 
 class LatestLink(pl.Callback):
-    """Keep ``latest``, beside the run folders, pointing at the newest one."""
+    """Keep ``latest``, beside the run folders, pointing at the newest one that has begun to train."""
+
+    def __init__(self) -> None:
+        self.linked = False
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        log_dir = trainer.log_dir  # on every rank: it is broadcast
-        if trainer.is_global_zero and log_dir:
-            run = Path(log_dir)
-            temporary = run.parent / f".latest.{os.getpid()}"
+        self.run = Path(str(trainer.log_dir))  # on every rank: it is broadcast
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        # Not before: by now a resumed run has the checkpoint that it goes on from.
+        if not self.linked and trainer.is_global_zero:
+            temporary = self.run.parent / f".latest.{os.getpid()}"
             temporary.unlink(missing_ok=True)
-            temporary.symlink_to(run.name)
-            temporary.replace(run.parent / "latest")
+            temporary.symlink_to(self.run.name)
+            temporary.replace(self.run.parent / "latest")
+        self.linked = True
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Write a checkpoint beside its place and rename it there.
+
+    Lightning's own is written in the folder for temporary files, and on another disk copied from there: cut off, it is
+    half a file.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with replacing(Path(path)) as temporary, temporary.open("wb") as stream:
+            stream.write(content.getbuffer())
+
+
+class Resume(pl.Callback):
+    """Let a resumed fit go on as if it had never stopped: with the settings that it had, and at the batch it was at.
+
+    Args:
+        settings: of the Trainer, which each checkpoint then holds.
+        callbacks: names of those that have a state in the checkpoint that is resumed.
+
+    Raises:
+        UserError: this fit lacks one of them, such as averaged weights.
+    """
+
+    def __init__(self, settings: dict[str, Any], callbacks: set[str]) -> None:
+        self.settings, self.callbacks = settings, callbacks
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        ours = {type(callback).__name__ for callback in trainer.callbacks}  # type: ignore[attr-defined]
+        if lost := sorted(self.callbacks - ours - {"ModelCheckpoint", "BestCheckpoint", "LastCheckpoint"}):
+            raise UserError(
+                f"--ckpt_path {trainer.ckpt_path} was fitted with {listed(lost)}: give its --config again"  # type: ignore[attr-defined]
+            )
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        checkpoint["trainer"] = self.settings
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.ckpt_path is None:  # type: ignore[attr-defined]
+            return
+        loop: Any = trainer.fit_loop
+        sampler: Any = trainer.train_dataloader.sampler  # type: ignore[union-attr]
+        sampler.epoch = loop.epoch_progress.current.processed
+        sampler.start = loop.epoch_loop.batch_progress.current.processed % len(sampler)
+        # The loader has begun an epoch before, when the schedule asked for its length.
+        iter(loop._data_fetcher)
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """Write ``best.ckpt``; a resumed fit takes over that of the run it goes on from.
+
+    Args:
+        monitor: metric that decides which epoch is the best one.
+        mode: min or max, which of it is better.
+    """
+
+    def __init__(self, monitor: str, mode: str) -> None:
+        super().__init__(filename="best", monitor=monitor, mode=mode)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Lightning's takes over the path of a file in another run's folder."""
+
+    # A search for the learning rate puts a file of its own in the place of the Trainer's ckpt_path.
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        self.resumed: str | None = trainer.ckpt_path  # type: ignore[attr-defined, assignment]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        if self.resumed is None:
+            return
+        source, target = Path(self.resumed).parent / "best.ckpt", Path(str(self.dirpath)) / "best.ckpt"
+        try:
+            checkpoint = read_checkpoint(source, type(pl_module))
+        except UserError:  # none, or damaged
+            return
+        score = checkpoint["callbacks"].get(self.state_key, {}).get("best_model_score")
+        # Of an epoch after the resumed one, it will come again.
+        if score is None or checkpoint["global_step"] > trainer.global_step:
+            return
+        if trainer.is_global_zero:
+            copy(source, target)
+        self.best_model_score = self.current_score = self.kth_value = score
+        self.best_model_path = self.kth_best_model_path = str(target)
+        self.best_k_models = {str(target): score}
 
 
 class LastCheckpoint(ModelCheckpoint):
@@ -39,17 +146,66 @@ class LastCheckpoint(ModelCheckpoint):
 
     Where an epoch is shorter than writing the checkpoint, as of a large network on a small set, writing it each time
     would take most of the fit; so it takes ``SAVING_SHARE`` of the time since it was last written.
+
+    A cluster that wants its machine back sends SIGTERM: the fit then writes the checkpoint after the step it is in (or,
+    in validation, at the end of it) and exits with code 143.
     """
 
     def __init__(self) -> None:
         super().__init__(filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
-        self.written, self.took = 0.0, 0.0
+        self.written, self.took, self.asked = 0.0, 0.0, False
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        self.resumed: str | None = trainer.ckpt_path  # type: ignore[attr-defined, assignment]
+
+        def ask(*_: object) -> None:
+            self.asked = True
+
+        # In the place of Lightning's, which speaks with other ranks from inside of the handler and saves nothing; it
+        # puts back what was there before.
+        signal.signal(signal.SIGTERM, ask)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Lightning's takes over the path of a file in another run's folder."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        if trainer.is_global_zero and self.resumed is not None:
+            copy(Path(self.resumed), self.path)
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return Path(str(self.dirpath)) / "last.ckpt"
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        # All ranks must stop at one step, and none between the parts of an accumulated one. The state at the last step
+        # of an epoch is one that Lightning goes on from without a validation: the end of the epoch is near.
+        loop = trainer.fit_loop.epoch_loop
+        if trainer.strategy.reduce_boolean_decision(self.asked, all=False):
+            self.asked = True
+            if not loop._should_accumulate() and not trainer.is_last_batch:
+                trainer.save_checkpoint(self.path)
+                self.stop(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         due = time.monotonic() - self.written > self.took / SAVING_SHARE
         # Rank 0 decides, since all ranks take part.
-        if self._at_end(trainer) or trainer.strategy.broadcast(due):
+        if self._at_end(trainer) or trainer.strategy.broadcast(due or self.asked):
             self.write(trainer, pl_module)
+        if trainer.strategy.reduce_boolean_decision(self.asked, all=False) and not self._at_end(trainer):
+            self.stop(trainer)
+
+    def stop(self, trainer: pl.Trainer) -> None:
+        """End the process, as SIGTERM wants it."""
+        if not trainer.is_global_zero:
+            raise SIGTERMException(0)  # or Lightning would end rank 0 before it has done so itself
+        print(f"stopped by SIGTERM; to go on, give the same command --ckpt_path {self.path}", file=sys.stderr)
+        raise SIGTERMException(128 + signal.SIGTERM)
 
     def write(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write it, and note how long that takes."""
@@ -62,6 +218,25 @@ class LastCheckpoint(ModelCheckpoint):
         epochs_end = trainer.max_epochs not in (None, -1) and trainer.current_epoch + 1 >= (trainer.max_epochs or 0)
         steps_end = trainer.max_steps != -1 and trainer.global_step >= trainer.max_steps
         return trainer.should_stop or epochs_end or steps_end
+
+
+class Ranks(pl.Callback):
+    """End the other processes that this one has started when it fails: they would wait for it."""
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        launcher = trainer.strategy.launcher
+        if launcher is not None and not isinstance(exception, SIGTERMException):
+            launcher.kill(signal.SIGKILL)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Give a file a second name, or a copy on another disk; neither changes when the other is written anew."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(target) as temporary:
+        try:
+            os.link(source, temporary)
+        except OSError:  # another disk, or one without links
+            shutil.copyfile(source, temporary)
 
 
 class Pictures(pl.Callback):
@@ -115,6 +290,9 @@ class Pictures(pl.Callback):
 class Throughput(pl.Callback):
     """Log how many images (julia) or pairs (growth) an epoch trains on a second, without its validation."""
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.items, self.start = 0, time.perf_counter()  # an epoch that is gone on with has no start
+
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.items, self.start = 0, time.perf_counter()
 
@@ -130,4 +308,4 @@ class Throughput(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         rate = self.items * trainer.world_size / (time.perf_counter() - self.start)
-        pl_module.log(f"train/{pl_module.throughput}", rate)
+        pl_module.log(f"train/{pl_module.throughput}", rate, sync_dist=True)

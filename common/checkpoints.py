@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import sys
+import zipfile
+import zlib
 from glob import glob, has_magic
 from pathlib import Path
 from typing import Any
@@ -12,6 +16,8 @@ from lightning import pytorch as pl
 from common.errors import UserError
 
 SHORTCUTS = ("last", "best")
+PARTS = {"epoch", "global_step", "loops", "callbacks", "optimizer_states", "lr_schedulers"}  # of all that fit writes
+DAMAGED = "it is damaged or no checkpoint; give another, such as last.ckpt of the same run"
 
 
 def find_checkpoints(given: str | list[str], runs: Path, name: str | None) -> list[Path]:
@@ -45,12 +51,39 @@ def find_checkpoints(given: str | list[str], runs: Path, name: str | None) -> li
 
 def _newest(word: str, runs: Path, name: str | None) -> Path:
     home = name or "*"
-    found = sorted(runs.glob(f"{home}/latest/checkpoints/{word}.ckpt"), key=lambda path: path.stat().st_mtime)
-    if not found:
+    links = sorted(runs.glob(f"{home}/latest"), key=lambda link: link.lstat().st_mtime_ns)
+    if not links:
         folds = sorted(runs.glob(f"{home}/*/latest/checkpoints/{word}.ckpt"))
         hint = f"'{runs / home}/*/latest/checkpoints/{word}.ckpt'" if folds else "a path"
         raise UserError(f"--ckpt_path {word}: no {word}.ckpt below {runs / home / 'latest'}; give {hint}")
-    return found[-1].resolve()
+    folder = links[-1].resolve() / "checkpoints"
+    path = folder / f"{word}.ckpt"
+    if not path.is_file():
+        raise UserError(
+            f"--ckpt_path {word}: the newest run has no {path} yet; give a path, or fit without --ckpt_path"
+        )
+    if word == "last" and _damaged(path):
+        # Nothing that was typed names this file: the newest whole one is what was meant.
+        others = sorted(folder.glob("*.ckpt"), key=lambda other: other.stat().st_mtime_ns, reverse=True)
+        whole = next((other for other in others if not _damaged(other)), None)
+        if whole is None:
+            raise UserError(f"--ckpt_path last: {path} is damaged, and there is no other beside it; give a path")
+        print(f"warning: {path} is damaged; taking {whole.name}, the newest whole one beside it", file=sys.stderr)
+        return whole
+    return path
+
+
+def _damaged(path: Path) -> bool:
+    """Whether a file is not what torch.save has written: torch does not compare the checksums in it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            # Never packed, so that no small file becomes a large one in memory.
+            stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
+            fits = sum(member.file_size for member in members) <= path.stat().st_size
+            return not (stored and fits) or archive.testzip() is not None
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError, LookupError):
+        return True
 
 
 def load_model(path: Path, model: type[pl.LightningModule]) -> tuple[pl.LightningModule, dict[str, Any]]:
@@ -62,10 +95,10 @@ def load_model(path: Path, model: type[pl.LightningModule]) -> tuple[pl.Lightnin
     checkpoint = read_checkpoint(path, model)
     settings = {**checkpoint["hyper_parameters"], "pretrained": False}
     settings.pop("_instantiator", None)
-    loaded = model(**settings)
     try:
+        loaded = model(**settings)
         loaded.load_state_dict(checkpoint["state_dict"])
-    except RuntimeError:
+    except (RuntimeError, TypeError, ValueError):
         raise UserError(f"--ckpt_path {path}: its weights do not fit the network that it describes") from None
     return loaded.eval().float(), checkpoint
 
@@ -79,6 +112,8 @@ def read_checkpoint(path: Path, model: type[pl.LightningModule]) -> dict[str, An
     task: str = model.task  # type: ignore[attr-defined]
     if not path.is_file():
         raise UserError(f"--ckpt_path {path}: no such file")
+    if _damaged(path):
+        raise UserError(f"--ckpt_path {path}: {DAMAGED}")
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except OSError:
@@ -87,13 +122,27 @@ def read_checkpoint(path: Path, model: type[pl.LightningModule]) -> dict[str, An
         if "weights_only" in str(error).lower() or "Unsupported" in str(error):
             reason = "it holds pickled objects, which could run code, and is not loaded"
         else:
-            reason = "it is damaged or no checkpoint; give another, such as last.ckpt of the same run"
+            reason = DAMAGED
         raise UserError(f"--ckpt_path {path}: {reason}") from None
     if not isinstance(checkpoint, dict) or not {"state_dict", "hyper_parameters", "task"} <= checkpoint.keys():
+        raise UserError(f"--ckpt_path {path}: not a checkpoint of python -m {task} fit")
+    parts = ["state_dict", "hyper_parameters", "datamodule_hyper_parameters", "trainer", "callbacks"]
+    if not all(_named(checkpoint.get(part, {})) for part in parts):
         raise UserError(f"--ckpt_path {path}: not a checkpoint of python -m {task} fit")
     if checkpoint["task"] != task:
         raise UserError(f"--ckpt_path {path}: a checkpoint of {checkpoint['task']}, not of {task}")
     ours = getattr(model, "classes", None)
-    if (theirs := checkpoint.get("classes", ours)) != ours:
+    if not isinstance(theirs := checkpoint.get("classes", ours), type(ours)) or theirs != ours:
+        theirs = theirs if isinstance(theirs, str) else "none of letters"
         raise UserError(f"--ckpt_path {path}: its classes are {theirs}, those of this task {ours}")
+    if not _versioned(checkpoint.get("pytorch-lightning_version")) or not checkpoint.keys() >= PARTS:
+        raise UserError(f"--ckpt_path {path}: parts of it are missing; give another, such as last.ckpt of the same run")
     return checkpoint
+
+
+def _versioned(version: object) -> bool:
+    return isinstance(version, str) and re.fullmatch(r"\d+\.\d+[\w.+]*", version) is not None
+
+
+def _named(part: object) -> bool:
+    return isinstance(part, dict) and all(isinstance(name, str) for name in part)

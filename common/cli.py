@@ -11,9 +11,12 @@ import logging
 import os
 import re
 import shlex
+import signal
 import sys
 import time
 import warnings
+from contextlib import suppress
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,9 +30,20 @@ from lightning.pytorch.callbacks import ModelCheckpoint, ModelSummary
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
+from torch import distributed
 
-from common.callbacks import LastCheckpoint, LatestLink, Pictures, Throughput
+from common.callbacks import (
+    BestCheckpoint,
+    LastCheckpoint,
+    LatestLink,
+    Pictures,
+    Ranks,
+    Resume,
+    Throughput,
+    WholeFiles,
+)
 from common.checkpoints import find_checkpoints, load_model, read_checkpoint
+from common.config import read_config
 from common.crossval import RESULT, CrossValidation
 from common.data import ImageData
 from common.ensemble import averaged
@@ -58,6 +72,21 @@ NOISE = (
     "`tensorboardX` has been removed",
     "exists and is not empty. Previous log files",  # of a folder that this very run has made
     "is smaller than the logging interval",
+    "dataloader is not resumable",  # its sampler is told where to go on
+)
+# Settings of the Trainer that a resumed fit goes on with.
+RESUMED = (
+    "accumulate_grad_batches",
+    "check_val_every_n_epoch",
+    "gradient_clip_algorithm",
+    "gradient_clip_val",
+    "limit_train_batches",
+    "limit_val_batches",
+    "max_epochs",
+    "max_steps",
+    "min_epochs",
+    "min_steps",
+    "val_check_interval",
 )
 DEFAULT_SUBMISSION = Submission()
 
@@ -179,8 +208,13 @@ class SaveConfig(SaveConfigCallback):
     """Save the resolved configuration in the run folder and, nested, to every logger but the CSV."""
 
     def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        text = self.parser.dump(self.config, skip_none=False)
+        run = Path(trainer.loggers[0].log_dir)  # type: ignore[arg-type]
+        run.mkdir(parents=True, exist_ok=True)
+        with replacing(run / "config.yaml") as temporary:
+            temporary.write_text(text, encoding="utf-8")
         # As read back from YAML: W&B takes numbers of jsonargparse's own classes for text, which does not sort.
-        settings = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        settings = yaml.safe_load(text)
         for logger in trainer.loggers[1:]:
             logger.log_hyperparams(settings)
 
@@ -201,7 +235,15 @@ class TaskCLI(LightningCLI):
     ) -> None:
         self.monitor, self.mode, self.recipe = monitor, mode, recipe
         self.checkpoints: list[str] = []
-        super().__init__(*args, **options)
+        self.callbacks: set[str] = set()
+        self.claimed: list[Path] = []
+        try:
+            super().__init__(*args, **options)
+        finally:
+            # Of a fit that was refused before it wrote anything.
+            with suppress(OSError):
+                for folder in self.claimed:
+                    folder.rmdir()
 
     @property
     def task(self) -> str:
@@ -241,6 +283,10 @@ class TaskCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         args = _joined_checkpoints(sys.argv[1:]) if args is None else args
+        for flag, value in pairwise(["", *map(str, args)] if isinstance(args, list) else []):
+            path = Path(value.removeprefix("--config="))
+            if (flag == "--config" or value.startswith("--config=")) and path.is_file():
+                read_config(path)
         self.config = parser.parse_args(args)  # type: ignore[arg-type]
         settings, subcommand = self.settings, self.config.subcommand
         if settings.name is not None and not re.fullmatch(r"\w[\w.+=-]*(/\w[\w.+=-]*)*", settings.name):
@@ -264,9 +310,17 @@ class TaskCLI(LightningCLI):
             print(f"member: {_shown(str(path))}{_doubt(path)}", file=sys.stderr)
         # The checkpoint's settings are the defaults: the held-out rows stay held out, and what is typed still wins.
         for part, saved in (("model", "hyper_parameters"), ("data", "datamodule_hyper_parameters")):
-            known = set(settings[part].keys())
+            known = set(settings[part].keys()) - {"cache_dir"}  # no file from elsewhere says where to write
             defaults = {f"{part}.{k}": v for k, v in checkpoint.get(saved, {}).items() if k in known}
             self._parser(subcommand).set_defaults(defaults)
+        if subcommand == "fit":
+            if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+                print(f"going on from {_shown(str(paths[0]))}", file=sys.stderr)
+            seed = checkpoint.get(self._datamodule_class.__qualname__, {}).get("seed")  # type: ignore[union-attr]
+            saved = checkpoint.get("trainer", {})
+            defaults = {f"trainer.{name}": saved[name] for name in RESUMED if name in saved}
+            self.callbacks = {key.split("{")[0] for key in checkpoint.get("callbacks", {})}
+            self._parser(subcommand).set_defaults(defaults | ({} if seed is None else {"seed_everything": seed}))
         # A recipe's choice; others are the machine's.
         if any(checkpoint.get("precision") == "32-true" for checkpoint in checkpoints):
             self._parser(subcommand).set_defaults({"trainer.precision": "32-true"})
@@ -320,13 +374,17 @@ class TaskCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         summary = self.settings.trainer.enable_model_summary is not False
         callbacks: list[pl.Callback] = [ModelSummary(max_depth=3)] if summary else []
+        callbacks.append(Ranks())
         if self.subcommand == "fit" and not self.settings.trainer.fast_dev_run:
+            settings = self.settings.trainer
+            callbacks.append(Resume({name: settings[name] for name in RESUMED}, self.callbacks))
+            kwargs["plugins"] = [*_listed(self._get(self.config_init, "trainer").get("plugins")), WholeFiles()]
             if self.settings.trainer.logger is not False:
                 kwargs["logger"] = self._loggers()
                 callbacks += [LatestLink(), Description(), Pictures(), Throughput()]
             if self.settings.trainer.enable_checkpointing is not False:
                 # Two, since save_last of one callback writes last.ckpt only when there is a new best.
-                callbacks.append(ModelCheckpoint(filename="best", monitor=self.monitor, mode=self.mode))
+                callbacks.append(BestCheckpoint(self.monitor, self.mode))
                 callbacks.append(LastCheckpoint())
                 if (number := self.settings.save_every_n_epochs) is not None:
                     name = "epoch_{epoch:03d}"
@@ -345,12 +403,25 @@ class TaskCLI(LightningCLI):
         settings = self.settings
         name = settings.name or settings.model.backbone
         root = Path(settings.trainer.default_root_dir or ".") / RUNS
-        csv = CSVLogger(root, name=f"{self.task}/{name}")
+        csv = CSVLogger(root, name=f"{self.task}/{name}", version=self._claimed(root.parent, root / self.task / name))
         others = self._get(self.config_init, "trainer").get("logger")
         if others not in (None, True):
             return [csv, *(others if isinstance(others, list) else [others])]
         board = wandb_logger(self.task, name, csv.log_dir, self._tags())
         return [csv] if board is None else [csv, board]
+
+    def _claimed(self, root: Path, home: Path) -> int | None:
+        """Make the folder of a new run, so that no other fit takes it; of other ranks, rank 0 does."""
+        if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
+            return None
+        taken = [int(path.name[8:]) for path in home.glob("version_*") if path.name[8:].isdecimal()]
+        for version in count(max(taken, default=-1) + 1):
+            with suppress(FileExistsError):
+                run = home / f"version_{version}"
+                run.mkdir(parents=True)
+                self.claimed = [run, *run.parents[: len(run.relative_to(root).parts) - 1]]
+                return version
+        raise AssertionError
 
     def _tags(self) -> list[str]:
         """Name what runs are most often told apart by: backbone, design, fold."""
@@ -405,6 +476,10 @@ class TaskCLI(LightningCLI):
             temporary.write_text(json.dumps(result, indent=2) + "\n")
 
 
+def _listed(value: Any) -> list[Any]:
+    return [] if value is None else value if isinstance(value, list) else [value]
+
+
 def _joined_checkpoints(words: list[str]) -> list[str]:
     """Make one argument of several paths after ``--ckpt_path``, such as a shell makes of a pattern."""
     joined: list[str] = []
@@ -451,7 +526,13 @@ def _hush() -> None:
         logging.getLogger(name).addFilter(lambda record: not any(text in record.getMessage() for text in NOISE))
     for text in NOISE:
         warnings.filterwarnings("ignore", f".*{re.escape(text)}")
+    logging.raiseExceptions = False  # a log for which the disk has no space shall not drown the error
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # Lightning's calls, not ours
+
+
+def _wandb_error() -> type[Exception] | tuple[()]:
+    """What W&B raises, if it has been imported: that takes seconds."""
+    return getattr(sys.modules.get("wandb"), "Error", ())
 
 
 def main(
@@ -475,6 +556,7 @@ def main(
     """
     _hush()
     keep_freed_memory()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # not without tidying up
     with exit_on_user_error():
         try:
             TaskCLI(
@@ -483,6 +565,7 @@ def main(
                 monitor=monitor,
                 mode=mode,
                 save_config_callback=SaveConfig,
+                save_config_kwargs={"save_to_log_dir": False},  # it does
                 trainer_class=Trainer,
                 parser_kwargs={"prog": f"python -m {model.task}"},  # type: ignore[attr-defined]
                 recipe={"log_every_n_steps": 10, **recipe},
@@ -490,13 +573,30 @@ def main(
                 auto_configure_optimizers=False,
                 args=args,
             )
-        except MisconfigurationException as error:
+            if distributed.is_initialized():
+                # Lightning does for NCCL alone; gloo's threads now and then end a process that has ended well.
+                distributed.destroy_process_group()
+        except (MisconfigurationException, ModuleNotFoundError) as error:  # or a library that an option asks for
             raise UserError(" ".join(str(error).split())) from error
+        except _wandb_error() as error:
+            offline = "fit with WANDB_MODE=offline and send the run later: wandb sync"
+            raise UserError(f"W&B: {' '.join(str(error).split())}; {offline}") from error
         except RuntimeError as error:
             if "Found more than one stateful callback" in str(error):
                 twice = str(error).split("`")[1]
                 raise UserError(
                     f"{twice} stands twice among the callbacks, as where a recipe and an overlay have it: give it once"
+                ) from error
+            if any(text in str(error) for text in ("allocate memory", "out of memory", "size calculation overflowed")):
+                raise UserError(
+                    "out of memory: give a smaller --model.image_size, or smaller batches (--data.*batch*)"
+                ) from error
+            # Where there are none, Lightning asks for them a second time while it handles that.
+            cause = error if "DataLoader worker (pid" in str(error) else error.__context__
+            if cause is error or isinstance(cause, OSError):
+                raise UserError(
+                    f"the loader's worker processes fail ({cause}): give them more memory "
+                    "or, in a container, more shared memory (/dev/shm), or do without them: --data.num_workers 0"
                 ) from error
             if "Error(s) in loading state_dict" not in str(error):
                 raise

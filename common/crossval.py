@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ import pandas as pd
 import yaml
 from lightning import pytorch as pl
 
+from common.config import read_config
 from common.data import ImageData
 from common.ensemble import learned_views, member_of, predicted
 from common.errors import UserError, listed
@@ -83,7 +83,6 @@ class CrossValidation:
         # What cannot be done is said before the long part.
         learned_views(data, tta)
         read = [_Estimates.read(path) for path in others]
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an exception, which ends the fold's process as well
         for number, fold in enumerate(folds, start=1):
             self._fit(fold, f"{number} of {len(folds)}")
         if self.leads:
@@ -104,7 +103,12 @@ class CrossValidation:
             config = Path(folder) / "fold.yaml"
             config.write_text(yaml.safe_dump(settings, sort_keys=False))
             command = [sys.executable, "-m", self.task, "fit", "--config", str(config)]
-            with subprocess.Popen(command, env={**os.environ, "WANDB_RUN_GROUP": self.name}) as fit:
+            environment = {**os.environ, "WANDB_RUN_GROUP": self.name}
+            if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+                # Where torchrun lets ranks meet, those of the fold before have left their addresses.
+                environment["TORCHELASTIC_USE_AGENT_STORE"] = "False"
+                environment["MASTER_PORT"] = str(int(os.environ["MASTER_PORT"]) - 1 - fold)
+            with subprocess.Popen(command, env=environment) as fit:
                 try:
                     code = fit.wait()
                 except BaseException:
@@ -125,9 +129,9 @@ class CrossValidation:
         if not (run / RESULT).is_file() or not (run / "checkpoints" / "last.ckpt").is_file():
             return None
         try:
-            theirs, ours = _flat(yaml.safe_load((run / "config.yaml").read_text())), _flat(self.settings)
+            theirs, ours = _flat(read_config(run / "config.yaml")), _flat(self.settings)
             json.loads((run / RESULT).read_text())["seconds"]
-        except (OSError, ValueError, LookupError, TypeError, yaml.YAMLError):
+        except (OSError, ValueError, LookupError, TypeError, RecursionError, UserError):
             raise UserError(f"{run}: config.yaml or {RESULT} cannot be read; delete the folder to fit anew") from None
         names = sorted(name for name in {*theirs, *ours} - {*FREE} if theirs.get(name) != ours.get(name))
         if names:

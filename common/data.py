@@ -1,8 +1,13 @@
-"""What the data modules of both tasks share: batches of images by index, loaders, and views of what is predicted."""
+"""What the data modules of both tasks share: batches of images by index, loaders, and views of what is predicted.
+
+All that is random in training comes from the seed and from where the fit is, the number of the epoch and of the batch
+in it, so that a fit which is resumed anywhere goes on as if it had never stopped.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,9 +48,13 @@ class ImageDataset(Dataset[ImageBatch]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitems__(self, indices: Sequence[int]) -> ImageBatch:
+    def __getitem__(self, indices: Sequence[int]) -> ImageBatch:
         images = torch.from_numpy(self.images[self.rows[indices]])
         return ImageBatch(images.permute(0, 3, 1, 2), torch.as_tensor(indices))
+
+
+# Draws the batches of an epoch: whatever the dataset takes for one.
+Deal = Callable[[np.random.Generator], Sequence[Any] | np.ndarray]
 
 
 def as_is(value: Any) -> Any:
@@ -53,26 +62,52 @@ def as_is(value: Any) -> Any:
     return value
 
 
-class Share(DistributedSampler[Any]):
-    """A rank's share of what is evaluated, each item on one rank: figures are those of one process.
+class EpochSampler(DistributedSampler[Any]):
+    """A rank's share of the batches of an epoch, which are the same whenever the seed and the epoch are.
 
-    Lightning's own repeats items until all ranks have as many, which counts them twice.
+    Ranks take turns; where batches do not divide by ranks, the first few come twice, so that all have as many.
 
     Args:
-        items: what is evaluated: rows, or whole batches of them.
+        deal: draws the batches of an epoch.
+        number: how many these are.
+        seed: of the fit.
         world_size: number of ranks.
         rank: this one.
+
+    Attributes:
+        epoch: the epoch to come.
+        start: how many of its batches this rank has trained on before; of later epochs none.
     """
 
-    def __init__(self, items: Sequence[Any], world_size: int, rank: int) -> None:
-        super().__init__(items, world_size, rank, shuffle=False)  # type: ignore[arg-type]
-        self.items = items[rank::world_size]
-
-    def __len__(self) -> int:
-        return len(self.items)
+    def __init__(self, deal: Deal, number: int, seed: int, world_size: int, rank: int) -> None:
+        super().__init__(range(number), world_size, rank, seed=seed)  # type: ignore[arg-type]
+        self.deal, self.epoch, self.start = deal, 0, 0
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self.items)
+        batches = self.deal(np.random.default_rng([self.seed, self.epoch]))
+        start, self.start = self.start, 0
+        first = self.rank + start * self.num_replicas
+        return islice(cycle(batches), first, self.total_size, self.num_replicas)
+
+
+class EvaluationSampler(DistributedSampler[Any]):
+    """A rank's batches of what is evaluated, each row on one rank: figures are those of one process.
+
+    Lightning's own repeats rows until all ranks have as many, which counts them twice.
+
+    Args:
+        batches: those of this rank.
+    """
+
+    def __init__(self, batches: Sequence[Any]) -> None:
+        super().__init__(batches, 1, 0, shuffle=False)  # type: ignore[arg-type]
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.batches)
 
 
 class ImageData(LightningDataModule):
@@ -100,6 +135,14 @@ class ImageData(LightningDataModule):
     mode: Mode
     max_pixels: int
 
+    def setup(self, stage: str) -> None:
+        """Keep the seed of the fit, which steps will not leave to torch's generator."""
+        self.fit_seed = torch.initial_seed() % 2**63
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give what a resumed fit needs to go on in the same way."""
+        return {"seed": self.fit_seed}
+
     def fingerprint(self) -> dict[str, object]:
         """Say what is trained on: the cache, named after what it was made from, and the numbers of images."""
         images = self.train_set.images
@@ -126,26 +169,39 @@ class ImageData(LightningDataModule):
         twin.held_out = self.held_out
         return twin
 
-    def loader(self, dataset: Dataset[Any], **options: Any) -> DataLoader[Any]:
-        """Load whole batches."""
+    def loader(self, dataset: Dataset[Any], batches: DistributedSampler[Any]) -> DataLoader[Any]:
+        """Load whole batches, as the sampler gives them."""
         return DataLoader(
             dataset,
+            sampler=batches,  # without a batch size: Lightning leaves a batch_sampler no share of a rank
+            batch_size=None,
             collate_fn=as_is,
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
-            **options,
         )
+
+    def training_batches(self, deal: Deal, number: int) -> EpochSampler:
+        """Sample a rank's training batches, of which there are a number."""
+        return EpochSampler(deal, number, self.fit_seed, self.world_size, self.rank)
 
     def predict_dataloader(self) -> DataLoader[ImageBatch]:
         """The images to predict, each once."""
-        return self.loader(
-            self.test_set, sampler=self.share(range(len(self.test_set))), batch_size=self.eval_batch_size
-        )
+        return self.loader(self.test_set, self.evaluated_rows(len(self.test_set)))
 
-    def share(self, items: Sequence[Any]) -> Share:
-        """Deal what is evaluated to this rank."""
-        trainer = self.trainer
-        return Share(items, trainer.world_size, trainer.global_rank) if trainer is not None else Share(items, 1, 0)
+    def evaluated_rows(self, number: int) -> EvaluationSampler:
+        """Batch this rank's share of as many rows."""
+        mine, size = range(number)[self.rank :: self.world_size], self.eval_batch_size
+        return EvaluationSampler([mine[start : start + size] for start in range(0, len(mine), size)])
+
+    @property
+    def rank(self) -> int:
+        """The number of this process."""
+        return 0 if self.trainer is None else self.trainer.global_rank
+
+    @property
+    def world_size(self) -> int:
+        """The number of processes."""
+        return 1 if self.trainer is None else self.trainer.world_size
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Turn uint8 into float in [0, 1]; while training, augment; while predicting, take the view. On the device."""
@@ -156,10 +212,18 @@ class ImageData(LightningDataModule):
         batch = batch._replace(images=pixels.div_(255))
         if isinstance(batch, ImageBatch):
             return batch._replace(images=self.view(batch.images))
-        if self.trainer is not None and self.trainer.training:
-            batch = self.augment(batch)
+        if (trainer := self.trainer) is not None and trainer.training:
+            epoch = [self.fit_seed, trainer.current_epoch]
+            step = [trainer.fit_loop.epoch_loop.batch_progress.current.ready, trainer.global_rank]
+            torch.manual_seed(key_of(*epoch, *step))  # for what networks draw, and what is mixed
+            batch = self.augment(batch, key_of(*epoch))
         return batch
 
-    def augment(self, batch: Any) -> Any:
-        """Change a training batch at random."""
+    def augment(self, batch: Any, key: int) -> Any:
+        """Change a training batch at random, each image by what the key and its row give."""
         raise NotImplementedError
+
+
+def key_of(*numbers: int) -> int:
+    """Mix numbers into one of 63 bits."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)

@@ -7,17 +7,22 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-# What the machine, not the program, refuses: no space, no permission, a read-only disk, a quota.
-REFUSALS = {errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR}
+# What the machine, not the program, refuses: no space, a quota; no permission, a read-only disk.
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+REFUSALS = FULL | {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR}
 
 
 class UserError(Exception):
     """One line that names the file, row or flag at fault and says what to do."""
 
+    def __str__(self) -> str:
+        # Names of files may hold line ends, and codes that a terminal obeys.
+        return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in super().__str__())
+
 
 def listed(items: Iterable[object], most: int = 10) -> str:
     """Join ``items`` with commas: the first ``most`` of them, and how many more there are."""
-    texts = [str(item) for item in items]
+    texts = [text if len(text := str(item)) <= 200 else f"{text[:100]}…{text[-50:]}" for item in items]
     more = f" and {len(texts) - most} more" if len(texts) > most else ""
     return ", ".join(texts[:most]) + more
 
@@ -35,7 +40,11 @@ def exit_on_user_error() -> Iterator[None]:
     except OSError as error:
         if error.errno not in REFUSALS:
             raise
-        message = f"{error.filename or 'cannot write'}: {error.strerror}"
+        remedy = "give a place you can write to"
+        if error.errno in FULL:
+            shared = "" if error.filename else " (or, with --data.num_workers, in /dev/shm)"
+            remedy = f"free some space{shared}, or work on another disk"
+        message = f"{error.filename or 'cannot write'}: {error.strerror}; {remedy}"
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
         sys.exit(130)

@@ -7,6 +7,7 @@ that could be mistaken for a cache. This module imports neither torch nor Lightn
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -16,6 +17,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -58,6 +60,7 @@ SUFFIXES = frozenset(
     ]
 )
 MAX_FILE_BYTES = 512 * 2**20
+STALE = 3600  # seconds without a write
 VERSION = 1  # of the decoding below: a change in what it yields needs another number
 
 
@@ -301,6 +304,11 @@ def _open(folder: Path, shape: tuple[int, ...]) -> Images | None:
 
 def _build(folder: Path, files: Sequence[ImageFile], size: int, mode: Mode, max_pixels: int, label: str) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
+    for left in folder.parent.glob(f".{label}-*"):
+        # Of a process that was killed: a living one writes more often, and takes its files away at its end.
+        with contextlib.suppress(FileNotFoundError):
+            if all(time.time() - path.stat().st_mtime > STALE for path in (left, *left.rglob("*"))):
+                shutil.rmtree(left, ignore_errors=True)
     faults: list[str] = []
     with tempfile.TemporaryDirectory(prefix=f".{label}-", dir=folder.parent, ignore_cleanup_errors=True) as name:
         partial_folder = Path(name) / folder.name

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
+from common.config import read_config
 from common.errors import UserError, listed
 
 TASKS = ("growth", "julia")
@@ -87,14 +87,10 @@ def read_run(path: Path) -> tuple[Run, list[str]]:
     Raises:
         UserError: its task is not to be known, or its ``config.yaml`` cannot be read.
     """
-    settings_path = path / "config.yaml"
     try:
-        settings = yaml.safe_load(settings_path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = f"cannot be read: {type(error).__name__}"
-        raise UserError(f"{settings_path} {reason}; put it right, or leave this run out") from None
-    if not isinstance(settings, dict):
-        raise UserError(f"{settings_path} is not a configuration; put it right, or leave this run out")
+        settings = read_config(path / "config.yaml")
+    except UserError as error:
+        raise UserError(f"{error}; put it right, or leave this run out") from None
     arguments = {name: value for name, value in _flat(settings).items() if not name.startswith(IGNORED)}
     metrics, notes = _read_metrics(path / "metrics.csv")
     result = None
@@ -102,7 +98,7 @@ def read_run(path: Path) -> tuple[Run, list[str]]:
         try:
             result = json.loads((path / "result.json").read_text())
             result["seconds"] = float(result["seconds"])
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             result = None
             notes.append(f"{path / 'result.json'} is damaged: the run counts as unfinished")
     task = _task(path, {*metrics, str(result and result.get("metric"))})

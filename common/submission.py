@@ -79,7 +79,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except OSError as error:
-        if error.filename == str(temporary):
+        if error.filename in (None, str(temporary)):  # writing names no file, unlike opening
             error.filename = str(path)  # what the user knows
         raise
     finally:

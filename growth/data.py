@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch.utils.data import DataLoader
 
 from common.augment import Augmentation, View, laid_views
-from common.data import ImageData, ImageDataset, as_is
+from common.data import EvaluationSampler, ImageData, ImageDataset, as_is
 from common.errors import UserError, listed
 from common.folds import fold_of, grouped_folds, grouped_split
 from common.images import ImageFile, Images, cached_images
 from growth.files import MAX_PIXELS, PhotoPairs, Photos, pairs_of, read_test_set, read_training_set
-from growth.pairs import PairBatch, PairDataset, PairWithin, PlantSampler, RandomPairSampler
+from growth.pairs import PairBatch, PairDataset, PairWithin, PlantBatches, RandomPairBatches
 
 
 class GrowthData(ImageData):
@@ -125,6 +126,7 @@ class GrowthData(ImageData):
         Raises:
             UserError: as :meth:`prepare_data`.
         """
+        super().setup(stage)
         if self.predicting:
             self.test_pairs = read_test_set(self.root)
             self.sample = self.test_pairs.sample
@@ -179,26 +181,26 @@ class GrowthData(ImageData):
     def train_dataloader(self) -> DataLoader[PairBatch]:
         photos = self.train_set
         if self.pairs == "all":
-            sampler: Any = PlantSampler(photos.plant, self.plants_per_batch, self.images_per_plant)
+            deal: Any = PlantBatches(photos.plant, self.plants_per_batch, self.images_per_plant)
         else:
-            sampler = RandomPairSampler(photos.groups, photos.day, self.num_pairs, self.pairs_per_batch)
-        # A sampler of whole batches stands without a batch size, so that Lightning can share it over ranks.
-        return self.loader(photos, sampler=sampler, batch_size=None)
+            deal = RandomPairBatches(photos.groups, photos.day, self.num_pairs, self.pairs_per_batch)
+        return self.loader(photos, self.training_batches(deal, len(deal)))
 
     def val_dataloader(self) -> DataLoader[PairBatch]:
         """One held-out plant a batch, all its pairs."""
         plant = self.val_set.plant
         batches = [np.flatnonzero(plant == name).tolist() for name in np.unique(plant)]
-        # Lightning wants a batch on each rank; one photo has no pair.
-        batches += [[0]] * (self.trainer.world_size - len(batches) if self.trainer is not None else 0)
-        return self.loader(self.val_set, sampler=self.share(batches), batch_size=None)
+        batches += [[0]] * (self.world_size - len(batches))  # each rank must have one; one photo has no pair
+        return self.loader(self.val_set, EvaluationSampler(batches[self.rank :: self.world_size]))
 
     def test_dataloader(self) -> DataLoader[PairBatch]:
         """The held-out plants: the competition's own test days are not public."""
         return self.val_dataloader()
 
-    def augment(self, batch: PairBatch) -> PairBatch:
-        return batch._replace(images=self.augmentation(batch.images, batch.plant))
+    def augment(self, batch: PairBatch, key: int) -> PairBatch:
+        if self.pairs == "random":  # a photo comes several times an epoch, each time another way: by the step
+            key = torch.initial_seed()
+        return batch._replace(images=self.augmentation(batch.images, key, batch.row, batch.plant))
 
     def views(self) -> list[View]:
         """The eight ways to lay a square photo, or the photo alone where training never turned it."""

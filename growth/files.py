@@ -84,7 +84,7 @@ def read_training_set(root: Path) -> Photos:
     if listing is None:
         raise _not_found(root, ["train_dataset/"])
     table = _photo_table(listing, "train_dataset")
-    day = table["stem"].str.extract(r"([0-9]{2})$", expand=False)
+    day = table["stem"].str.extract(r"([0-9]{2})\Z", expand=False)
     if len(nameless := table[day.isna()]):
         count = f"{len(nameless)} photos have no day, two digits at the end of the name"
         raise UserError(f"{count}: {listed(nameless['file'])}; name them like DAT07{nameless.iloc[0]['suffix']}")

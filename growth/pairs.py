@@ -1,14 +1,12 @@
-"""Batches of photo pairs in which each photo stands once, and the samplers that choose them."""
+"""Batches of photo pairs in which each photo stands once, and how the batches of an epoch are drawn."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Sampler
 
 from common.images import Images
 from growth.files import Photos, all_pairs
@@ -25,7 +23,7 @@ class PairBatch(NamedTuple):
         after: index of the later photo of each pair, P, int64.
         days: days elapsed in each pair, P, float32.
         species: number of the species of each pair, P, int64.
-        plant: number of the plant of each photo within the batch, U, int64.
+        plant: number of the plant of each photo in the set, U, int64.
         row: which photo of the set each is, U, int64.
     """
 
@@ -38,7 +36,7 @@ class PairBatch(NamedTuple):
     row: Tensor
 
 
-class PlantSampler(Sampler[list[int]]):
+class PlantBatches:
     """Batches of several photos of each of several plants; an epoch takes every photo once.
 
     Args:
@@ -57,17 +55,17 @@ class PlantSampler(Sampler[list[int]]):
     def __len__(self) -> int:
         return -(-sum(self._deals(photos) for photos in self.photos) // self.plants_per_batch)
 
-    def __iter__(self) -> Iterator[list[int]]:
-        rng = np.random.default_rng(int(torch.randint(2**62, ()).item()))
+    def __call__(self, rng: np.random.Generator) -> list[list[int]]:
+        """Draw an epoch."""
         deals = [
             deal for photos in self.photos for deal in np.array_split(rng.permutation(photos), self._deals(photos))
         ]
         order = rng.permutation(len(deals))
-        for start in range(0, len(order), self.plants_per_batch):
-            yield np.concatenate([deals[i] for i in order[start : start + self.plants_per_batch]]).tolist()
+        starts = range(0, len(order), self.plants_per_batch)
+        return [np.concatenate([deals[i] for i in order[start:][: self.plants_per_batch]]).tolist() for start in starts]
 
 
-class RandomPairSampler(Sampler[list[tuple[int, int]]]):
+class RandomPairBatches:
     """The seed's way: each pair is two photos drawn at random, of one plant or of one species.
 
     Args:
@@ -86,14 +84,16 @@ class RandomPairSampler(Sampler[list[tuple[int, int]]]):
     def __len__(self) -> int:
         return self.num_pairs // self.pairs_per_batch
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        rng = np.random.default_rng(int(torch.randint(2**62, ()).item()))
-        for _ in range(len(self)):
-            first = rng.choice(self.rows, self.pairs_per_batch)
-            second = np.array([rng.choice(self.others[row]) for row in first])
-            swap = self.day[first] > self.day[second]
-            before, after = np.where(swap, second, first), np.where(swap, first, second)
-            yield list(zip(before.tolist(), after.tolist(), strict=True))
+    def __call__(self, rng: np.random.Generator) -> list[list[tuple[int, int]]]:
+        """Draw an epoch."""
+        return [self._batch(rng) for _ in range(len(self))]
+
+    def _batch(self, rng: np.random.Generator) -> list[tuple[int, int]]:
+        first = rng.choice(self.rows, self.pairs_per_batch)
+        second = np.array([rng.choice(self.others[row]) for row in first])
+        swap = self.day[first] > self.day[second]
+        before, after = np.where(swap, second, first), np.where(swap, first, second)
+        return list(zip(before.tolist(), after.tolist(), strict=True))
 
 
 class PairDataset(torch.utils.data.Dataset[PairBatch]):
@@ -109,6 +109,7 @@ class PairDataset(torch.utils.data.Dataset[PairBatch]):
     def __init__(self, images: Images, photos: Photos, rows: np.ndarray, pair_within: PairWithin = "plant") -> None:
         self.images, self.rows = images, rows
         self.plant, self.day = photos.plant[rows], photos.day[rows]
+        self.plant_number = np.unique(self.plant, return_inverse=True)[1]
         self.groups = self.plant if pair_within == "plant" else photos.species[rows]
         self.species = np.unique(photos.species, return_inverse=True)[1][rows]
 
@@ -128,6 +129,6 @@ class PairDataset(torch.utils.data.Dataset[PairBatch]):
             torch.from_numpy(after.copy()),
             torch.from_numpy(days.astype(np.float32)),
             torch.from_numpy(self.species[chosen[before]]),
-            torch.from_numpy(np.unique(self.plant[chosen], return_inverse=True)[1]),
+            torch.from_numpy(self.plant_number[chosen]),
             torch.from_numpy(chosen),
         )

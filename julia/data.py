@@ -51,7 +51,7 @@ class CharacterDataset(Dataset[CharacterBatch]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitems__(self, indices: Sequence[int]) -> CharacterBatch:
+    def __getitem__(self, indices: Sequence[int]) -> CharacterBatch:
         rows = self.rows[indices]
         images = torch.from_numpy(self.images[rows]).permute(0, 3, 1, 2)
         return CharacterBatch(images, self.targets[rows], torch.as_tensor(indices))
@@ -154,6 +154,7 @@ class CharacterData(ImageData):
         Raises:
             UserError: as ``julia.files`` and ``common.folds``, or a batch is larger than the training set.
         """
+        super().setup(stage)
         if self.predicting:
             self.sample, files = read_test_set(self.root, self.variant)
             self.test_set = ImageDataset(self._cached("test", files), np.arange(len(files)))
@@ -182,18 +183,22 @@ class CharacterData(ImageData):
 
     def train_dataloader(self) -> DataLoader[CharacterBatch]:
         # BatchNorm fails on a last batch of one
-        return self.loader(self.train_set, batch_size=self.batch_size, shuffle=True, drop_last=True)
+        number = len(self.train_set) // self.batch_size
+
+        def deal(rng: np.random.Generator) -> np.ndarray:
+            return rng.permutation(len(self.train_set))[: number * self.batch_size].reshape(number, -1)
+
+        return self.loader(self.train_set, self.training_batches(deal, number))
 
     def val_dataloader(self) -> DataLoader[CharacterBatch]:
-        rows = self.share(range(len(self.val_set)))
-        return self.loader(self.val_set, sampler=rows, batch_size=self.eval_batch_size)
+        return self.loader(self.val_set, self.evaluated_rows(len(self.val_set)))
 
     def test_dataloader(self) -> DataLoader[CharacterBatch]:
         """The held-out images: the competition's own test labels are not public."""
         return self.val_dataloader()
 
-    def augment(self, batch: CharacterBatch) -> CharacterBatch:
-        images, targets = self.augmentation(batch.images), batch.targets
+    def augment(self, batch: CharacterBatch, key: int) -> CharacterBatch:
+        images, targets = self.augmentation(batch.images, key, batch.row), batch.targets
         if self.mixing is not None:
             images, targets = self.mixing(images, targets)
         return batch._replace(images=images, targets=targets)

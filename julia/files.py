@@ -79,7 +79,7 @@ def read_test_set(root: Path, variant: Variant) -> tuple[SampleSubmission, list[
         ids = table["ID"].tolist()
         _match_ids(ids, files, path, root / FOLDERS[variant][1])
     else:
-        ids = sorted(files, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name))
+        ids = sorted(files, key=lambda name: (not name.isdecimal(), len(name) if name.isdecimal() else 0, name))
     return SampleSubmission(COLUMNS[0], COLUMNS[1], ids), [files[i] for i in ids]
 
 

@@ -21,7 +21,7 @@ from common.export import Deployed
 from common.metrics import Rows
 from common.optim import adamw_warmup_cosine
 from common.plots import Gallery
-from common.submission import Outputs
+from common.submission import Outputs, replacing
 from julia import plots
 from julia.data import CharacterBatch, CharacterData
 from julia.files import CLASSES
@@ -82,14 +82,15 @@ class DeployedCharacterNet(nn.Module):
 class CaseBlindAccuracy(MulticlassAccuracy):
     """Accuracy that takes an upper-case letter and its lower case for the same character. Higher is better."""
 
+    # Not a buffer: averaging the weights averages those as well, and cuts whole numbers off.
+    folded = torch.tensor([CLASSES.index(name.lower()) for name in CLASSES])
+
     def __init__(self) -> None:
         super().__init__(num_classes=len(CLASSES), average="micro")
-        folded = torch.tensor([CLASSES.index(name.lower()) for name in CLASSES])
-        self.register_buffer("folded", folded, persistent=False)
-        self.folded: Tensor
 
     def update(self, preds: Tensor, target: Tensor) -> None:
-        super().update(self.folded[preds.argmax(dim=1)], self.folded[target])
+        folded = self.folded.to(target.device)
+        super().update(folded[preds.argmax(dim=1)], folded[target])
 
 
 class CharacterClassifier(LightningModule):
@@ -145,7 +146,8 @@ class CharacterClassifier(LightningModule):
                 "acc": MulticlassAccuracy(len(CLASSES), average="micro"),
                 "f1": MulticlassF1Score(len(CLASSES), average="macro"),
                 "acc_case_blind": CaseBlindAccuracy(),
-            }
+            },
+            compute_groups=False,  # which take two for one as soon as their first batches agree
         )
         self.val_metrics = metrics.clone(prefix="val/")
         self.test_metrics = metrics.clone(prefix="test/")
@@ -200,7 +202,8 @@ class CharacterClassifier(LightningModule):
         self.rows.reset()
         if self.trainer.is_global_zero and log_dir and not self.trainer.sanity_checking:
             table = pd.DataFrame(counts, index=list(CLASSES), columns=list(CLASSES))
-            table.to_csv(Path(log_dir) / "confusion.csv", index_label="truth")
+            with replacing(Path(log_dir) / "confusion.csv") as temporary:
+                table.to_csv(temporary, index_label="truth")
 
     @property
     def encoder(self) -> nn.Module:

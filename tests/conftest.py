@@ -6,14 +6,19 @@ import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from common.checkpoints import PARTS
 from growth.synthetic import draw as draw_growth
 from julia.synthetic import draw as draw_julia
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+# What load_model asks of a checkpoint beside weights and arguments.
+PARTS_OF_A_FIT: dict[str, Any] = {**dict.fromkeys(PARTS), "callbacks": {}, "pytorch-lightning_version": "2.6.4"}
 
 GROWTH = {"test_plants": 2, "test_pairs": 30, "days": 8, "seed": 0}
 

@@ -1,4 +1,4 @@
-"""Two processes on one machine (gloo) do what one does."""
+"""Two and three processes on one machine (gloo) do what one does."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ DDP = (
     "--trainer.accelerator",
     "cpu",
 )
+THREE = (*DDP[:3], 3, *DDP[4:])
 QUIET = ("--trainer.enable_progress_bar", "false", "--trainer.precision", "32-true")
+
+
+TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc_per_node", 2, "-m")
 
 
 def typed(folder: Path, *words: object) -> str:
@@ -43,16 +47,16 @@ def figures(folder: Path, task: str, checkpoint: Path, *flags: object) -> dict[s
 
 
 @pytest.mark.slow
-def test_julia_in_two_processes(tmp_path: Path, julia_root: Path) -> None:
+def test_julia_in_three_processes(tmp_path: Path, julia_root: Path) -> None:
     model = ("--model.backbone", "airbench", "--model.image_size", 16, "--data.batch_size", 16)
     words = ("--data.root", julia_root, *QUIET, "--trainer.max_epochs", 2)
-    typed(tmp_path, "julia", "fit", *model, *words, *DDP)
+    typed(tmp_path, "julia", "fit", *model, *words, *THREE)
     run = tmp_path / "runs" / "julia" / "airbench"
     assert sorted(path.name for path in run.iterdir()) == ["latest", "version_0"]
     assert json.loads((run / "version_0" / "result.json").read_text())["epochs"] == 2
     checkpoint = run / "version_0" / "checkpoints" / "last.ckpt"
-    for number, flags in (("one", ()), ("two", DDP)):
-        # 31 test bitmaps do not divide by two.
+    for number, flags in (("one", ()), ("three", THREE)):
+        # 31 test bitmaps do not divide by three.
         typed(
             tmp_path,
             "julia",
@@ -64,14 +68,35 @@ def test_julia_in_two_processes(tmp_path: Path, julia_root: Path) -> None:
             *QUIET,
             *flags,
         )
-    # 63 held-out bitmaps, of which two processes would have to repeat one to have as many.
-    one, two = (figures(tmp_path, "julia", checkpoint, *flags) for flags in ((), DDP))
-    assert one.keys() == two.keys() >= {"val/acc", "val/f1", "val/acc_case_blind", "val/loss"}
-    assert one == pytest.approx(two, abs=1e-6)
-    one, two = (np.load(tmp_path / f"{number}.npz") for number in ("one", "two"))
-    assert one["ids"].tolist() == two["ids"].tolist()
-    assert np.allclose(one["probabilities"], two["probabilities"], atol=1e-5)
-    assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "two.csv").read_bytes()
+    # 63 held-out bitmaps, which one process validates at once, three in shares.
+    one, three = (figures(tmp_path, "julia", checkpoint, *flags) for flags in ((), THREE))
+    assert one.keys() == three.keys() >= {"val/acc", "val/f1", "val/acc_case_blind", "val/loss"}
+    assert one == pytest.approx(three, abs=1e-6)
+    one, three = (np.load(tmp_path / f"{number}.npz") for number in ("one", "three"))
+    assert one["ids"].tolist() == three["ids"].tolist()
+    assert np.allclose(one["probabilities"], three["probabilities"], atol=1e-5)
+    assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "three.csv").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("launcher", "flags"), [((), THREE), (TORCHRUN, DDP)])
+def test_a_cross_validation_in_many_processes(
+    tmp_path: Path, julia_root: Path, launcher: tuple[object, ...], flags: tuple[object, ...]
+) -> None:
+    # LeNet has no statistics of a batch: of 60 bitmaps, in three or two shares or in one, it learns the same.
+    model = ("--model.backbone", "lenet", "--model.image_size", 28, "--trainer.max_epochs", 2)
+    words = (*model, "--data.root", julia_root, "--data.num_folds", 2, *QUIET)
+    typed(tmp_path, "julia", "crossval", *words, "--data.batch_size", 60, "--name", "one")
+    share = 30 if launcher else 20
+    said = typed(tmp_path, *launcher, "julia", "crossval", *words, "--data.batch_size", share, "--name", "many", *flags)
+    assert said.count("over 2 folds") == 1  # one process speaks
+    one, many = (tmp_path / "runs" / "julia" / name for name in ("one", "many"))
+    assert sorted(path.name for path in one.iterdir()) == sorted(path.name for path in many.iterdir())
+    assert [path.name for path in (many / "fold_1").glob("version_*")] == ["version_0"]
+    alone, shared = (np.load(folder / "out_of_fold.npz") for folder in (one, many))
+    assert alone["ids"].tolist() == shared["ids"].tolist()
+    assert np.allclose(alone["estimates"], shared["estimates"], atol=1e-3)
+    assert not np.allclose(alone["estimates"], 1 / 62, atol=1e-3)
 
 
 @pytest.mark.slow

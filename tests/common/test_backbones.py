@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torchvision import models
 
-from common.backbones import LeafHull, LeNet, Normalize, build_backbone
+from common.backbones import LeafHull, LeNet, Normalize, Stem, build_backbone
 from common.errors import UserError
 
 OPTIONS: dict[str, Any] = {"in_channels": 3, "num_outputs": 5, "image_size": 64}
@@ -157,3 +157,31 @@ def test_airbench_takes_any_size_from_8(size: int) -> None:
     assert network(torch.zeros(2, 1, size, size)).shape == (2, 62)
     with pytest.raises(UserError, match="too small for airbench"):
         build_backbone("airbench", in_channels=1, num_outputs=62, image_size=7)
+
+
+@pytest.mark.parametrize(("name", "size"), [("googlenet", 32), ("inception_v3", 75)])
+def test_auxiliary_heads_are_left_out(name: str, size: int) -> None:
+    network = build_backbone(name, in_channels=3, num_outputs=4, image_size=size)
+    assert network.training
+    assert network(torch.zeros(2, 3, size, size)).shape == (2, 4)
+
+
+@pytest.mark.parametrize("name", ["alexnet", "densenet121", "convnext_tiny", "maxvit_t"])
+def test_too_small_an_image_is_refused_before_the_fit(name: str) -> None:
+    with pytest.raises(UserError, match=r"image_size 24\b.*") as refusal:
+        build_backbone(name, in_channels=3, num_outputs=4, image_size=24)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "efficientnet_b0", "shufflenet_v2_x0_5"])
+@pytest.mark.parametrize(("stem", "size"), [("imagenet", 17), ("small", 9)])
+def test_no_strided_convolution_meets_a_single_pixel(name: str, stem: Stem, size: int) -> None:
+    network = build_backbone(name, in_channels=3, num_outputs=1, image_size=size, stem=stem).eval()
+    sides: list[int] = []
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d) and layer.stride != (1, 1) and layer.kernel_size != (1, 1):
+            layer.register_forward_hook(lambda _, inputs, __: sides.append(inputs[0].shape[-1]))
+    network(torch.zeros(2, 3, size, size))
+    assert min(sides) == 2
+    with pytest.raises(UserError, match=f"too small for {name}; give {size} or more"):
+        build_backbone(name, in_channels=3, num_outputs=1, image_size=size - 1, stem=stem)

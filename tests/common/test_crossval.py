@@ -18,7 +18,7 @@ import torch
 
 from common import ensemble
 from julia.files import CLASSES
-from tests.conftest import Run
+from tests.conftest import PARTS_OF_A_FIT, Run
 
 SMALL = ("--model.backbone", "airbench", "--model.image_size", 16, "--trainer.enable_progress_bar", "false")
 ONE_EPOCH = ("--trainer.max_epochs", 1, "--data.batch_size", 32, "--data.num_folds", 3)
@@ -196,7 +196,7 @@ def test_growth_folds_are_by_plant_and_turned_photos_average(
 def test_checkpoints_that_cannot_be_averaged(refused: Run, julia_root: Path, tmp_path: Path) -> None:
     assert "--ckpt_path names no file" in refused("julia", "predict", "--ckpt_path", "[]")
     assert "the pattern matches no file" in refused("julia", "predict", "--ckpt_path", "runs/*/x.ckpt")
-    known = {"state_dict": {}, "hyper_parameters": {}}
+    known = {**PARTS_OF_A_FIT, "state_dict": {}, "hyper_parameters": {}}
     torch.save({**known, "task": "julia", "classes": CLASSES}, "one.ckpt")
     torch.save({**known, "task": "growth"}, "other.ckpt")
     torch.save({**known, "task": "julia", "classes": "abc"}, "few.ckpt")

@@ -16,7 +16,7 @@ from common.errors import UserError
 from growth.model import GrowthRegressor
 from julia.files import CLASSES
 from julia.model import CharacterClassifier
-from tests.conftest import Run
+from tests.conftest import PARTS_OF_A_FIT, Run
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +28,7 @@ def saved(model: Any, path: Path) -> Path:
     """Write what a checkpoint needs, of random weights."""
     torch.manual_seed(0)
     state = {"state_dict": model.state_dict(), "hyper_parameters": dict(model.hparams), "task": model.task}
-    torch.save({**state, "classes": model.classes, "epoch": 4}, path)
+    torch.save({**PARTS_OF_A_FIT, **state, "classes": model.classes, "epoch": 4}, path)
     return path
 
 

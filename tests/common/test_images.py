@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import time
 import zipfile
 from pathlib import Path
 
@@ -95,6 +96,18 @@ def test_interrupted_build_leaves_nothing(folder: Path, monkeypatch: pytest.Monk
             build(folder)
     assert list((folder.parent / "cache").iterdir()) == []
     assert len(build(folder)) == 12
+
+
+def test_what_a_killed_build_left_goes_after_an_hour(folder: Path) -> None:
+    cache = folder.parent / "cache"
+    for name, age in (("new", 60), ("old", images.STALE + 60)):
+        left = cache / f".images-{name}" / "part"
+        left.mkdir(parents=True)
+        (left / "images.npy").write_bytes(b"half")
+        for path in (left / "images.npy", left, left.parent):
+            os.utime(path, (time.time() - age,) * 2)
+    build(folder)
+    assert [path.name for path in cache.glob(".*")] == [".images-new"]
 
 
 def test_damaged_cache_is_built_again(folder: Path) -> None:

@@ -1,0 +1,58 @@
+"""Configurations: YAML files, read as plain values."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from common.errors import UserError
+
+MOST_VALUES = 100_000
+CLASS_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read a configuration, whose keys are text.
+
+    Raises:
+        UserError: it is not YAML of plain values, it holds more than ``MOST_VALUES`` (a few lines of references can say
+            billions), or a ``class_path`` is no name of a class.
+    """
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if _number(settings, {}) > MOST_VALUES:
+            raise UserError(f"{path}: over {MOST_VALUES:,} values, which is no configuration")
+        if not isinstance(settings, dict) or not _plain(settings):
+            raise UserError(f"{path} is not a configuration: give names with values below them")
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # Of what YAML says, the place.
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}: {getattr(error, 'problem', '')}" if mark else f" ({type(error).__name__})"
+        raise UserError(f"{path} cannot be read as YAML{where}") from None
+    return settings
+
+
+def _number(value: Any, known: dict[int, int]) -> int:
+    """Count values, those that are referred to as often as they are."""
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in known:
+        known[id(value)] = MOST_VALUES + 1  # of one that holds itself
+        inner = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_number(one, known) for one in inner)
+    return known[id(value)]
+
+
+def _plain(value: Any) -> bool:
+    """Whether keys are text, and class paths are names of classes: what is imported must not be more than that."""
+    if isinstance(value, list):
+        return all(map(_plain, value))
+    if not isinstance(value, dict):
+        return True
+    name = value.get("class_path", "a")
+    if not (isinstance(name, str) and CLASS_PATH.fullmatch(name)):
+        raise UserError(f"class_path: {name!r:.100} is no class; give one such as common.optim.LearningRateFinder")
+    return all(isinstance(key, str) and _plain(inner) for key, inner in value.items())

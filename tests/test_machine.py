@@ -1,0 +1,137 @@
+"""A machine that lacks something: the fit runs, or one line says what is missing, and nothing half-written stays."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch.loggers import WandbLogger
+from torch.utils.data import DataLoader
+
+from tests.conftest import Run
+
+REPOSITORY = Path(__file__).parents[1]
+SMALL = ("--model.image_size", "28", "--trainer.max_epochs", "1", "--trainer.enable_progress_bar", "false")
+DROP_FROM_BOUNDING_SET, OVERRIDE, READ_ANY = 24, 1, 2  # of linux/prctl.h and linux/capability.h
+
+
+def command(task: str, *words: object, prepare: Callable[[], Any] | None = None, **variables: str) -> tuple[int, str]:
+    """Run ``python -m <task> ...`` on a machine made by ``prepare``: its exit code and stderr."""
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "WANDB_MODE": "disabled"}
+    environment |= {"PYTHONDONTWRITEBYTECODE": "1", **variables}  # half of it would stay
+    done = subprocess.run(
+        [sys.executable, "-m", task, *map(str, words)],
+        env=environment,
+        preexec_fn=prepare,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stderr
+
+
+def room(size: int) -> Callable[[], None]:
+    """No file may grow beyond ``size`` bytes: to a program, a disk that is full."""
+    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def obedient() -> None:
+    """Permissions hold for root as well."""
+    libc = ctypes.CDLL(None)
+    libc.prctl(DROP_FROM_BOUNDING_SET, OVERRIDE)
+    libc.prctl(DROP_FROM_BOUNDING_SET, READ_ANY)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [
+        (10_000, "error: cannot write the image cache in cache: "),
+        (400_000, "error: runs/julia/lenet/version_0/checkpoints/best.ckpt: "),
+    ],
+)
+def test_full_disk(julia_root: Path, size: int, message: str) -> None:
+    words = ("fit", *SMALL, "--model.backbone", "lenet", "--data.root", julia_root)
+    code, errors = command("julia", *words, prepare=room(size))
+    assert code == 2
+    (line,) = (line for line in errors.splitlines() if "error" in line.lower())
+    assert line.startswith(message)
+    assert "free some space" in line
+    assert "Traceback" not in errors
+    assert not [path for path in Path().rglob(".*") if path.name not in (".cache", ".config")]
+    assert not list(Path().glob("runs/**/*.ckpt"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="root keeps its rights elsewhere")
+def test_folder_that_cannot_be_written_to(julia_root: Path, tmp_path: Path) -> None:
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o555)
+    words = ("fit", *SMALL, "--model.backbone", "lenet", "--data.root", julia_root)
+    for place in ("--data.cache_dir", "--trainer.default_root_dir"):
+        code, errors = command("julia", *words, place, locked, prepare=obedient)
+        (line,) = (line for line in errors.splitlines() if "error" in line.lower())
+        assert code == 2
+        assert str(locked) in line
+        assert "Permission denied" in line
+    assert list(locked.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_no_home_no_language_and_one_core(julia_root: Path) -> None:
+    def bare() -> None:
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+    words = (*SMALL, "--model.backbone", "lenet", "--data.root", julia_root)
+    # No HOME at all, a folder for temporary files that is not there, and ASCII instead of UTF-8.
+    missing = {"TMPDIR": "/nowhere", "LC_ALL": "C", "PYTHONUTF8": "0", "WANDB_MODE": "offline"}
+    code, errors = command("julia", "fit", *words, prepare=bare, **missing)
+    assert code == 0, errors
+    checkpoint = "runs/julia/lenet/latest/checkpoints/best.ckpt"
+    code, errors = command("julia", "predict", "--ckpt_path", checkpoint, prepare=bare, **missing)
+    assert code == 0, errors
+    assert Path("runs/julia/lenet/latest/submission_best.csv").is_file()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
+@pytest.mark.parametrize("task", ["julia", "growth"])
+def test_no_gpu(refused: Run, julia_root: Path, growth_root: Path, task: str) -> None:
+    root = julia_root if task == "julia" else growth_root
+    words = ("--data.root", root, "--model.pretrained", "false")
+    line = refused(task, "fit", *words, "--trainer.accelerator", "cuda", "--trainer.devices", 3)
+    assert "gpu" in line.lower() or "cuda" in line.lower()
+    assert not Path("runs").exists()
+
+
+def test_no_shared_memory(refused: Run, julia_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(DataLoader, "_get_iterator", full)
+    words = (*SMALL, "--model.backbone", "lenet", "--data.root", julia_root, "--data.num_workers", 2)
+    line = refused("julia", "fit", *words)
+    assert "/dev/shm" in line
+    assert "--data.num_workers 0" in line
+
+
+def test_no_way_to_wandb(refused: Run, julia_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from wandb import Error  # here: it takes seconds
+
+    def unreachable(_: WandbLogger) -> None:
+        raise Error("Failed to get resume status:\nnetwork is unreachable")
+
+    monkeypatch.setenv("WANDB_MODE", "online")
+    monkeypatch.setattr(WandbLogger, "experiment", property(unreachable))
+    line = refused("julia", "fit", *SMALL, "--model.backbone", "lenet", "--data.root", julia_root)
+    assert "network is unreachable" in line
+    assert "WANDB_MODE=offline" in line

@@ -1,0 +1,265 @@
+"""A fit that is killed, stopped or spread over processes sees and gives what an unbroken one does."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from lightning import pytorch as pl
+
+from common.callbacks import WholeFiles
+from tests import kills
+from tests.conftest import Run
+
+LENET = ("--model.backbone", "lenet", "--model.image_size", 28, "--data.rotation", 10, "--trainer.max_epochs", 2)
+QUIET = ("--trainer.enable_progress_bar", "false", "--trainer.precision", "32-true")
+
+
+class Stream(pl.Callback):
+    """Saves the training batches as the network sees them.
+
+    Args:
+        path: the file to save them in: (epoch, batch) → rows and images.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path, self.batches = Path(path), {}  # type: ignore[var-annotated]
+
+    def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, index: int) -> None:
+        self.batches[trainer.current_epoch, index] = batch.row.clone(), batch.images.clone()
+
+    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        torch.save(self.batches, self.path.with_suffix(f".{trainer.global_rank}.pt"))
+
+
+def stream(path: str) -> tuple[str, str]:
+    one = f'{{"class_path": "tests.test_resume.Stream", "init_args": {{"path": "{path}"}}}}'
+    return "--trainer.callbacks", f"[{one}]"
+
+
+def saved(name: str, rank: int = 0) -> dict[tuple[int, int], tuple[torch.Tensor, torch.Tensor]]:
+    batches: dict[tuple[int, int], tuple[torch.Tensor, torch.Tensor]]
+    batches = torch.load(Path(name).with_suffix(f".{rank}.pt"), weights_only=True)
+    return batches
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("task", "moments"),
+    [
+        ("julia", ["the cache is built", "on_train_batch_start", "on_validation_batch_start", "last.ckpt", "SIGTERM"]),
+        ("growth", ["on_before_optimizer_step", "best.ckpt", "on_train_epoch_end", "any", "any"]),
+    ],
+)
+def test_killed_and_resumed_is_never_killed(tmp_path: Path, task: str, moments: list[str]) -> None:
+    kills.draw(task, tmp_path / "data")
+    for name in ("unbroken", "killed"):
+        (tmp_path / name).mkdir()
+    kills.finish(task, tmp_path / "data", tmp_path / "unbroken")
+    struck = kills.chain(
+        task, tmp_path / "data", tmp_path / "unbroken", tmp_path / "killed", moments, random.Random(0), print
+    )
+    assert struck.total() >= 3
+    assert len(list((tmp_path / "killed").rglob("latest"))) == 1
+
+
+@pytest.mark.slow
+def test_sigterm_saves_at_the_step_and_exits_with_143(tmp_path: Path) -> None:
+    kills.draw("julia", tmp_path / "data")
+    for name in ("unbroken", "stopped"):
+        (tmp_path / name).mkdir()
+    kills.finish("julia", tmp_path / "data", tmp_path / "unbroken")
+    home = tmp_path / "stopped"
+    # In the middle of an epoch: 15 steps each.
+    one = '{"class_path": "tests.kills.Kill", "init_args": {"hook": "on_train_batch_start", "call": 20, "signal": 15}}'
+    process = kills.start("julia", tmp_path / "data", home, "--trainer.callbacks+", one)
+    assert process.wait(300) == 143
+    last = kills.last_of("julia", home)
+    assert torch.load(last, weights_only=True)["global_step"] == 20
+    assert f"--ckpt_path {last.resolve().relative_to(home)}" in (home / "output.txt").read_text()
+    assert not list(home.rglob("result.json"))
+    kills.finish("julia", tmp_path / "data", home)
+    assert kills.differences("julia", tmp_path / "unbroken", home) == []
+
+
+@pytest.mark.slow
+def test_sigterm_while_the_cache_is_built_leaves_nothing(tmp_path: Path) -> None:
+    kills.draw("julia", tmp_path / "data")
+    process = kills.start("julia", tmp_path / "data", tmp_path)
+    while not list(tmp_path.glob("cache/.*")):
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 143
+    assert list(tmp_path.glob("cache/.*")) == []
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["julia", "growth"])
+def test_samples_are_the_same_for_any_number_of_workers(
+    run: Run, julia_root: Path, growth_root: Path, task: str
+) -> None:
+    data = {
+        "julia": ("--data.root", julia_root, "--data.batch_size", 60),
+        "growth": (*("--data.root", growth_root, "--model.pretrained", "false"), "--data.plants_per_batch", 2),
+    }[task]
+    for workers in (0, 1, 2, 4):
+        run(task, "fit", *LENET, *QUIET, *data, "--data.num_workers", workers, *stream(f"w{workers}"))
+    first = saved("w0")
+    assert len(first) == (8 if task == "julia" else 6)
+    assert not torch.equal(first[0, 0][0], first[1, 0][0])  # another order each epoch
+    for workers in (1, 2, 4):
+        again = saved(f"w{workers}")
+        assert again.keys() == first.keys()
+        for place, (rows, images) in first.items():
+            assert torch.equal(again[place][0], rows)
+            assert torch.equal(again[place][1], images)
+
+
+@pytest.mark.slow
+def test_ranks_share_the_samples_of_one_process(tmp_path: Path, julia_root: Path) -> None:
+    ranks = 3
+    environment = os.environ | {"PYTHONPATH": str(kills.REPOSITORY), "OMP_NUM_THREADS": "1"}
+    for number in (1, ranks):
+        words = ("--data.root", julia_root, "--data.batch_size", 60 // number, *stream(f"r{number}"))
+        many = ("--trainer.strategy", "ddp", "--trainer.devices", number, "--trainer.accelerator", "cpu")
+        command = [sys.executable, "-m", "julia", "fit", *LENET, *QUIET, *words, *(many if number > 1 else ())]
+        subprocess.run(list(map(str, command)), cwd=tmp_path, env=environment, check=True, timeout=300)
+    alone = saved("r1")
+    shares = [saved(f"r{ranks}", rank) for rank in range(ranks)]
+    # 247 bitmaps: 4 batches of 60, or 12 of 20. LeNet has no statistics of a batch: the fits are the same.
+    for place, (rows, images) in alone.items():
+        theirs = torch.cat([share[place][0] for share in shares])
+        assert torch.equal(theirs, rows)
+        assert torch.allclose(torch.cat([share[place][1] for share in shares]), images, atol=1e-6)
+    one, other = (
+        torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for run in sorted((tmp_path / "runs" / "julia" / "lenet").glob("version_*"))
+    )
+    assert all(torch.allclose(one[name], other[name], atol=1e-5) for name in one)
+
+
+@pytest.mark.slow
+def test_two_fits_at_once_share_the_cache_and_no_run_folder(tmp_path: Path) -> None:
+    kills.draw("julia", tmp_path / "data")
+    fits = [kills.start("julia", tmp_path / "data", tmp_path, "--trainer.max_epochs", 1) for _ in range(2)]
+    assert [fit.wait(300) for fit in fits] == [0, 0], (tmp_path / "output.txt").read_text()
+    home = tmp_path / "runs" / "julia" / "mobilenet_v3_small"
+    runs = sorted(path for path in home.iterdir() if path.name != "latest")
+    assert [path.name for path in runs] == ["version_0", "version_1"]
+    assert all((path / "result.json").is_file() and (path / "checkpoints" / "last.ckpt").is_file() for path in runs)
+    assert (home / "latest").is_dir()
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+@pytest.mark.slow
+def test_two_processes_stop_at_one_step(tmp_path: Path, julia_root: Path) -> None:
+    kills.draw("julia", tmp_path / "data")
+    many = ("--trainer.strategy", "ddp", "--trainer.devices", 2, "--trainer.accelerator", "cpu")
+    process = kills.start("julia", tmp_path / "data", tmp_path, *many, "--trainer.max_epochs", 500)
+    last = kills.last_of("julia", tmp_path)
+    while not last.exists():
+        assert process.poll() is None, (tmp_path / "output.txt").read_text()
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 143
+    assert "stopped by SIGTERM" in (tmp_path / "output.txt").read_text()
+    assert torch.load(last, weights_only=True)["global_step"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_rank_that_dies_ends_the_others(tmp_path: Path, victim: int) -> None:
+    kills.draw("julia", tmp_path / "data")
+    one = f'{{"class_path": "tests.test_resume.Fail", "init_args": {{"rank": {victim}}}}}'
+    many = ("--trainer.strategy", "ddp", "--trainer.devices", 2, "--trainer.accelerator", "cpu")
+    process = kills.start("julia", tmp_path / "data", tmp_path, *many, "--trainer.callbacks+", one)
+    assert process.wait(120) != 0
+    said = (tmp_path / "output.txt").read_text()
+    assert "this rank fails" in said
+    left = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True, check=False).stdout
+    assert left == ""
+
+
+class Fail(pl.Callback):
+    """Fails in one of the processes, in the middle of the fit.
+
+    Args:
+        rank: which one.
+    """
+
+    def __init__(self, rank: int) -> None:
+        self.rank = rank
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if trainer.global_rank == self.rank and trainer.global_step == 5:
+            raise ValueError("this rank fails")
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "checkpoints" / "last.ckpt"
+    WholeFiles().save_checkpoint({"a": 1}, path)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        WholeFiles().save_checkpoint({"a": 2}, path)
+    assert torch.load(path) == {"a": 1}
+    assert [file.name for file in path.parent.iterdir()] == ["last.ckpt"]
+
+
+@pytest.mark.slow
+def test_a_damaged_last_checkpoint_falls_back_to_the_newest_whole_one(run: Run, refused: Run, julia_root: Path) -> None:
+    words = (*LENET, *QUIET, "--data.root", julia_root, "--trainer.callbacks", "null")
+    run("julia", "fit", *words, "--save_every_n_epochs", 1)
+    folder = Path("runs/julia/lenet/version_0/checkpoints")
+    assert (folder / "epoch_001.ckpt").is_file()
+    content = bytearray((folder / "last.ckpt").read_bytes())
+    content[len(content) // 2] ^= 1  # in the weights, where torch would not see it
+    os.utime(folder / "epoch_000.ckpt", (1, 1))
+    os.utime(folder / "best.ckpt", (1, 1))
+    (folder / "last.ckpt").write_bytes(content)
+    said = run("julia", "fit", "--ckpt_path", "last", "--trainer.max_epochs", 3)
+    assert "last.ckpt is damaged; taking epoch_001.ckpt" in said
+    assert "damaged" in refused("julia", "predict", "--ckpt_path", folder / "last.ckpt")
+    shutil.rmtree("runs/julia/lenet/version_1")
+    link = Path("runs/julia/lenet/latest")
+    link.unlink()
+    link.symlink_to("version_0")
+    for path in folder.iterdir():
+        path.write_bytes(content[:-9])
+    assert "there is no other beside it" in refused("julia", "predict", "--ckpt_path", "last")
+
+
+@pytest.mark.slow
+def test_a_resumed_fit_keeps_settings_seed_and_the_best_epoch(run: Run, refused: Run, julia_root: Path) -> None:
+    words = (*LENET[:-2], *QUIET, "--data.root", julia_root)
+    ema = '[{"class_path": "lightning.pytorch.callbacks.EMAWeightAveraging", "init_args": {"decay": 0.9}}]'
+    # Nothing is learned: the first epoch stays the best.
+    flat = ("--model.lr", 1e-12, "--seed_everything", 5, "--trainer.max_epochs", 3, "--trainer.callbacks", ema)
+    run("julia", "fit", *words, *flat, "--save_every_n_epochs", 1)
+    folder = Path("runs/julia/lenet/version_0/checkpoints")
+    said = run("julia", "fit", "--ckpt_path", folder / "epoch_001.ckpt")
+    assert "going on from" in said
+    config = yaml.safe_load(Path("runs/julia/lenet/version_1/config.yaml").read_text())
+    assert (config["seed_everything"], config["trainer"]["max_epochs"]) == (5, 3)
+    resumed = Path("runs/julia/lenet/version_1/checkpoints")
+    assert torch.load(resumed / "best.ckpt", weights_only=True)["epoch"] == 0
+    assert kills.same(*(torch.load(path / "last.ckpt", weights_only=True)["state_dict"] for path in (folder, resumed)))
+    message = refused("julia", "fit", "--ckpt_path", folder / "epoch_001.ckpt", "--trainer.callbacks", "null")
+    assert "EMAWeightAveraging" in message and "--config" in message
+    assert not Path("runs/julia/lenet/version_2").exists()

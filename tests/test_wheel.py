@@ -1,0 +1,71 @@
+"""The packages work from an installed wheel, without the working tree."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+PACKAGES = ("growth", "julia", "common")
+
+pytestmark = pytest.mark.slow
+
+
+def succeeds(*words: object, folder: Path, **environment: str) -> str:
+    """Type ``python ...`` in ``folder``, and get what it prints."""
+    variables = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | environment
+    command = [sys.executable, *map(str, words)]
+    done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from a copy of what it is made of, and installed, both without a network."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    for package in PACKAGES:
+        shutil.copytree(REPOSITORY / package, source / package, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(REPOSITORY / name, source)
+    build = ("wheel", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", folder, source)
+    succeeds("-m", "pip", *build, folder=folder)
+    (wheel,) = folder.glob("*.whl")
+    target = folder / "installed"
+    succeeds("-m", "pip", "install", "--no-deps", "--no-index", "--target", target, wheel, folder=folder)
+    shutil.rmtree(source)
+    return target
+
+
+def test_it_holds_the_packages_whole(installed: Path) -> None:
+    for package in PACKAGES:
+        kept = {path.name for path in (installed / package).iterdir()} - {"__pycache__"}
+        assert kept == {path.name for path in (REPOSITORY / package).iterdir()} - {"__pycache__"}
+    assert not [name for name in ("tests", "benchmarks", "configs", "notebooks") if (installed / name).exists()]
+
+
+def test_the_commands_are_the_installed_ones(installed: Path, tmp_path: Path) -> None:
+    path = {"PYTHONPATH": str(installed)}
+    for package in PACKAGES:
+        origin = succeeds("-c", f"import {package}; print({package}.__file__)", folder=tmp_path, **path)
+        assert Path(origin.strip()) == installed / package / "__init__.py"
+    for task in ("julia", "growth"):
+        assert f"python -m {task}" in succeeds("-m", task, "--help", folder=tmp_path, **path)
+    assert "--html" in succeeds("-m", "common.compare", "--help", folder=tmp_path, **path)
+
+
+def test_a_run_from_data_to_the_page_of_runs(installed: Path, tmp_path: Path) -> None:
+    path = {"PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1"}
+    succeeds("-m", "julia.synthetic", "data/julia", "--train", 310, "--test", 31, folder=tmp_path, **path)
+    model = ("--model.backbone", "airbench", "--model.image_size", 16, "--trainer.max_epochs", 1)
+    succeeds("-m", "julia", "fit", *model, "--trainer.enable_progress_bar", "false", folder=tmp_path, **path)
+    succeeds("-m", "julia", "predict", "--ckpt_path", "last", folder=tmp_path, **path)
+    assert (tmp_path / "runs/julia/airbench/latest/submission_last.csv").is_file()
+    succeeds("-m", "common.compare", "runs/julia", "--html", "runs.html", folder=tmp_path, **path)
+    assert "airbench" in (tmp_path / "runs.html").read_text()  # drawn into compare.html, which is in the wheel

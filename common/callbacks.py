@@ -69,6 +69,7 @@ class Resume(pl.Callback):
     """Let a resumed fit go on as if it had never stopped: with the settings that it had, and at the batch it was at.
 
     Args:
+        resumed: the checkpoint that is gone on from; None for a fit from the start.
         settings: of the Trainer, which each checkpoint then holds.
         callbacks: names of those that have a state in the checkpoint that is resumed.
 
@@ -76,15 +77,13 @@ class Resume(pl.Callback):
         UserError: this fit lacks one of them, such as averaged weights.
     """
 
-    def __init__(self, settings: dict[str, Any], callbacks: set[str]) -> None:
-        self.settings, self.callbacks = settings, callbacks
+    def __init__(self, resumed: Path | None, settings: dict[str, Any], callbacks: set[str]) -> None:
+        self.resumed, self.settings, self.callbacks = resumed, settings, callbacks
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         ours = {type(callback).__name__ for callback in trainer.callbacks}  # type: ignore[attr-defined]
         if lost := sorted(self.callbacks - ours - {"ModelCheckpoint", "BestCheckpoint", "LastCheckpoint"}):
-            raise UserError(
-                f"--ckpt_path {trainer.ckpt_path} was fitted with {listed(lost)}: give its --config again"  # type: ignore[attr-defined]
-            )
+            raise UserError(f"--ckpt_path {self.resumed} was fitted with {listed(lost)}: give its --config again")
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -92,7 +91,7 @@ class Resume(pl.Callback):
         checkpoint["trainer"] = self.settings
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.ckpt_path is None:  # type: ignore[attr-defined]
+        if self.resumed is None:
             return
         loop: Any = trainer.fit_loop
         sampler: Any = trainer.train_dataloader.sampler  # type: ignore[union-attr]
@@ -108,24 +107,21 @@ class BestCheckpoint(ModelCheckpoint):
     Args:
         monitor: metric that decides which epoch is the best one.
         mode: min or max, which of it is better.
+        resumed: as :class:`Resume`.
     """
 
-    def __init__(self, monitor: str, mode: str) -> None:
+    def __init__(self, monitor: str, mode: str, resumed: Path | None) -> None:
         super().__init__(filename="best", monitor=monitor, mode=mode)
+        self.resumed = resumed
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Lightning's takes over the path of a file in another run's folder."""
-
-    # A search for the learning rate puts a file of its own in the place of the Trainer's ckpt_path.
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        super().setup(trainer, pl_module, stage)
-        self.resumed: str | None = trainer.ckpt_path  # type: ignore[attr-defined, assignment]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
         if self.resumed is None:
             return
-        source, target = Path(self.resumed).parent / "best.ckpt", Path(str(self.dirpath)) / "best.ckpt"
+        source, target = self.resumed.parent / "best.ckpt", Path(str(self.dirpath)) / "best.ckpt"
         try:
             checkpoint = read_checkpoint(source, type(pl_module))
         except UserError:  # none, or damaged
@@ -149,15 +145,18 @@ class LastCheckpoint(ModelCheckpoint):
 
     A cluster that wants its machine back sends SIGTERM: the fit then writes the checkpoint after the step it is in (or,
     in validation, at the end of it) and exits with code 143.
+
+    Args:
+        resumed: as :class:`Resume`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, resumed: Path | None) -> None:
         super().__init__(filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
+        self.resumed = resumed
         self.written, self.took, self.asked = 0.0, 0.0, False
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
-        self.resumed: str | None = trainer.ckpt_path  # type: ignore[attr-defined, assignment]
 
         def ask(*_: object) -> None:
             self.asked = True
@@ -172,7 +171,7 @@ class LastCheckpoint(ModelCheckpoint):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
         if trainer.is_global_zero and self.resumed is not None:
-            copy(Path(self.resumed), self.path)
+            copy(self.resumed, self.path)
 
     @property
     def path(self) -> Path:

@@ -377,15 +377,17 @@ class TaskCLI(LightningCLI):
         callbacks.append(Ranks())
         if self.subcommand == "fit" and not self.settings.trainer.fast_dev_run:
             settings = self.settings.trainer
-            callbacks.append(Resume({name: settings[name] for name in RESUMED}, self.callbacks))
+            # Not the Trainer's ckpt_path, in whose place a search for the learning rate puts a file of its own.
+            resumed = Path(self.checkpoints[0]) if self.checkpoints else None
+            callbacks.append(Resume(resumed, {name: settings[name] for name in RESUMED}, self.callbacks))
             kwargs["plugins"] = [*_listed(self._get(self.config_init, "trainer").get("plugins")), WholeFiles()]
             if self.settings.trainer.logger is not False:
                 kwargs["logger"] = self._loggers()
                 callbacks += [LatestLink(), Description(), Pictures(), Throughput()]
             if self.settings.trainer.enable_checkpointing is not False:
                 # Two, since save_last of one callback writes last.ckpt only when there is a new best.
-                callbacks.append(BestCheckpoint(self.monitor, self.mode))
-                callbacks.append(LastCheckpoint())
+                callbacks.append(BestCheckpoint(self.monitor, self.mode, resumed))
+                callbacks.append(LastCheckpoint(resumed))
                 if (number := self.settings.save_every_n_epochs) is not None:
                     name = "epoch_{epoch:03d}"
                     kept = ModelCheckpoint(

@@ -45,16 +45,18 @@ def prepared(what: str, files: Sequence[ImageFile], size: int, mode: Mode, repet
     yield Row(f"preparing {len(files)} {what} at {size} px", ratio, BESIDE, ours, theirs)
 
 
-def rows(folder: Path, root: Path | None = None, photos: int = 16, repetitions: int = 3) -> Iterator[Row]:
+def rows(
+    folder: Path, root: Path | None = None, photos: int = 16, repetitions: int = 3, bitmaps: int = 12400
+) -> Iterator[Row]:
     """Measure both tasks: photos of the competition's size, drawn, and bitmaps, drawn or of ``root``."""
     draw_growth(folder, plants=1, days=photos // 2, test_plants=1, test_pairs=1, width=3280, height=2464, seed=0)
     files = find_images(folder / "train_dataset")
     yield from prepared("photos of 3280×2464", files, 224, "RGB", repetitions)
     if root is None:
         root = folder / "julia"
-        draw_julia(root, train=6200, test=6200, seed=0)
-    bitmaps = [*read_training_set(root, "original").files, *read_test_set(root, "original")[1]]
-    yield from prepared("bitmaps of julia", bitmaps, 28, "L", repetitions)
+        draw_julia(root, train=bitmaps // 2, test=bitmaps // 2, seed=0)
+    characters = [*read_training_set(root, "original").files, *read_test_set(root, "original")[1]]
+    yield from prepared("bitmaps of julia", characters, 28, "L", repetitions)
 
 
 def main() -> None:

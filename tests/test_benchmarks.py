@@ -24,10 +24,10 @@ def sets(tmp_path: Path, julia_root: Path) -> Path:
 
 
 def test_preparing(tmp_path: Path) -> None:
-    rows = list(preparing.rows(tmp_path, photos=4, repetitions=1))
+    rows = list(preparing.rows(tmp_path, photos=4, repetitions=1, bitmaps=620))
     assert [row.what for row in rows] == [
         "preparing 4 photos of 3280×2464 at 224 px",
-        "preparing 12400 bitmaps of julia at 28 px",
+        "preparing 620 bitmaps of julia at 28 px",
     ]
     assert all(row.ratio and row.theirs.endswith("images/s") for row in rows)
 

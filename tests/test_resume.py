@@ -141,12 +141,16 @@ def test_ranks_share_the_samples_of_one_process(tmp_path: Path, julia_root: Path
     for place, (rows, images) in alone.items():
         theirs = torch.cat([share[place][0] for share in shares])
         assert torch.equal(theirs, rows)
-        assert torch.allclose(torch.cat([share[place][1] for share in shares]), images, atol=1e-6)
+        # Instructions for several numbers at once round otherwise than those for one, which the end of a batch takes.
+        assert torch.allclose(torch.cat([share[place][1] for share in shares]), images, atol=1e-5)
     one, other = (
-        torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        torch.nn.utils.parameters_to_vector(
+            torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"].values()
+        )
         for run in sorted((tmp_path / "runs" / "julia" / "lenet").glob("version_*"))
     )
-    assert all(torch.allclose(one[name], other[name], atol=1e-5) for name in one)
+    # Together: Adam makes a whole step of a gradient that is nothing but rounding. Other samples differ by a tenth.
+    assert (one - other).norm() < 1e-3 * one.norm()
 
 
 @pytest.mark.slow

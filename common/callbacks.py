@@ -82,7 +82,9 @@ class Resume(pl.Callback):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         ours = {type(callback).__name__ for callback in trainer.callbacks}  # type: ignore[attr-defined]
-        if lost := sorted(self.callbacks - ours - {"ModelCheckpoint", "BestCheckpoint", "LastCheckpoint"}):
+        # Of these no result depends on what they remember.
+        free = {"ModelCheckpoint", "BestCheckpoint", "LastCheckpoint", "Timer"}
+        if lost := sorted(self.callbacks - ours - free):
             raise UserError(f"--ckpt_path {self.resumed} was fitted with {listed(lost)}: give its --config again")
 
     def on_save_checkpoint(
@@ -94,11 +96,23 @@ class Resume(pl.Callback):
         if self.resumed is None:
             return
         loop: Any = trainer.fit_loop
+        epoch = loop.epoch_progress.current
+        if loop.restarting and epoch.ready == epoch.started == epoch.processed:
+            # With max_steps Lightning would end the epoch, which has ended, a second time.
+            for progress in (epoch, loop.epoch_progress.total):
+                progress.completed = progress.processed
+            loop._restarting = loop.epoch_loop.restarting = False
+            loop.reset_restart_stage()
         sampler: Any = trainer.train_dataloader.sampler  # type: ignore[union-attr]
-        sampler.epoch = loop.epoch_progress.current.processed
-        sampler.start = loop.epoch_loop.batch_progress.current.processed % len(sampler)
+        sampler.epoch = epoch.processed
+        batches = loop.epoch_loop.batch_progress.current.processed
+        sampler.start = batches % loop.max_batches if loop.restarting else 0
         # The loader has begun an epoch before, when the schedule asked for its length.
         iter(loop._data_fetcher)
+        loop._last_train_dl_reload_epoch = trainer.current_epoch
+        for callback in trainer.early_stopping_callbacks:
+            if callback is not None and callback.wait_count >= callback.patience:
+                trainer.should_stop = True  # as before: the fit had ended but for its last pictures
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -155,21 +169,26 @@ class LastCheckpoint(ModelCheckpoint):
         self.resumed = resumed
         self.written, self.took, self.asked = 0.0, 0.0, False
 
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        super().setup(trainer, pl_module, stage)
+    def listen(self) -> None:
+        """Take SIGTERM in the place of Lightning, which registers last before the loops and puts all back at the end.
+
+        Its handler speaks with other ranks from inside of itself, and ends a fit with nothing saved.
+        """
 
         def ask(*_: object) -> None:
             self.asked = True
 
-        # In the place of Lightning's, which speaks with other ranks from inside of the handler and saves nothing; it
-        # puts back what was there before.
         signal.signal(signal.SIGTERM, ask)
+
+    def on_sanity_check_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.listen()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Lightning's takes over the path of a file in another run's folder."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
+        self.listen()
         if trainer.is_global_zero and self.resumed is not None:
             copy(self.resumed, self.path)
 
@@ -182,12 +201,13 @@ class LastCheckpoint(ModelCheckpoint):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
-        # All ranks must stop at one step, and none between the parts of an accumulated one. The state at the last step
-        # of an epoch is one that Lightning goes on from without a validation: the end of the epoch is near.
-        loop = trainer.fit_loop.epoch_loop
+        # All ranks must stop at one step, and none between the parts of an accumulated one. From a step with a
+        # validation due Lightning goes on without that: another step, or the end of the epoch, is near.
+        loop: Any = trainer.fit_loop.epoch_loop
         if trainer.strategy.reduce_boolean_decision(self.asked, all=False):
             self.asked = True
-            if not loop._should_accumulate() and not trainer.is_last_batch:
+            validates = loop._should_check_val_fx(trainer.fit_loop._data_fetcher)
+            if not loop._should_accumulate() and not validates and not trainer.is_last_batch:
                 trainer.save_checkpoint(self.path)
                 self.stop(trainer)
 

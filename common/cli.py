@@ -25,6 +25,7 @@ from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
 from lightning import pytorch as pl
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint, ModelSummary
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -319,6 +320,7 @@ class TaskCLI(LightningCLI):
             seed = checkpoint.get(self._datamodule_class.__qualname__, {}).get("seed")  # type: ignore[union-attr]
             saved = checkpoint.get("trainer", {})
             defaults = {f"trainer.{name}": saved[name] for name in RESUMED if name in saved}
+            defaults |= {"trainer.precision": checkpoint["precision"]} if "precision" in checkpoint else {}
             self.callbacks = {key.split("{")[0] for key in checkpoint.get("callbacks", {})}
             self._parser(subcommand).set_defaults(defaults | ({} if seed is None else {"seed_everything": seed}))
         # A recipe's choice; others are the machine's.
@@ -336,6 +338,9 @@ class TaskCLI(LightningCLI):
             settings.ckpt_path = self.checkpoints if len(self.checkpoints) > 1 else self.checkpoints[0]
         if self.subcommand != "fit" or settings.trainer.logger is False:
             self.save_config_callback = None  # there is no run folder to save it in
+        if settings.trainer.overfit_batches:
+            # Lightning would put a sampler of single rows in the place of ours, which gives whole batches.
+            raise UserError("--trainer.overfit_batches: give --trainer.limit_train_batches instead")
         if self.subcommand in ("predict", "crossval"):
             for flag in ("fast_dev_run", "limit_predict_batches"):
                 if settings.trainer[flag]:
@@ -391,7 +396,11 @@ class TaskCLI(LightningCLI):
                 if (number := self.settings.save_every_n_epochs) is not None:
                     name = "epoch_{epoch:03d}"
                     kept = ModelCheckpoint(
-                        filename=name, auto_insert_metric_name=False, every_n_epochs=number, save_top_k=-1
+                        filename=name,
+                        auto_insert_metric_name=False,
+                        every_n_epochs=number,
+                        save_top_k=-1,
+                        save_on_train_epoch_end=True,
                     )
                     callbacks.append(kept)
         if self.subcommand == "crossval":  # here it only predicts, on one device; the fits are processes of their own
@@ -399,7 +408,12 @@ class TaskCLI(LightningCLI):
         if self.settings.trainer.enable_progress_bar is None:
             kwargs["enable_progress_bar"] = sys.stderr.isatty()
         config = {**self._get(self.config_init, "trainer"), **kwargs}
-        return self._instantiate_trainer(config, callbacks)
+        trainer = self._instantiate_trainer(config, callbacks)
+        environment = trainer._accelerator_connector.cluster_environment
+        if isinstance(environment, SLURMEnvironment):
+            # It saves in the middle of a step, and what it saves any later fit of that folder would start from.
+            environment.auto_requeue = False
+        return trainer
 
     def _loggers(self) -> list[Logger]:
         settings = self.settings

@@ -133,7 +133,9 @@ class CrossValidation:
             json.loads((run / RESULT).read_text())["seconds"]
         except (OSError, ValueError, LookupError, TypeError, RecursionError, UserError):
             raise UserError(f"{run}: config.yaml or {RESULT} cannot be read; delete the folder to fit anew") from None
-        names = sorted(name for name in {*theirs, *ours} - {*FREE} if theirs.get(name) != ours.get(name))
+        # A fit that was gone on with needs no pretrained weights.
+        free = {*FREE, "model.pretrained"} if theirs.get("ckpt_path") else {*FREE}
+        names = sorted(name for name in {*theirs, *ours} - free if theirs.get(name) != ours.get(name))
         if names:
             raise UserError(
                 f"{run} was fitted with another {listed(names)}; give --name for a new cross-validation, or delete it"

@@ -136,8 +136,9 @@ class ImageData(LightningDataModule):
     max_pixels: int
 
     def setup(self, stage: str) -> None:
-        """Keep the seed of the fit, which steps will not leave to torch's generator."""
-        self.fit_seed = torch.initial_seed() % 2**63
+        """Keep the seed of the fit, which steps will not leave to torch's generator; of all ranks that of the first."""
+        seed = torch.initial_seed() % 2**32
+        self.fit_seed: int = seed if self.trainer is None else self.trainer.strategy.broadcast(seed)
 
     def state_dict(self) -> dict[str, Any]:
         """Give what a resumed fit needs to go on in the same way."""

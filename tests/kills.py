@@ -126,7 +126,7 @@ def kill(task: str, root: Path, home: Path, moment: str, rng: random.Random) -> 
         settings = {"hook": moment, "call": rng.randint(1, HOOKS[moment])}
         one = json.dumps({"class_path": "tests.kills.Kill", "init_args": settings})
         process = start(task, root, home, *words, "--trainer.callbacks+", one)
-        return process.wait() in STOPPED
+        return stopped(task, home, process)
     process = start(task, root, home, *words)
     until = time.monotonic() + rng.uniform(0, LONGEST)
     while process.poll() is None:
@@ -135,7 +135,15 @@ def kill(task: str, root: Path, home: Path, moment: str, rng: random.Random) -> 
             process.wait()
         elif moment != CACHE:
             time.sleep(0.01)
-    return process.wait() in STOPPED
+    return stopped(task, home, process)
+
+
+def stopped(task: str, home: Path, process: subprocess.Popen[bytes]) -> bool:
+    """Whether the fit was ended before its end, and not as if it had come to it."""
+    code = process.wait()
+    finished = (last_of(task, home).parents[1] / "result.json").is_file()
+    assert code in STOPPED or (code == 0 and finished), (home / "output.txt").read_text()[-3000:]
+    return code in STOPPED
 
 
 def finish(task: str, root: Path, home: Path) -> None:
@@ -169,15 +177,15 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def curves(task: str, home: Path) -> dict[tuple[int, str], set[str]]:
-    """Read all that the runs of a folder have logged: (step, metric) → the values, which should be one."""
+def curves(task: str, home: Path, name: str = "mobilenet_v3_small") -> dict[tuple[int, str], set[str]]:
+    """Read all that the runs of a name have logged: (step, metric) → the values, which should be one."""
     values: dict[tuple[int, str], set[str]] = {}
-    for path in (home / "runs" / task / "mobilenet_v3_small").glob("version_*/metrics.csv"):
+    for path in (home / "runs" / task / name).glob("version_*/metrics.csv"):
         table = pd.read_csv(path, dtype=str).drop(columns="epoch")
-        for name in table.columns.drop("step"):
-            if not name.endswith("_per_s"):
-                for step, value in table[["step", name]].dropna().itertuples(index=False):
-                    values.setdefault((int(step), name), set()).add(value)
+        for metric in table.columns.drop("step"):
+            if not metric.endswith("_per_s"):
+                for step, value in table[["step", metric]].dropna().itertuples(index=False):
+                    values.setdefault((int(step), metric), set()).add(value)
     return values
 
 

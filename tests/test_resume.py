@@ -92,6 +92,50 @@ def test_sigterm_saves_at_the_step_and_exits_with_143(tmp_path: Path) -> None:
     assert kills.differences("julia", tmp_path / "unbroken", home) == []
 
 
+BROKEN = {
+    "in a validation of several batches": ("--data.eval_batch_size", 16, "on_validation_batch_start", 7),
+    "between accumulated batches": ("--trainer.accumulate_grad_batches", 4, "on_train_batch_start", 2),
+    "where a validation is due": ("--trainer.val_check_interval", 2, "on_train_batch_start", 10),
+    "in the last epoch": ("--data.eval_batch_size", 60, "on_train_batch_start", 17),
+    # And a resume from the end of an epoch:
+    "of part of the batches": ("--trainer.limit_train_batches", 5, None, None),
+    "counted in steps": ("--trainer.max_steps", 20, None, None),
+    "averaging its weights": ("--trainer.callbacks", f"[{kills.EMA}]", None, None),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", BROKEN)
+def test_a_fit_that_is_broken_off_goes_on_as_if_it_were_not(run: Run, julia_root: Path, moment: str) -> None:
+    flag, value, hook, call = BROKEN[moment]
+    words = ("julia", "fit", *LENET[:-1], 3, *QUIET, "--data.root", julia_root, "--data.batch_size", 30, flag, value)
+    run(*words, "--name", "whole")
+    more = ("--save_every_n_epochs", 1, "--name", "broken")
+    if hook is None:
+        run(*words, *more)
+        source = "runs/julia/broken/latest/checkpoints/epoch_000.ckpt"
+    else:
+        settings = f'{{"hook": "{hook}", "call": {call}, "signal": 15}}'
+        one = f'{{"class_path": "tests.kills.Kill", "init_args": {settings}}}'
+        before = signal.getsignal(signal.SIGTERM)
+        with pytest.raises(SystemExit) as caught:
+            run(*words, *more, "--trainer.callbacks+", one)
+        signal.signal(signal.SIGTERM, before)
+        assert caught.value.code == 143
+        assert not list(Path("runs/julia/broken").rglob("result.json"))
+        source = "last"
+    again = words[-2:] if flag == "--trainer.callbacks" else ()
+    run("julia", "fit", "--name", "broken", "--ckpt_path", source, *QUIET, *again)
+    one, other = (
+        torch.load(f"runs/julia/{name}/latest/checkpoints/last.ckpt", weights_only=True) for name in ("whole", "broken")
+    )
+    for part in ("state_dict", "optimizer_states", "epoch", "global_step"):
+        assert kills.same(one[part], other[part]), part
+    whole, broken = (kills.curves("julia", Path(), name) for name in ("whole", "broken"))
+    assert {place: whole[place] for place in broken} == broken
+    assert {place for place in whole if place[1].startswith("val/")} <= broken.keys()
+
+
 @pytest.mark.slow
 def test_sigterm_while_the_cache_is_built_leaves_nothing(tmp_path: Path) -> None:
     kills.draw("julia", tmp_path / "data")

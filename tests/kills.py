@@ -53,7 +53,7 @@ HOOKS = {
 CACHE = "the cache is built"
 MOMENTS = (*HOOKS, "SIGTERM", "any")
 LONGEST = 10  # seconds until a kill at some time: about as long as a fit
-STOPPED = (-signal.SIGKILL, 128 + signal.SIGTERM)
+STOPPED = (-signal.SIGKILL, 128 + signal.SIGTERM, -signal.SIGTERM)  # the last one while Python still starts
 
 
 class Kill(pl.Callback):

@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 import warnings
+from collections.abc import Iterator
 from contextlib import suppress
 from itertools import count, pairwise
 from pathlib import Path
@@ -89,6 +90,15 @@ RESUMED = (
     "min_steps",
     "val_check_interval",
 )
+# What a resumed fit cannot change: its network, what its optimizer holds, which rows it learns from, in which batches.
+KEPT = (
+    *("model.backbone", "model.stem", "model.head", "model.design", "model.image_size", "model.channels"),
+    *("model.normalize", "model.days_scale", "model.lr", "model.weight_decay"),
+    *("data.species", "data.variant", "data.val_fraction", "data.num_folds", "data.fold", "data.seed"),
+    *("data.batch_size", "data.plants_per_batch", "data.images_per_plant", "data.pairs", "data.pair_within"),
+    *("data.num_pairs", "data.pairs_per_batch"),
+)
+FILES = ("-c", "--model", "--data", "--trainer")  # flags, beside --config, after which a file of settings may stand
 DEFAULT_SUBMISSION = Submission()
 
 
@@ -284,14 +294,18 @@ class TaskCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         args = _joined_checkpoints(sys.argv[1:]) if args is None else args
-        for flag, value in pairwise(["", *map(str, args)] if isinstance(args, list) else []):
-            path = Path(value.removeprefix("--config="))
-            if (flag == "--config" or value.startswith("--config=")) and path.is_file():
-                read_config(path)
+        for flag, value in _given(args if isinstance(args, list) else []):
+            if (flag in FILES or flag.startswith("--conf")) and Path(value).is_file():
+                read_config(Path(value))
         self.config = parser.parse_args(args)  # type: ignore[arg-type]
         settings, subcommand = self.settings, self.config.subcommand
         if settings.name is not None and not re.fullmatch(r"\w[\w.+=-]*(/\w[\w.+=-]*)*", settings.name):
             raise UserError(f"--name {settings.name}: give letters, digits and . _ + = -, with / for a folder")
+        if settings.name is not None and re.search(r"(^|/)(latest|version_\d+)(/|$)", settings.name):
+            raise UserError(f"--name {settings.name}: latest and version_N are what runs themselves are called")
+        seed = settings.get("seed_everything")
+        if isinstance(seed, int) and not isinstance(seed, bool) and not 0 <= seed < 2**32:
+            raise UserError(f"--seed_everything {seed}: give a number from 0 to {2**32 - 1}")
         if settings.get("ckpt_path") is None:
             if subcommand not in ("fit", "crossval"):
                 flag = f"python -m {self.task} {subcommand} --ckpt_path <checkpoint>"
@@ -327,9 +341,26 @@ class TaskCLI(LightningCLI):
         if any(checkpoint.get("precision") == "32-true" for checkpoint in checkpoints):
             self._parser(subcommand).set_defaults({"trainer.precision": "32-true"})
         self.config = parser.parse_args(args)  # type: ignore[arg-type]
+        self._check_kept(paths[0], checkpoint)
         self.settings.ckpt_path = None  # LightningCLI would read it and let its settings win over what is typed
         self.checkpoints = [str(path) for path in paths]
         self.settings.model.pretrained = False  # the checkpoint brings the weights
+
+    def _check_kept(self, path: Path, checkpoint: dict[str, Any]) -> None:
+        """Refuse what is typed beside a checkpoint and would be without effect, or would make its figures wrong."""
+        kept = {"fit": KEPT, "export": ("model",), "feature_maps": ("model",)}.get(self.config.subcommand, ())
+        for part, saved in (("model", "hyper_parameters"), ("data", "datamodule_hyper_parameters")):
+            for name, value in checkpoint.get(saved, {}).items():
+                flag, given = f"{part}.{name}", self.settings[part].get(name, value)
+                if (part in kept or flag in kept) and name != "pretrained" and given != value:
+                    raise UserError(f"--{flag} {given}: the checkpoint {path} has {value}, which stays; leave it out")
+        if self.config.subcommand != "fit" or "loops" not in checkpoint:
+            return
+        settings, ended = self.settings.trainer, (path.parent.parent / RESULT).is_file()
+        epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+        most = settings.max_epochs if settings.max_epochs not in (None, -1) else epochs + 1
+        if epochs > most or (ended and epochs == most):
+            raise UserError(f"--ckpt_path {path}: {epochs} epochs are fitted; give a larger --trainer.max_epochs")
 
     def before_instantiate_classes(self) -> None:
         settings = self.settings
@@ -494,6 +525,13 @@ class TaskCLI(LightningCLI):
 
 def _listed(value: Any) -> list[Any]:
     return [] if value is None else value if isinstance(value, list) else [value]
+
+
+def _given(words: list[Any]) -> Iterator[tuple[str, str]]:
+    """Pair flags with values, written as ``--flag value`` or ``--flag=value``."""
+    for before, word in pairwise(["", *map(str, words)]):
+        flag, equals, value = word.partition("=")
+        yield (flag, value) if equals and flag.startswith("-") else (before, word)
 
 
 def _joined_checkpoints(words: list[str]) -> list[str]:

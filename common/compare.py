@@ -11,7 +11,6 @@ import html
 import importlib
 import json
 import math
-import os
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -23,7 +22,7 @@ import pandas as pd
 from common.errors import UserError, exit_on_user_error
 from common.plots import COLOURS, Direction
 from common.runs import Run, find_runs, read_run, tell_apart
-from common.submission import replacing
+from common.submission import check_output, replacing
 
 ABSENT = "–"
 FIXED = ("run", "best", "last", "epochs", "minutes", "state")
@@ -165,22 +164,6 @@ def _about(run: Run, arguments: Sequence[str]) -> list[str]:
     return [html.escape(line) for wrapped in lines for line in wrapped]
 
 
-def check_output(path: Path | None, flag: str) -> None:
-    """Refuse a file that cannot be written, before any work.
-
-    Raises:
-        UserError: its folder does not exist or is read-only, or it is something other than a file.
-    """
-    if path is None:
-        return
-    if not path.parent.is_dir():
-        raise UserError(f"{flag} {path}: the folder {path.parent} does not exist")
-    if path.exists() and not path.is_file():
-        raise UserError(f"{flag} {path}: is a folder or device; give the name of a file")
-    if not os.access(path.parent, os.W_OK):
-        raise UserError(f"{flag} {path}: the folder {path.parent} cannot be written to; give another")
-
-
 def write(text: str, path: Path, flag: str) -> None:
     """Write a file, whole or not at all.
 
@@ -202,8 +185,9 @@ def main() -> None:
     parser.add_argument("--html", type=Path, help="also write a page with the table and the learning curves")
     arguments = parser.parse_args()
     with exit_on_user_error():
-        check_output(arguments.csv, "--csv")
-        check_output(arguments.html, "--html")
+        for path, flag in ((arguments.csv, "--csv"), (arguments.html, "--html")):
+            if path is not None:
+                check_output(path, flag)
         if arguments.csv and arguments.html and arguments.csv.resolve() == arguments.html.resolve():
             raise UserError(f"--csv and --html are both {arguments.csv}; give two files")
         read = [read_run(path) for path in find_runs(arguments.runs)]

@@ -16,7 +16,7 @@ from typing import Any
 
 from common.errors import UserError, exit_on_user_error
 from common.runs import TASKS
-from common.submission import replacing
+from common.submission import check_output, replacing
 from common.tracking import STEP, wandb_key_configured
 
 CLASSES = {"growth": ("GrowthRegressor", "GrowthData"), "julia": ("CharacterClassifier", "CharacterData")}
@@ -120,8 +120,7 @@ def publish(task: str, entity: str | None) -> str:
 
 def write(task: str, entity: str | None, path: Path) -> None:
     """Write the specification of the workspace as JSON."""
-    if not path.parent.is_dir():
-        raise UserError(f"--output {path}: the folder {path.parent} does not exist")
+    check_output(path, "--output")
     view = workspace(task, entity or "")._to_model()
     with replacing(path) as temporary:
         temporary.write_text(

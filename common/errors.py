@@ -7,9 +7,9 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-# What the machine, not the program, refuses: no space, a quota; no permission, a read-only disk.
+# What the machine, not the program, refuses: no space, a quota; no permission, a read-only disk, a name too long.
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-REFUSALS = FULL | {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR}
+REFUSALS = FULL | {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
 
 
 class UserError(Exception):
@@ -40,10 +40,12 @@ def exit_on_user_error() -> Iterator[None]:
     except OSError as error:
         if error.errno not in REFUSALS:
             raise
-        remedy = "give a place you can write to"
+        remedy = "give a file or folder that you may use"
         if error.errno in FULL:
             shared = "" if error.filename else " (or, with --data.num_workers, in /dev/shm)"
             remedy = f"free some space{shared}, or work on another disk"
+        if error.errno == errno.ENAMETOOLONG:
+            remedy = "give a shorter one"
         message = f"{error.filename or 'cannot write'}: {error.strerror}; {remedy}"
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)

@@ -18,7 +18,7 @@ from lightning import pytorch as pl
 from torch import Tensor, nn
 
 from common.errors import UserError
-from common.submission import replacing
+from common.submission import check_output, replacing
 
 TOLERANCE = 1e-4  # of answers up to 1; of greater ones, such as days, as a share: float32 has seven digits
 BATCHES = (1, 2, 7)  # sizes that the file is checked at
@@ -56,8 +56,7 @@ def export(model: pl.LightningModule, checkpoint: Path, path: Path) -> None:
     """
     if path.suffix != ".onnx":
         raise UserError(f"--output {path}: give the name of a .onnx file")
-    if not path.parent.is_dir():
-        raise UserError(f"--output {path}: the folder {path.parent} does not exist")
+    check_output(path, "--output")
     module: Any = model
     deployed: Deployed = module.deployed()
     deployed.net.eval()

@@ -15,6 +15,7 @@ from torch import Tensor
 from common.backbones import Float32Linear, leaves
 from common.errors import UserError
 from common.plots import new_figure, save_png
+from common.submission import check_output
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,20 +43,21 @@ def draw(members: Sequence[Member], pixels: np.ndarray, layers: list[str] | None
         stem: path of the pictures without their ends.
 
     Raises:
-        UserError: a layer does not exist, or has no channels of two dimensions.
+        UserError: a layer does not exist, or has no channels of two dimensions; a picture cannot be written.
     """
+    paths = {name: stem.with_name(f"{stem.name}_{name}.png") for name in ("features", "attribution")}
+    for path in paths.values():
+        check_output(path, "--output")
     image = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
     found = [activations(member.model, image, layers) for member in members]
     if found[0]:
-        path = stem.with_name(f"{stem.name}_features.png")
-        save_png(feature_figure(members, found, channels), path)
-        print(f"feature maps: {path} ({', '.join(found[0])})")
+        save_png(feature_figure(members, found, channels), paths["features"])
+        print(f"feature maps: {paths['features']} ({', '.join(found[0])})")
     else:
         print("feature maps: none, since this network has no layers with channels of two dimensions")
     maps = [attribution(member.model, image) for member in members]
-    path = stem.with_name(f"{stem.name}_attribution.png")
-    save_png(attribution_figure(members, maps, image), path)
-    print(f"attribution: {path}")
+    save_png(attribution_figure(members, maps, image), paths["attribution"])
+    print(f"attribution: {paths['attribution']}")
     if members[0].model.task == "growth" and image.shape[1] == 3:
         plant = leaves(image)[0]
         for member, parts in zip(members, maps, strict=True):

@@ -69,7 +69,8 @@ def find_runs(words: Sequence[str]) -> list[Path]:
     """
     found: dict[Path, None] = {}
     for word in words:
-        folders = sorted(glob(word, recursive=True)) if has_magic(word) and not Path(word).exists() else [word]  # noqa: PTH207
+        pattern = has_magic(word) and not Path(word).exists()
+        folders = filter(os.path.isdir, sorted(glob(word, recursive=True))) if pattern else [word]  # noqa: PTH207
         for folder in map(Path, folders):
             if not folder.is_dir():
                 raise UserError(f"{folder}: no such folder; give one of runs, such as runs/growth")

@@ -71,9 +71,29 @@ def default_path(checkpoints: Sequence[Path], tta: int) -> Path:
     return Path(os.path.commonpath(homes)) / f"submission_{stem}{views}.csv"
 
 
+def check_output(path: Path, flag: str) -> None:
+    """Refuse a file that cannot be written, before any work.
+
+    Raises:
+        UserError: its folder does not exist or is read-only, or it is something other than a file.
+    """
+    if not path.parent.is_dir():
+        raise UserError(f"{flag} {path}: the folder {path.parent} does not exist")
+    if path.exists() and not path.is_file():
+        raise UserError(f"{flag} {path}: is a folder or device; give the name of a file")
+    if not os.access(path.parent, os.W_OK):
+        raise UserError(f"{flag} {path}: the folder {path.parent} cannot be written to; give another")
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside ``path`` to write to; it takes the place of ``path`` only when all went well."""
+    """Give a temporary name beside ``path`` to write to; it takes the place of ``path`` only when all went well.
+
+    Raises:
+        UserError: ``path`` is something other than a file.
+    """
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: is a folder or device, where a file is to be written; take it away")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
@@ -106,10 +126,7 @@ class SubmissionFiles:
         self.spread_path = path.with_name(f"{path.stem}_spread.csv")
         if path.suffix != ".csv":
             raise UserError(f"--submission.path {path}: give the name of a .csv file")
-        if not path.parent.is_dir():
-            raise UserError(f"--submission.path {path}: the folder {path.parent} does not exist")
-        if path.is_dir() or not os.access(path.parent, os.W_OK):
-            raise UserError(f"{path} cannot be written; give another file with --submission.path")
+        check_output(path, "--submission.path")
 
     def write(
         self, outputs: Outputs, deviation: np.ndarray | None, sample: SampleSubmission, model: Any, data: Any

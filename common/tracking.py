@@ -12,14 +12,24 @@ from urllib.parse import urlparse
 from lightning import pytorch as pl
 from lightning.pytorch.loggers import WandbLogger
 
+from common.errors import UserError
+
 STEP = "trainer/global_step"  # Lightning's own x-axis
 
 
 def wandb_key_configured() -> bool:
-    """Whether W&B could log in: ``WANDB_API_KEY``, or what ``wandb login`` left in the netrc file."""
+    """Whether W&B could log in: ``WANDB_API_KEY``, or what ``wandb login`` left in the netrc file.
+
+    Raises:
+        UserError: ``WANDB_BASE_URL`` is no address.
+    """
     if os.environ.get("WANDB_API_KEY"):
         return True
-    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    server = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
+    try:
+        host = urlparse(server).hostname or ""
+    except ValueError as error:
+        raise UserError(f"WANDB_BASE_URL {server}: {error}; give one such as https://wandb.example.org") from None
     try:
         return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
     except (OSError, netrc.NetrcParseError):

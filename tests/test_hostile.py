@@ -28,12 +28,13 @@ from common.crossval import _Estimates
 from common.errors import UserError
 from common.images import cached_images, find_images, read_image
 from common.runs import find_runs, read_run
+from common.submission import replacing
 from common.tables import read_table
 from growth.files import read_test_set as growth_test
 from growth.files import read_training_set as growth_training
 from julia import files as julia
 from julia.model import CharacterClassifier
-from tests.conftest import PARTS_OF_A_FIT
+from tests.conftest import PARTS_OF_A_FIT, Run
 
 SECONDS = 10
 
@@ -679,3 +680,36 @@ def test_a_checkpoint_does_not_say_where_to_write(run: Callable[..., str], julia
     run("julia", "predict", "--ckpt_path", "x.ckpt")
     assert not Path("elsewhere").exists()
     assert Path("cache").is_dir()
+
+
+@pytest.mark.parametrize("flag", ["-c", "--config", "--conf", "--model"])
+def test_a_configuration_that_holds_itself_is_refused_whatever_its_flag(refused: Run, flag: str) -> None:
+    Path("self.yaml").write_text("a: &a\n  b: *a\n")
+    assert "self.yaml" in refused("julia", "fit", flag, "self.yaml")
+
+
+@pytest.mark.parametrize("task", ["growth", "julia"])
+def test_what_is_no_file_is_not_written_over(refused: Run, task: str) -> None:
+    os.mkfifo("pipe")
+    said = refused("common.dashboard", "--project", task, "--output", "pipe")
+    assert said == "error: --output pipe: is a folder or device; give the name of a file"
+    with pytest.raises(UserError, match="pipe: is a folder or device"), replacing(Path("pipe")):
+        raise AssertionError
+    assert Path("pipe").is_fifo()
+    with pytest.raises(UserError, match="pipe: no image file"):
+        read_image(Path("pipe"), 8, "L", 100)
+
+
+def test_names_that_are_too_long_or_taken(refused: Run) -> None:
+    assert "File name too long; give a shorter one" in refused("common.compare", "x" * 300)
+    for name in ("latest", "lenet/version_3"):
+        assert name in refused("julia", "fit", "--name", name)
+    assert "--seed_everything -1" in refused("julia", "fit", "--seed_everything", -1)
+
+
+def test_patterns_of_runs_pass_over_files() -> None:
+    run = Path("runs/julia/lenet/version_0")
+    run.mkdir(parents=True)
+    (run / "config.yaml").write_text("model: {}\n")
+    Path("runs/julia/notes.txt").write_text("")
+    assert find_runs(["runs/julia/*"]) == [run.resolve()]

@@ -310,3 +310,28 @@ def test_a_resumed_fit_keeps_settings_seed_and_the_best_epoch(run: Run, refused:
     message = refused("julia", "fit", "--ckpt_path", folder / "epoch_001.ckpt", "--trainer.callbacks", "null")
     assert "EMAWeightAveraging" in message and "--config" in message
     assert not Path("runs/julia/lenet/version_2").exists()
+
+
+@pytest.mark.slow
+def test_what_a_resumed_fit_or_an_export_cannot_change_is_refused(run: Run, refused: Run, julia_root: Path) -> None:
+    run("julia", "fit", *LENET[:-1], 1, *QUIET, "--data.root", julia_root, "--trainer.callbacks", "null")
+    changes = {
+        "--model.lr": 0.1,
+        "--model.weight_decay": 0.9,
+        "--model.backbone": "airbench",
+        "--model.image_size": 32,
+        "--data.batch_size": 16,
+        "--data.fold": 1,
+        "--trainer.max_epochs": 1,  # its end
+    }
+    more = {flag: ("--trainer.max_epochs", 3) for flag in changes if flag != "--trainer.max_epochs"}
+    for flag, value in changes.items():
+        assert flag in refused("julia", "fit", "--ckpt_path", "last", *more.get(flag, ()), flag, value)
+    assert "a larger --trainer.max_epochs" in refused("julia", "fit", "--ckpt_path", "last")
+    assert "--model.image_size 64" in refused(
+        "julia", "export", "--ckpt_path", "last", "--output", "a.onnx", "--model.image_size", 64
+    )
+    home = Path("runs/julia/lenet")
+    assert sorted(path.name for path in home.parent.rglob("version_*")) == ["version_0"]
+    run("julia", "fit", *QUIET, "--ckpt_path", "last", "--trainer.max_epochs", 2, "--data.eval_batch_size", 16)
+    assert (home / "version_1" / "result.json").is_file()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import UserError
 from common.tracking import wandb_key_configured
 from tests.offline import configuration, logged, records
 
@@ -87,3 +88,10 @@ def test_a_key_in_the_environment_or_the_home_folder(monkeypatch: pytest.MonkeyP
     assert not wandb_key_configured()
     monkeypatch.setenv("WANDB_API_KEY", "secret")
     assert wandb_key_configured()
+
+
+def test_an_address_of_a_server_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://[")
+    with pytest.raises(UserError, match=r"WANDB_BASE_URL http://\["):
+        wandb_key_configured()

@@ -157,8 +157,8 @@ class LastCheckpoint(ModelCheckpoint):
     Where an epoch is shorter than writing the checkpoint, as of a large network on a small set, writing it each time
     would take most of the fit; so it takes ``SAVING_SHARE`` of the time since it was last written.
 
-    A cluster that wants its machine back sends SIGTERM: the fit then writes the checkpoint after the step it is in (or,
-    in validation, at the end of it) and exits with code 143.
+    A cluster that wants its machine back sends SIGTERM: the fit then writes the checkpoint after the step it is in, or
+    the next one with neither a validation due nor batches to accumulate, or at the end of the epoch; its code is 143.
 
     Args:
         resumed: as :class:`Resume`.

@@ -354,7 +354,7 @@ class TaskCLI(LightningCLI):
                 flag, given = f"{part}.{name}", self.settings[part].get(name, value)
                 if (part in kept or flag in kept) and name != "pretrained" and given != value:
                     raise UserError(f"--{flag} {given}: the checkpoint {path} has {value}, which stays; leave it out")
-        if self.config.subcommand != "fit" or "loops" not in checkpoint:
+        if self.config.subcommand != "fit":
             return
         settings, ended = self.settings.trainer, (path.parent.parent / RESULT).is_file()
         epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]

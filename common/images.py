@@ -172,14 +172,12 @@ def read_image(path: Path, size: int, mode: Mode, max_pixels: int) -> Images:
     Raises:
         UserError: there is no such file, or it cannot be decoded.
     """
+    if path.exists() and (not path.is_file() or path.stat().st_size > MAX_FILE_BYTES):
+        raise UserError(f"{path}: no image file, or one of over {MAX_FILE_BYTES:,} bytes")
     try:
-        if path.exists() and (not path.is_file() or path.stat().st_size > MAX_FILE_BYTES):
-            raise UserError(f"{path}: no image file, or one of over {MAX_FILE_BYTES:,} bytes")
         return resize(decode(path.read_bytes(), mode, max_pixels), size)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except UserError:
-        raise
     except OSError as error:
         if error.errno:  # of the disk, not of Pillow
             raise

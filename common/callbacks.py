@@ -1,10 +1,7 @@
-"""Callbacks of every run: its checkpoints, the link to the newest one, its pictures and its speed."""
+"""Callbacks of every run: its checkpoints, the mark of the newest one, its pictures and its speed."""
 
 from __future__ import annotations
 
-import io
-import os
-import shutil
 import signal
 import sys
 import time
@@ -15,16 +12,20 @@ import pandas as pd
 import torch
 from lightning import pytorch as pl
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from common.checkpoints import read_checkpoint
-from common.errors import UserError, listed
+from common.checkpoints import Checkpoint, read_checkpoint
+from common.errors import UserError
+from common.files import link_or_copy
 from common.plots import Gallery, learning_curves, save_png
-from common.submission import replacing
+from common.resume import is_between_steps
+from common.runs import mark_latest
+from common.task import ImageTask
+from common.tracking import log_picture
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from matplotlib.figure import Figure
 
 SAVING_SHARE = DRAWING_SHARE = 0.01
@@ -32,100 +33,32 @@ FIRST_DRAWING = 2.0  # seconds, until one has been timed
 
 
 class LatestLink(pl.Callback):
-    """Keep ``latest``, beside the run folders, pointing at the newest one that has begun to train."""
+    """Keep ``latest``, beside the run folders, leading to the newest one that has begun to train."""
 
     def __init__(self) -> None:
-        self.linked = False
+        self.marked = False
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.run = Path(str(trainer.log_dir))  # on every rank: it is broadcast
 
-    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
-        # Not before: by now a resumed run has the checkpoint that it goes on from.
-        if not self.linked and trainer.is_global_zero:
-            temporary = self.run.parent / f".latest.{os.getpid()}"
-            temporary.unlink(missing_ok=True)
-            temporary.symlink_to(self.run.name)
-            temporary.replace(self.run.parent / "latest")
-        self.linked = True
-
-
-class WholeFiles(TorchCheckpointIO):
-    """Write a checkpoint beside its place and rename it there.
-
-    Lightning's own is written in the folder for temporary files, and on another disk copied from there: cut off, it is
-    half a file.
-    """
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        content = io.BytesIO()
-        torch.save(checkpoint, content)
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with replacing(Path(path)) as temporary, temporary.open("wb") as stream:
-            stream.write(content.getbuffer())
-
-
-class Resume(pl.Callback):
-    """Let a resumed fit go on as if it had never stopped: with the settings that it had, and at the batch it was at.
-
-    Args:
-        resumed: the checkpoint that is gone on from; None for a fit from the start.
-        settings: of the Trainer, which each checkpoint then holds.
-        callbacks: names of those that have a state in the checkpoint that is resumed.
-
-    Raises:
-        UserError: this fit lacks one of them, such as averaged weights.
-    """
-
-    def __init__(self, resumed: Path | None, settings: dict[str, Any], callbacks: set[str]) -> None:
-        self.resumed, self.settings, self.callbacks = resumed, settings, callbacks
-
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        ours = {type(callback).__name__ for callback in trainer.callbacks}  # type: ignore[attr-defined]
-        # Of these no result depends on what they remember.
-        free = {"ModelCheckpoint", "BestCheckpoint", "LastCheckpoint", "Timer"}
-        if lost := sorted(self.callbacks - ours - free):
-            raise UserError(f"--ckpt_path {self.resumed} was fitted with {listed(lost)}: give its --config again")
-
-    def on_save_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        checkpoint["trainer"] = self.settings
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self.resumed is None:
-            return
-        loop: Any = trainer.fit_loop
-        epoch = loop.epoch_progress.current
-        if loop.restarting and epoch.ready == epoch.started == epoch.processed:
-            # With max_steps Lightning would end the epoch, which has ended, a second time.
-            for progress in (epoch, loop.epoch_progress.total):
-                progress.completed = progress.processed
-            loop._restarting = loop.epoch_loop.restarting = False
-            loop.reset_restart_stage()
-        sampler: Any = trainer.train_dataloader.sampler  # type: ignore[union-attr]
-        sampler.epoch = epoch.processed
-        batches = loop.epoch_loop.batch_progress.current.processed
-        sampler.start = batches % loop.max_batches if loop.restarting else 0
-        # The loader has begun an epoch before, when the schedule asked for its length.
-        iter(loop._data_fetcher)
-        loop._last_train_dl_reload_epoch = trainer.current_epoch
-        for callback in trainer.early_stopping_callbacks:
-            if callback is not None and callback.wait_count >= callback.patience:
-                trainer.should_stop = True  # as before: the fit had ended but for its last pictures
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: object) -> None:
+        # Not before: by now a resumed run has the checkpoint that it continues from.
+        if not self.marked and trainer.is_global_zero:
+            mark_latest(self.run)
+        self.marked = True
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Write ``best.ckpt``; a resumed fit takes over that of the run it goes on from.
+    """Write ``best.ckpt``; a resumed fit takes over that of the run it continues.
 
     Args:
         monitor: metric that decides which epoch is the best one.
         mode: min or max, which of it is better.
-        resumed: as :class:`Resume`.
+        resumed: as :class:`common.resume.Resume`.
     """
 
-    def __init__(self, monitor: str, mode: str, resumed: Path | None) -> None:
-        super().__init__(filename="best", monitor=monitor, mode=mode)
+    def __init__(self, monitor: str, mode: str, resumed: Checkpoint | None) -> None:
+        super().__init__(filename="best", monitor=monitor, mode=mode, enable_version_counter=False)
         self.resumed = resumed
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -135,20 +68,20 @@ class BestCheckpoint(ModelCheckpoint):
         super().on_train_start(trainer, pl_module)
         if self.resumed is None:
             return
-        source, target = self.resumed.parent / "best.ckpt", Path(str(self.dirpath)) / "best.ckpt"
+        assert isinstance(pl_module, ImageTask)
+        source, target = self.resumed.path.with_name("best.ckpt"), Path(str(self.dirpath)) / "best.ckpt"
         try:
-            checkpoint = read_checkpoint(source, type(pl_module))
+            best = read_checkpoint(source, type(pl_module))
         except UserError:  # none, or damaged
             return
-        score = checkpoint["callbacks"].get(self.state_key, {}).get("best_model_score")
-        # Of an epoch after the resumed one, it will come again.
-        if score is None or checkpoint["global_step"] > trainer.global_step:
+        # One of an epoch after the resumed one will come again.
+        if best.score is None or best.step > trainer.global_step:
             return
-        if trainer.is_global_zero:
-            copy(source, target)
-        self.best_model_score = self.current_score = self.kth_value = score
+        if trainer.is_global_zero and source.resolve() != target.resolve():
+            link_or_copy(source, target)
+        self.best_model_score = self.current_score = self.kth_value = torch.tensor(best.score, device=pl_module.device)
         self.best_model_path = self.kth_best_model_path = str(target)
-        self.best_k_models = {str(target): score}
+        self.best_k_models = {str(target): self.kth_value}
 
 
 class LastCheckpoint(ModelCheckpoint):
@@ -157,28 +90,34 @@ class LastCheckpoint(ModelCheckpoint):
     Where an epoch is shorter than writing the checkpoint, as of a large network on a small set, writing it each time
     would take most of the fit; so it takes ``SAVING_SHARE`` of the time since it was last written.
 
-    A cluster that wants its machine back sends SIGTERM: the fit then writes the checkpoint after the step it is in, or
-    the next one with neither a validation due nor batches to accumulate, or at the end of the epoch; its code is 143.
+    A cluster that wants its machine back sends SIGTERM, a user types Ctrl-C: the fit then writes the checkpoint after
+    the step it is in, or the next one with neither a validation due nor batches to accumulate, or at the end of the
+    epoch. Its code is 143, or 130. A second Ctrl-C ends it at once.
 
     Args:
-        resumed: as :class:`Resume`.
+        resumed: as :class:`common.resume.Resume`.
     """
 
-    def __init__(self, resumed: Path | None) -> None:
+    def __init__(self, resumed: Checkpoint | None) -> None:
         super().__init__(filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
         self.resumed = resumed
-        self.written, self.took, self.asked = 0.0, 0.0, False
+        self.written, self.took, self.asked = 0.0, 0.0, 0
 
     def listen(self) -> None:
-        """Take SIGTERM in the place of Lightning, which registers last before the loops and puts all back at the end.
+        """Take signals in the place of Lightning, which registers last before the loops and puts all back at the end.
 
         Its handler speaks with other ranks from inside of itself, and ends a fit with nothing saved.
         """
 
-        def ask(*_: object) -> None:
-            self.asked = True
+        def ask(number: int, frame: FrameType | None) -> None:
+            if self.asked == number == signal.SIGINT:
+                raise KeyboardInterrupt
+            self.asked = number
+            if number == signal.SIGINT:
+                print("\nstopping after this step; Ctrl-C again ends at once, with less saved", file=sys.stderr)
 
         signal.signal(signal.SIGTERM, ask)
+        signal.signal(signal.SIGINT, ask)
 
     def on_sanity_check_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.listen()
@@ -189,8 +128,8 @@ class LastCheckpoint(ModelCheckpoint):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
         self.listen()
-        if trainer.is_global_zero and self.resumed is not None:
-            copy(self.resumed, self.path)
+        if trainer.is_global_zero and self.resumed is not None and self.resumed.path.resolve() != self.path.resolve():
+            link_or_copy(self.resumed.path, self.path)
 
     @property
     def path(self) -> Path:
@@ -198,33 +137,35 @@ class LastCheckpoint(ModelCheckpoint):
         return Path(str(self.dirpath)) / "last.ckpt"
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
-        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
-        # All ranks must stop at one step, and none between the parts of an accumulated one. From a step with a
-        # validation due Lightning goes on without that: another step, or the end of the epoch, is near.
-        loop: Any = trainer.fit_loop.epoch_loop
-        if trainer.strategy.reduce_boolean_decision(self.asked, all=False):
-            self.asked = True
-            validates = loop._should_check_val_fx(trainer.fit_loop._data_fetcher)
-            if not loop._should_accumulate() and not validates and not trainer.is_last_batch:
-                trainer.save_checkpoint(self.path)
-                self.stop(trainer)
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)  # type: ignore[arg-type]
+        # All ranks must stop at one step. Where this one cannot be the last, another or the end of the epoch is near.
+        if self._any_asked(trainer) and is_between_steps(trainer):
+            trainer.save_checkpoint(self.path)
+            self.stop(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         due = time.monotonic() - self.written > self.took / SAVING_SHARE
         # Rank 0 decides, since all ranks take part.
-        if self._at_end(trainer) or trainer.strategy.broadcast(due or self.asked):
+        if self._at_end(trainer) or trainer.strategy.broadcast(due or bool(self.asked)):
             self.write(trainer, pl_module)
-        if trainer.strategy.reduce_boolean_decision(self.asked, all=False) and not self._at_end(trainer):
+        if self._any_asked(trainer) and not self._at_end(trainer):
             self.stop(trainer)
 
+    def _any_asked(self, trainer: pl.Trainer) -> bool:
+        asked = trainer.strategy.reduce_boolean_decision(bool(self.asked), all=False)
+        if asked and not self.asked:  # another rank was
+            self.asked = signal.SIGTERM
+        return asked
+
     def stop(self, trainer: pl.Trainer) -> None:
-        """End the process, as SIGTERM wants it."""
+        """End the process, as the signal wants it."""
         if not trainer.is_global_zero:
             raise SIGTERMException(0)  # or Lightning would end rank 0 before it has done so itself
-        print(f"stopped by SIGTERM; to go on, give the same command --ckpt_path {self.path}", file=sys.stderr)
-        raise SIGTERMException(128 + signal.SIGTERM)
+        name = signal.Signals(self.asked).name
+        print(f"stopped by {name}; to resume, give the same command --ckpt_path {self.path}", file=sys.stderr)
+        raise SIGTERMException(128 + self.asked)
 
     def write(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write it, and note how long that takes."""
@@ -246,16 +187,6 @@ class Ranks(pl.Callback):
         launcher = trainer.strategy.launcher
         if launcher is not None and not isinstance(exception, SIGTERMException):
             launcher.kill(signal.SIGKILL)
-
-
-def copy(source: Path, target: Path) -> None:
-    """Give a file a second name, or a copy on another disk; neither changes when the other is written anew."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(target) as temporary:
-        try:
-            os.link(source, temporary)
-        except OSError:  # another disk, or one without links
-            shutil.copyfile(source, temporary)
 
 
 class Pictures(pl.Callback):
@@ -281,42 +212,40 @@ class Pictures(pl.Callback):
         if self.pending:
             self.draw(trainer, pl_module)
 
-    def draw(self, trainer: pl.Trainer, module: Any) -> None:
+    def draw(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw what the module and the metrics so far have to show."""
+        assert isinstance(pl_module, ImageTask)
         start = time.monotonic()
         folder = self.run / "pictures"
         folder.mkdir(exist_ok=True)
         for logger in trainer.loggers:
             logger.save()
-        pictures: dict[str, Figure | Gallery] = module.pictures()
+        pictures: dict[str, Figure | Gallery] = pl_module.pictures()
         for name, picture in pictures.items():
             figure = picture.figure() if isinstance(picture, Gallery) else picture
             save_png(figure, folder / f"{name}.png")
             for logger in trainer.loggers:
-                key = f"pictures/{name}"
-                if isinstance(logger, WandbLogger) and isinstance(picture, Gallery):
-                    logger.log_image(key, list(picture.images), caption=list(picture.captions))
-                elif isinstance(logger, WandbLogger):
-                    logger.log_image(key, [str(folder / f"{name}.png")])
-                elif isinstance(logger, TensorBoardLogger):
-                    logger.experiment.add_figure(key, figure, trainer.global_step, close=False)
+                log_picture(logger, f"pictures/{name}", picture, folder / f"{name}.png", trainer.global_step)
         metrics = pd.read_csv(self.run / "metrics.csv")
-        save_png(learning_curves(metrics, module.directions, module.units), folder / "learning_curves.png")
+        save_png(learning_curves(metrics, pl_module.directions, pl_module.units), folder / "learning_curves.png")
         self.drawn, self.pending = time.monotonic(), False
         self.took = self.drawn - start
 
 
 class Throughput(pl.Callback):
-    """Log how many images (julia) or pairs (growth) an epoch trains on a second, without its validation."""
+    """Log how many items an epoch trains on a second, without its validation."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.items, self.start = 0, time.perf_counter()  # an epoch that is gone on with has no start
+        self.items, self.start = 0, time.perf_counter()  # an epoch that is resumed has no start
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.items, self.start = 0, time.perf_counter()
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, index: int) -> None:
-        self.items += pl_module.items(batch)
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, index: int
+    ) -> None:
+        assert isinstance(pl_module, ImageTask)
+        self.items += pl_module.count_items(batch)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.paused = time.perf_counter()
@@ -325,6 +254,7 @@ class Throughput(pl.Callback):
         if not trainer.sanity_checking:
             self.start += time.perf_counter() - self.paused
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, ImageTask)
         rate = self.items * trainer.world_size / (time.perf_counter() - self.start)
         pl_module.log(f"train/{pl_module.throughput}", rate, sync_dist=True)

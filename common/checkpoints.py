@@ -6,21 +6,28 @@ import re
 import sys
 import zipfile
 import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from glob import glob, has_magic
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from lightning import pytorch as pl
 
 from common.errors import UserError
+from common.runs import is_finished, newest_run
+from common.task import ImageTask
 
 SHORTCUTS = ("last", "best")
 PARTS = {"epoch", "global_step", "loops", "callbacks", "optimizer_states", "lr_schedulers"}  # of all that fit writes
+MISFIT = "its weights do not fit the network that it describes"
 DAMAGED = "it is damaged or no checkpoint; give another, such as last.ckpt of the same run"
 
 
-def find_checkpoints(given: str | list[str], runs: Path, name: str | None) -> list[Path]:
+Task = TypeVar("Task", bound=ImageTask[Any, Any])
+
+
+def find_checkpoints(given: Sequence[str], runs: Path, name: str | None) -> list[Path]:
     """Turn what was typed after ``--ckpt_path`` into files, each once, in the order given.
 
     Args:
@@ -33,7 +40,7 @@ def find_checkpoints(given: str | list[str], runs: Path, name: str | None) -> li
         UserError: a pattern matches nothing, or there is no run.
     """
     found: dict[Path, Path] = {}
-    for word in [given] if isinstance(given, str) else given:
+    for word in given:
         if word in SHORTCUTS:
             paths = [_newest(word, runs, name)]
         elif has_magic(word) and not Path(word).exists():
@@ -50,21 +57,20 @@ def find_checkpoints(given: str | list[str], runs: Path, name: str | None) -> li
 
 
 def _newest(word: str, runs: Path, name: str | None) -> Path:
-    home = name or "*"
-    links = sorted(runs.glob(f"{home}/latest"), key=lambda link: link.lstat().st_mtime_ns)
-    if not links:
-        folds = sorted(runs.glob(f"{home}/*/latest/checkpoints/{word}.ckpt"))
-        hint = f"'{runs / home}/*/latest/checkpoints/{word}.ckpt'" if folds else "a path"
-        raise UserError(f"--ckpt_path {word}: no {word}.ckpt below {runs / home / 'latest'}; give {hint}")
-    folder = links[-1].resolve() / "checkpoints"
-    path = folder / f"{word}.ckpt"
+    run = newest_run(runs, name)
+    if run is None:
+        raise UserError(f"--ckpt_path {word}: no run in {runs / (name or '')}; fit first, or give a path")
+    if re.fullmatch(r"fold_\d+", run.parent.name):
+        pattern = run.parent.parent / "fold_*" / "latest" / "checkpoints" / f"{word}.ckpt"
+        raise UserError(f"--ckpt_path {word}: the newest run is one fold, {run}; give its path, or '{pattern}' for all")
+    path = run / "checkpoints" / f"{word}.ckpt"
     if not path.is_file():
         raise UserError(
             f"--ckpt_path {word}: the newest run has no {path} yet; give a path, or fit without --ckpt_path"
         )
     if word == "last" and _damaged(path):
         # Nothing that was typed names this file: the newest whole one is what was meant.
-        others = sorted(folder.glob("*.ckpt"), key=lambda other: other.stat().st_mtime_ns, reverse=True)
+        others = sorted(path.parent.glob("*.ckpt"), key=lambda other: other.stat().st_mtime_ns, reverse=True)
         whole = next((other for other in others if not _damaged(other)), None)
         if whole is None:
             raise UserError(f"--ckpt_path last: {path} is damaged, and there is no other beside it; give a path")
@@ -86,36 +92,82 @@ def _damaged(path: Path) -> bool:
         return True
 
 
-def load_model(path: Path, model: type[pl.LightningModule]) -> tuple[pl.LightningModule, dict[str, Any]]:
-    """Build the network of a checkpoint with its weights, to look at it; and give the checkpoint.
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint says, without its weights.
 
-    Raises:
-        UserError: as :func:`read_checkpoint`, or the weights do not fit.
+    Attributes:
+        path: the file.
+        model, data, trainer: the arguments that it was fitted with; of the Trainer those that a resumed fit takes over.
+        stands: where the fit stood, as ``ImageData.state_dict``; empty in checkpoints of earlier versions.
+        precision: of the Trainer; None in checkpoints of earlier versions.
+        callbacks: names of those that have a state in it.
+        epoch: the epoch that it was written in, from 0.
+        epochs: how many epochs were fitted.
+        step: how many steps of the optimizer were made.
+        score: the best value so far of the metric that decides; None where nothing was validated.
     """
-    checkpoint = read_checkpoint(path, model)
-    settings = {**checkpoint["hyper_parameters"], "pretrained": False}
-    settings.pop("_instantiator", None)
-    try:
-        loaded = model(**settings)
-        loaded.load_state_dict(checkpoint["state_dict"])
-    except (RuntimeError, TypeError, ValueError):
-        raise UserError(f"--ckpt_path {path}: its weights do not fit the network that it describes") from None
-    return loaded.eval().float(), checkpoint
+
+    path: Path
+    model: dict[str, Any]
+    data: dict[str, Any]
+    trainer: dict[str, Any]
+    stands: dict[str, Any]
+    precision: str | None
+    callbacks: frozenset[str]
+    epoch: int
+    epochs: int
+    step: int
+    score: float | None
+
+    @property
+    def run(self) -> Path:
+        """The run folder that it lies in, or its own folder."""
+        return self.path.parent.parent if self.path.parent.name == "checkpoints" else self.path.parent
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether it lies in the folder of a run that has not come to its end."""
+        return self.path.parent.name == "checkpoints" and not is_finished(self.run)
+
+    def build(self, task: type[Task]) -> Task:
+        """Build the fitted network, in evaluation.
+
+        Raises:
+            UserError: the weights do not fit the network that the checkpoint describes.
+        """
+        try:
+            model = task(**{**self.model, "pretrained": False})
+        except (RuntimeError, TypeError, ValueError):
+            raise UserError(f"--ckpt_path {self.path}: {MISFIT}") from None
+        self.load_into(model)
+        return model.eval()
+
+    def load_into(self, model: ImageTask[Any, Any]) -> None:
+        """Give a network the weights.
+
+        Raises:
+            UserError: they do not fit.
+        """
+        weights = torch.load(self.path, map_location="cpu", weights_only=True, mmap=True)["state_dict"]
+        try:
+            model.load_state_dict(weights)
+        except (RuntimeError, TypeError, AttributeError):
+            raise UserError(f"--ckpt_path {self.path}: {MISFIT}") from None
 
 
-def read_checkpoint(path: Path, model: type[pl.LightningModule]) -> dict[str, Any]:
-    """Read a checkpoint of ``model``'s task and classes.
+def read_checkpoint(path: Path, task: type[ImageTask[Any, Any]]) -> Checkpoint:
+    """Read a checkpoint of a task's classes; its checksums are compared here, once.
 
     Raises:
         UserError: it is absent, damaged, holds objects other than tensors and values, or is another task's.
     """
-    task: str = model.task  # type: ignore[attr-defined]
     if not path.is_file():
         raise UserError(f"--ckpt_path {path}: no such file")
     if _damaged(path):
         raise UserError(f"--ckpt_path {path}: {DAMAGED}")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except OSError:
         raise
     except Exception as error:  # torch's readers raise RuntimeError, UnpicklingError, EOFError, KeyError, ...
@@ -124,20 +176,48 @@ def read_checkpoint(path: Path, model: type[pl.LightningModule]) -> dict[str, An
         else:
             reason = DAMAGED
         raise UserError(f"--ckpt_path {path}: {reason}") from None
-    if not isinstance(checkpoint, dict) or not {"state_dict", "hyper_parameters", "task"} <= checkpoint.keys():
-        raise UserError(f"--ckpt_path {path}: not a checkpoint of python -m {task} fit")
+    if not isinstance(saved, dict) or not {"state_dict", "hyper_parameters", "task"} <= saved.keys():
+        raise UserError(f"--ckpt_path {path}: not a checkpoint of python -m {task.task} fit")
     parts = ["state_dict", "hyper_parameters", "datamodule_hyper_parameters", "trainer", "callbacks"]
-    if not all(_named(checkpoint.get(part, {})) for part in parts):
-        raise UserError(f"--ckpt_path {path}: not a checkpoint of python -m {task} fit")
-    if checkpoint["task"] != task:
-        raise UserError(f"--ckpt_path {path}: a checkpoint of {checkpoint['task']}, not of {task}")
-    ours = getattr(model, "classes", None)
-    if not isinstance(theirs := checkpoint.get("classes", ours), type(ours)) or theirs != ours:
+    if not all(_named(saved.get(part, {})) for part in parts):
+        raise UserError(f"--ckpt_path {path}: not a checkpoint of python -m {task.task} fit")
+    if saved["task"] != task.task:
+        raise UserError(f"--ckpt_path {path}: a checkpoint of {saved['task']}, not of {task.task}")
+    theirs = saved.get("classes", task.classes)
+    if not isinstance(theirs, type(task.classes)) or theirs != task.classes:
         theirs = theirs if isinstance(theirs, str) else "none of letters"
-        raise UserError(f"--ckpt_path {path}: its classes are {theirs}, those of this task {ours}")
-    if not _versioned(checkpoint.get("pytorch-lightning_version")) or not checkpoint.keys() >= PARTS:
+        raise UserError(f"--ckpt_path {path}: its classes are {theirs}, those of this task {task.classes}")
+    if not _versioned(saved.get("pytorch-lightning_version")) or not saved.keys() >= PARTS:
         raise UserError(f"--ckpt_path {path}: parts of it are missing; give another, such as last.ckpt of the same run")
-    return checkpoint
+    try:
+        return _described(path, saved)
+    except (LookupError, TypeError, AttributeError):
+        raise UserError(f"--ckpt_path {path}: {DAMAGED}") from None
+
+
+def _described(path: Path, saved: dict[str, Any]) -> Checkpoint:
+    model, data = (
+        {name: value for name, value in saved.get(part, {}).items() if name != "_instantiator"}
+        for part in ("hyper_parameters", "datamodule_hyper_parameters")
+    )
+    # Lightning names the state of a data module after its class.
+    stands = next((part for part in saved.values() if isinstance(part, dict) and "fit_seed" in part), {})
+    callbacks: dict[str, dict[str, Any]] = saved["callbacks"]
+    best = [state for key, state in callbacks.items() if key.startswith("BestCheckpoint")]
+    score = best[0]["best_model_score"] if best else None
+    return Checkpoint(
+        path,
+        model,
+        data,
+        saved.get("trainer", {}),
+        stands,
+        saved.get("precision"),
+        frozenset(key.split("{")[0] for key in callbacks),
+        saved["epoch"] or 0,
+        saved["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"] if saved["loops"] else 0,
+        saved["global_step"],
+        None if score is None else float(score),
+    )
 
 
 def _versioned(version: object) -> bool:

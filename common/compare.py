@@ -1,4 +1,4 @@
-"""Runs side by side: ``python -m common.compare runs/growth``, a folder, several, or a pattern in quotes.
+"""Runs side by side: ``python -m common.compare runs/<task>``, a folder, several, or a pattern in quotes.
 
 One table of all runs below, best first, with the arguments that differ: in the terminal, as CSV (``--csv``), or as a
 page with the learning curves (``--html``) that needs no network.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import html
-import importlib
 import json
 import math
 import sys
@@ -20,13 +19,13 @@ from pathlib import Path
 import pandas as pd
 
 from common.errors import UserError, exit_on_user_error
+from common.files import check_output, replacing
 from common.plots import COLOURS, Direction
 from common.runs import Run, find_runs, read_run, tell_apart
-from common.submission import check_output, replacing
 
 ABSENT = "–"
 FIXED = ("run", "best", "last", "epochs", "minutes", "state")
-LONGEST = 36  # characters of a name in the legend, and of a cell in one line
+LONGEST = 36  # letters of a name in the legend, and of a cell in one line
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
 
@@ -200,15 +199,20 @@ def main() -> None:
                 f"runs of two tasks, such as {' and '.join(sorted(first.values()))}: give those of one task"
             )
         tell_apart(runs)
-        task = importlib.import_module(f"{runs[0].task}.metrics")
-        runs = ranked(runs, task.MONITOR, task.DIRECTIONS[task.MONITOR])
+        # Runs of earlier versions do not say what decides; others do, or the results of finished ones.
+        about = next((run.about for run in runs if "units" in run.about), None)
+        about = about or next((run.about for run in runs if "monitor" in run.about), None)
+        if about is None:
+            raise UserError(f"{runs[0].path}: made by an earlier version and unfinished; give it beside a finished run")
+        monitor, directions, units = about["monitor"], about["directions"], about.get("units", {})
+        runs = ranked(runs, monitor, directions[monitor])
         table = table_of(runs)
         # Files first: who pipes the table into head closes it half-way.
         if arguments.csv:
             write(table.to_csv(index=False), arguments.csv, "--csv")
         if arguments.html:
-            write(page(runs, table, task.MONITOR, task.DIRECTIONS, task.UNITS), arguments.html, "--html")
-        show(table, task.MONITOR)
+            write(page(runs, table, monitor, directions, units), arguments.html, "--html")
+        show(table, monitor)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -18,23 +17,16 @@ import pandas as pd
 import yaml
 from lightning import pytorch as pl
 
+from common.arguments import experiment, machine_arguments
+from common.checkpoints import Checkpoint, read_checkpoint
 from common.config import read_config
 from common.data import ImageData
-from common.ensemble import learned_views, member_of, predicted
+from common.ensemble import data_of, learned_views, predict_views
 from common.errors import UserError, listed
-from common.submission import replacing
-
-RESULT = "result.json"  # a run folder has it when its fit has ended
-# Settings in which the runs of one cross-validation may differ.
-FREE = (
-    "name",
-    "ckpt_path",
-    "trainer.enable_model_summary",
-    "data.fold",
-    "data.cache_dir",
-    "data.num_workers",
-    "trainer.enable_progress_bar",
-)
+from common.files import replacing
+from common.folds import Split
+from common.runs import is_finished, latest_of, read_result
+from common.task import ImageTask
 
 
 @dataclass(frozen=True)
@@ -42,58 +34,51 @@ class CrossValidation:
     """What a cross-validation does in each fold, and where.
 
     Args:
-        task: growth or julia.
         name: of the cross-validation, its folder and its W&B group.
         folder: ``runs/<task>/<name>``, which holds ``fold_<k>/version_<n>/`` and the results.
         settings: of ``python -m <task> fit``.
-        figure: name of the metric.
         leads: whether this process, of several that do the same, tabulates and prints.
+        trainer: predicts the held-out rows.
+        model: of the task.
+        data: of the task.
+        tta: how many views of each held-out image are averaged.
     """
 
-    task: str
     name: str
     folder: Path
     settings: dict[str, Any]
-    figure: str
     leads: bool
+    trainer: pl.Trainer
+    model: ImageTask[Any, Any]
+    data: ImageData
+    tta: int
 
-    def run(
-        self,
-        trainer: pl.Trainer,
-        model: pl.LightningModule,
-        data: ImageData,
-        folds: list[int],
-        tta: int,
-        others: list[Path],
-    ) -> None:
+    def run(self, folds: list[int], others: list[Path]) -> None:
         """Fit ``folds``, those without a finished run, and tabulate the held-out rows of all of them.
 
         Args:
-            trainer: predicts the held-out rows.
-            model: of the task.
-            data: of the task.
             folds: from 0.
-            tta: how many views of each held-out image are averaged.
             others: files of out-of-fold estimates, of the same rows, that are averaged with these.
 
         Raises:
-            UserError: a fold was fitted with other settings, its fit fails, ``others`` are of other rows, or the model
-                has learned fewer views.
+            UserError: a fit fails, ``others`` are of other rows, or the model has learned fewer views.
         """
-        # What cannot be done is said before the long part.
-        learned_views(data, tta)
+        # What cannot be done is refused before the long part.
+        learned_views(self.data, self.tta)
         read = [_Estimates.read(path) for path in others]
+        self.data.prepare_data()
         for number, fold in enumerate(folds, start=1):
             self._fit(fold, f"{number} of {len(folds)}")
         if self.leads:
-            self._tabulate(trainer, model, data, folds, tta, read)
+            self._tabulate(folds, read)
 
     def _fit(self, fold: int, position: str) -> None:
-        run = self._finished(fold)
-        if run is not None:
+        run = latest_of(self.folder / f"fold_{fold}")
+        reason = "its last run did not end" if run is None else self._why_again(fold, run)
+        if not reason:
             return self._say(f"fold {fold}: finished in {run}, not fitted again")
         if any((self.folder / f"fold_{fold}").glob("version_*")):
-            self._say(f"fold {fold}: its last run did not end or has lost its last.ckpt, fitting it anew")
+            self._say(f"fold {fold}: {reason}, fitting it anew")
         self._say(f"fold {fold} ({position}): fitting")
         settings = {**self.settings, "name": f"{self.name}/fold_{fold}"}
         settings["data"] = {**settings["data"], "fold": fold}
@@ -102,7 +87,7 @@ class CrossValidation:
         with tempfile.TemporaryDirectory() as folder:
             config = Path(folder) / "fold.yaml"
             config.write_text(yaml.safe_dump(settings, sort_keys=False))
-            command = [sys.executable, "-m", self.task, "fit", "--config", str(config)]
+            command = [sys.executable, "-m", self.model.task, "fit", "--config", str(config)]
             environment = {**os.environ, "WANDB_RUN_GROUP": self.name}
             if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
                 # Where torchrun lets ranks meet, those of the fold before have left their addresses.
@@ -117,62 +102,57 @@ class CrossValidation:
         if code == 2:
             sys.exit(code)  # it has said why
         # Other ranks may look before the first has written its result.
-        if code or (self.leads and self._finished(fold) is None):
+        run = latest_of(self.folder / f"fold_{fold}")
+        if code or (self.leads and (run is None or self._why_again(fold, run))):
             raise UserError(f"fold {fold} did not come to its end; the same command fits it anew")
 
-    def _finished(self, fold: int) -> Path | None:
-        """Find the newest run of a fold, if it is finished; it must have our settings."""
-        link = self.folder / f"fold_{fold}" / "latest"
-        if not link.is_symlink():
-            return None
-        run = link.parent / link.readlink()
-        if not (run / RESULT).is_file() or not (run / "checkpoints" / "last.ckpt").is_file():
-            return None
+    def _why_again(self, fold: int, run: Path) -> str:
+        """Say why a fold's newest run does not serve; nothing if it does."""
+        path = run / "checkpoints" / "last.ckpt"
+        if not is_finished(run) or not path.is_file():
+            return "its last run did not end or has lost its last.ckpt"
         try:
-            theirs, ours = _flat(read_config(run / "config.yaml")), _flat(self.settings)
-            json.loads((run / RESULT).read_text())["seconds"]
-        except (OSError, ValueError, LookupError, TypeError, RecursionError, UserError):
-            raise UserError(f"{run}: config.yaml or {RESULT} cannot be read; delete the folder to fit anew") from None
-        # A fit that was gone on with needs no pretrained weights.
-        free = {*FREE, "model.pretrained"} if theirs.get("ckpt_path") else {*FREE}
-        names = sorted(name for name in {*theirs, *ours} - free if theirs.get(name) != ours.get(name))
-        if names:
-            raise UserError(
-                f"{run} was fitted with another {listed(names)}; give --name for a new cross-validation, or delete it"
-            )
-        return run
+            theirs, ours = read_config(run / "config.yaml"), self.settings
+            read_result(run)
+        except UserError as error:
+            return str(error)
+        machine = machine_arguments(type(self.model), type(self.data)) | {"data.fold"}
+        # A fit that was resumed needs no pretrained weights.
+        machine |= {"model.pretrained"} if theirs.get("ckpt_path") else set()
+        fitted, wanted = experiment(theirs, machine), experiment(ours, machine)
+        if names := sorted(name for name in {*fitted, *wanted} if fitted.get(name) != wanted.get(name)):
+            return f"{run} was fitted with another {listed(names)}"
+        try:
+            checkpoint = read_checkpoint(path, type(self.model))
+            if saved := checkpoint.stands.get("split"):
+                twin = self.data.like({"fold": fold})
+                twin.setup("fit")
+                twin.split.check(Split(**saved))
+        except UserError as error:
+            return str(error)
+        return ""
 
-    def _tabulate(
-        self,
-        trainer: pl.Trainer,
-        model: Any,
-        data: ImageData,
-        folds: list[int],
-        tta: int,
-        others: list[_Estimates],
-    ) -> None:
+    def _tabulate(self, folds: list[int], others: list[_Estimates]) -> None:
         parts: dict[str, list[np.ndarray]] = {"ids": [], "estimates": [], "truth": []}
-        tables, lines = [], []
+        tables, lines, metric = [], [], self.model.monitor
         for fold in folds:
-            run = self._finished(fold)
+            run = latest_of(self.folder / f"fold_{fold}")
             assert run is not None
-            checkpoint = run / "checkpoints" / "last.ckpt"
-            member, its_data = member_of(model, data.like({"fold": fold}), checkpoint)
-            its_data.held_out = True
-            outputs = predicted(trainer, member, its_data, checkpoint, tta)
-            estimates: np.ndarray = model.estimates(outputs, its_data)
+            checkpoint = read_checkpoint(run / "checkpoints" / "last.ckpt", type(self.model))
+            outputs, its_data = self._predict_held_out(fold, checkpoint)
+            estimates = self.model.estimates(outputs, its_data)
             for name, values in (("ids", its_data.sample.ids), ("estimates", estimates), ("truth", its_data.truth)):
                 parts[name].append(np.asarray(values))
-            tables.append(model.held_out_table(outputs, its_data).assign(fold=fold))
-            seconds = json.loads((run / RESULT).read_text())["seconds"]
-            figure = model.figure(estimates, its_data.truth)
-            lines.append({"fold": fold, "rows": len(estimates), self.figure: figure, "seconds": seconds})
+            tables.append(self.model.table_of_held_out(outputs, its_data).assign(fold=fold))
+            seconds = read_result(run)["seconds"]
+            value = self.model.measure(estimates, its_data.truth)
+            lines.append({"fold": fold, "rows": len(estimates), metric: value, "seconds": seconds})
         ids, estimates, truth = (np.concatenate(arrays) for arrays in parts.values())
         average = (estimates + sum(other.sorted_as(ids, estimates.shape) for other in others)) / (1 + len(others))
         rows, summary = pd.concat(tables, ignore_index=True), pd.DataFrame(lines)
 
-        some = "_folds" + "-".join(map(str, folds)) if len(folds) < self.settings["data"]["num_folds"] else ""
-        views = some + (f"_tta{tta}" if tta > 1 else "")
+        some = "_folds" + "-".join(map(str, folds)) if len(folds) < self.data.num_folds else ""
+        views = some + (f"_tta{self.tta}" if self.tta > 1 else "")
         rows_path, estimates_path = self.folder / f"out_of_fold{views}.csv", self.folder / f"out_of_fold{views}.npz"
         summary_path = self.folder / f"crossval{views}.csv"
         for path, frame in ((rows_path, rows), (summary_path, summary)):
@@ -181,34 +161,28 @@ class CrossValidation:
         with replacing(estimates_path) as temporary, temporary.open("wb") as stream:
             np.savez_compressed(stream, ids=ids, estimates=estimates, truth=truth)
 
-        formats = {self.figure: "{:.4f}".format, "seconds": "{:.0f}".format}
+        formats = {metric: "{:.4f}".format, "seconds": "{:.0f}".format}
         self._say(f"\n{summary.to_string(index=False, formatters=formats)}")  # type: ignore[arg-type]
-        each = summary[self.figure]
+        each = summary[metric]
         if len(folds) > 1:
-            self._say(f"{self.figure}, mean ± deviation over {len(folds)} folds: {each.mean():.4f} ± {each.std():.4f}")
-        overall = model.figure(estimates, truth)
-        self._say(f"{self.figure} over all {len(ids)} out-of-fold rows: {overall:.4f}")
+            self._say(f"{metric}, mean ± deviation over {len(folds)} folds: {each.mean():.4f} ± {each.std():.4f}")
+        self._say(f"{metric} over all {len(ids)} out-of-fold rows: {self.model.measure(estimates, truth):.4f}")
         if others:
-            self._say(f"{self.figure} averaged with {len(others)} others: {model.figure(average, truth):.4f}")
+            self._say(f"{metric} averaged with {len(others)} others: {self.model.measure(average, truth):.4f}")
         self._say(f"tables: {rows_path}, {summary_path.name}, {estimates_path.name}")
         pattern = f"'{self.folder}/fold_*/latest/checkpoints/last.ckpt'"
-        tta_flag = f" --submission.tta {tta}" if tta > 1 else ""
-        self._say(f"next: python -m {self.task} predict --ckpt_path {pattern}{tta_flag}")
+        tta_flag = f" --submission.tta {self.tta}" if self.tta > 1 else ""
+        self._say(f"next: python -m {self.model.task} predict --ckpt_path {pattern}{tta_flag}")
+
+    def _predict_held_out(self, fold: int, checkpoint: Checkpoint) -> tuple[dict[str, np.ndarray], ImageData]:
+        data = data_of(checkpoint, self.data.like({"fold": fold}))
+        data.held_out = True
+        member = checkpoint.build(type(self.model))
+        return predict_views(self.trainer, member, data, self.tta), data
 
     def _say(self, text: str) -> None:
         if self.leads:
             print(text, flush=True)
-
-
-def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:
-    """Name each value of nested settings by its path, ``data.fold``."""
-    if not isinstance(settings, dict):
-        return {prefix: settings}
-    return {
-        name: value
-        for key, inner in settings.items()
-        for name, value in _flat(inner, f"{prefix}.{key}" if prefix else str(key)).items()
-    }
 
 
 class _Estimates(NamedTuple):

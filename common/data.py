@@ -1,25 +1,31 @@
-"""What the data modules of both tasks share: batches of images by index, loaders, and views of what is predicted.
+"""What the data modules of all tasks share: reading, splitting and loading images, by index, in whole batches.
 
-All that is random in training comes from the seed and from where the fit is, the number of the epoch and of the batch
-in it, so that a fit which is resumed anywhere goes on as if it had never stopped.
+All randomness in training comes from the seed and from where the fit stands, the number of the epoch and of the batch
+in it, so a fit that is resumed anywhere continues as if it had never stopped.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
+from jsonargparse.typing import NonNegativeInt
+from lightning.pytorch import LightningDataModule, Trainer
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
+from common.arguments import Machine
 from common.augment import View
-from common.images import Images, Mode
+from common.folds import Split, split_rows
+from common.images import ImageFile, Images, Mode, cached_images
 from common.submission import SampleSubmission
+
+Batch = TypeVar("Batch")
 
 
 class ImageBatch(NamedTuple):
@@ -34,12 +40,12 @@ class ImageBatch(NamedTuple):
     row: Tensor
 
 
-class ImageDataset(Dataset[ImageBatch]):
-    """Whole batches of an image array by index.
+class ImageRows(Dataset[Batch]):
+    """A part of an image array, of which ``__getitem__`` gives whole batches by index.
 
     Args:
         images: M×H×W×C, uint8.
-        rows: the rows of it that are to be predicted, N.
+        rows: the rows of it that belong to this part, N; indices count within them.
     """
 
     def __init__(self, images: Images, rows: np.ndarray) -> None:
@@ -48,9 +54,16 @@ class ImageDataset(Dataset[ImageBatch]):
     def __len__(self) -> int:
         return len(self.rows)
 
+    def pixels(self, indices: Sequence[int] | np.ndarray) -> Tensor:
+        """Give the images at some indices: n×C×H×W, uint8."""
+        return torch.from_numpy(self.images[self.rows[indices]]).permute(0, 3, 1, 2)
+
+
+class ImageDataset(ImageRows[ImageBatch]):
+    """Batches of images to predict."""
+
     def __getitem__(self, indices: Sequence[int]) -> ImageBatch:
-        images = torch.from_numpy(self.images[self.rows[indices]])
-        return ImageBatch(images.permute(0, 3, 1, 2), torch.as_tensor(indices))
+        return ImageBatch(self.pixels(indices), torch.as_tensor(indices))
 
 
 # Draws the batches of an epoch: whatever the dataset takes for one.
@@ -62,7 +75,7 @@ def as_is(value: Any) -> Any:
     return value
 
 
-class EpochSampler(DistributedSampler[Any]):
+class EpochSampler(Sampler[Any]):
     """A rank's share of the batches of an epoch, which are the same whenever the seed and the epoch are.
 
     Ranks take turns; where batches do not divide by ranks, the first few come twice, so that all have as many.
@@ -70,129 +83,238 @@ class EpochSampler(DistributedSampler[Any]):
     Args:
         deal: draws the batches of an epoch.
         number: how many these are.
-        seed: of the fit.
-        world_size: number of ranks.
-        rank: this one.
-
-    Attributes:
-        epoch: the epoch to come.
-        start: how many of its batches this rank has trained on before; of later epochs none.
+        data: knows the seed, the rank, and at which batch of which epoch a resumed fit continues.
     """
 
-    def __init__(self, deal: Deal, number: int, seed: int, world_size: int, rank: int) -> None:
-        super().__init__(range(number), world_size, rank, seed=seed)  # type: ignore[arg-type]
-        self.deal, self.epoch, self.start = deal, 0, 0
-
-    def __iter__(self) -> Iterator[Any]:
-        batches = self.deal(np.random.default_rng([self.seed, self.epoch]))
-        start, self.start = self.start, 0
-        first = self.rank + start * self.num_replicas
-        return islice(cycle(batches), first, self.total_size, self.num_replicas)
-
-
-class EvaluationSampler(DistributedSampler[Any]):
-    """A rank's batches of what is evaluated, each row on one rank: figures are those of one process.
-
-    Lightning's own repeats rows until all ranks have as many, which counts them twice.
-
-    Args:
-        batches: those of this rank.
-    """
-
-    def __init__(self, batches: Sequence[Any]) -> None:
-        super().__init__(batches, 1, 0, shuffle=False)  # type: ignore[arg-type]
-        self.batches = batches
+    def __init__(self, deal: Deal, number: int, data: ImageData) -> None:
+        self.deal, self.data, self.epoch = deal, data, data.resumed_at[0]
+        self.length = -(-number // data.world_size)
 
     def __len__(self) -> int:
-        return len(self.batches)
+        return self.length
+
+    def set_epoch(self, epoch: int) -> None:
+        """Take the number of the epoch to come, which Lightning gives before each."""
+        self.epoch = epoch
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self.batches)
+        rank, ranks = self.data.rank, self.data.world_size
+        epoch, batch = self.data.resumed_at
+        batches = self.deal(np.random.default_rng([self.data.fit_seed, self.epoch]))
+        start = batch if self.epoch == epoch else 0
+        return islice(cycle(batches), rank + start * ranks, self.length * ranks, ranks)
 
 
-class ImageData(LightningDataModule):
-    """A data module whose ``predict`` reads ``test_set``, the competition's images or the held-out ones.
+class ImageData(LightningDataModule, ABC):
+    """A data module that holds out part of the training set, and predicts ``test_set``.
+
+    ``predict`` reads the competition's test files, or, where ``held_out`` is set, the rows that were held out.
+
+    Args:
+        root: folder with the competition's files.
+        image_size: pixels a side that images are resized to.
+        channels: 1 for grey, 3 for colour.
+        eval_batch_size: images a batch when validating and predicting.
+        val_fraction: share of the training set that is held out for validation, where no fold is given.
+        num_folds: number of folds that the training set is dealt into.
+        fold: which fold to hold out, from 0; none to hold out val_fraction instead.
+        seed: seed of the split into training and validation.
+        cache_dir: folder that keeps the decoded images between starts.
+        num_workers: loader processes; 0 is fastest unless the cache is larger than memory.
 
     Attributes:
-        mode, max_pixels: how image files are read, see :mod:`common.images`.
-        held_out: whether to predict the held-out rows of the training set instead of the competition's test files.
-        view: how the images that are predicted are changed first, N×C×S×S → the same; see :meth:`views`.
+        max_pixels: images of more pixels are refused.
+        label: what the cache and its progress bar call the images.
+        group, stratum: what groups and strata of rows are called in messages, in the plural.
+        view: how the images to predict are changed first, N×C×S×S → the same; see :meth:`views`.
         sample: the ids that are predicted, in order.
-        truth: what is true of each id, where ``held_out``.
+        truth: the true value of each id, where ``held_out``.
         test_set: the images that are predicted.
-        train_set, val_set: what is trained and validated on; ``rows`` of the array ``images``.
+        train_set, val_set: what is trained on and validated on.
     """
+
+    max_pixels: ClassVar[int]
+    label: ClassVar[str]
+    group: ClassVar[str] = "groups"
+    stratum: ClassVar[str] = "classes"
 
     held_out: bool = False
     view: View = staticmethod(as_is)
     sample: SampleSubmission
     truth: np.ndarray
     test_set: ImageDataset
-    train_set: Any
-    val_set: Any
-    num_workers: int
-    eval_batch_size: int
-    mode: Mode
-    max_pixels: int
+    train_set: ImageRows[Any]
+    val_set: ImageRows[Any]
+
+    def __init__(
+        self,
+        root: Machine[str],
+        image_size: int,
+        channels: int,
+        eval_batch_size: Machine[int],
+        val_fraction: float = 0.2,
+        num_folds: int = 5,
+        fold: NonNegativeInt | None = None,
+        seed: NonNegativeInt = 0,
+        cache_dir: Machine[str] = "cache",
+        num_workers: Machine[NonNegativeInt] = 0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(logger=False)  # those of the class that this is the base of, too
+        self.hparams.pop("_instantiator", None)  # a name that LightningCLI adds
+        self.root, self.cache_dir = Path(root), Path(cache_dir)
+        self.image_size, self.num_workers, self.eval_batch_size = image_size, num_workers, eval_batch_size
+        self.mode: Mode = "L" if channels == 1 else "RGB"
+        self.val_fraction, self.num_folds, self.fold, self.seed = val_fraction, num_folds, fold, seed
+        self.resumed_at = (0, 0)  # epoch and batch
+
+    @abstractmethod
+    def read_training_files(self) -> list[ImageFile]:
+        """List the images of the training set, and keep what is known of each.
+
+        Raises:
+            UserError: files are missing or contradict each other.
+        """
+
+    @abstractmethod
+    def read_test_files(self) -> list[ImageFile]:
+        """List the competition's test images, and set ``sample``.
+
+        Raises:
+            UserError: files are missing or contradict each other.
+        """
+
+    @abstractmethod
+    def rows_known(self) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray | None]:
+        """Give of each training image, after :meth:`read_training_files`: id, truth, stratum, and group if any.
+
+        Every stratum has its share of what is held out, and rows of one group are held out together.
+        """
+
+    @abstractmethod
+    def make_sets(self, images: Images, train: np.ndarray, val: np.ndarray) -> None:
+        """Set ``train_set`` and ``val_set``: rows of an array of all training images."""
+
+    @abstractmethod
+    def hold_out(self, val: np.ndarray) -> None:
+        """Set ``sample`` and ``truth`` to what is held out, instead of the competition's test files."""
+
+    @abstractmethod
+    def check_batches(self, train: np.ndarray) -> None:
+        """Refuse batches that these training rows do not fill.
+
+        Raises:
+            UserError: a batch is larger than the training set, or too small.
+        """
+
+    @abstractmethod
+    def augment(self, batch: Any, key: int) -> Any:
+        """Change a training batch at random, each image by what the key and its row give."""
+
+    @abstractmethod
+    def views(self) -> list[View]:
+        """List the views of an image that a model trained on this data has learned to take, itself first."""
+
+    def prepare_data(self) -> None:
+        """Decode what the stage needs, once a machine.
+
+        Raises:
+            UserError: files are missing, contradict each other or cannot be decoded; the split cannot be made.
+        """
+        if self.predicting:
+            self._cached("test", self.read_test_files())
+            return
+        files = self.read_training_files()
+        self._split()  # a split that cannot be made is refused before the long part
+        self._cached("train", files)
 
     def setup(self, stage: str) -> None:
-        """Keep the seed of the fit, which steps will not leave to torch's generator; of all ranks that of the first."""
+        """Open the cache and split the training set.
+
+        Raises:
+            UserError: as :meth:`prepare_data`.
+        """
+        # All ranks take the seed of the first; steps do not leave it to torch's generator.
         seed = torch.initial_seed() % 2**32
         self.fit_seed: int = seed if self.trainer is None else self.trainer.strategy.broadcast(seed)
+        if self.predicting:
+            images = self._cached("test", self.read_test_files())
+            self.test_set = ImageDataset(images, np.arange(len(images)))
+            return
+        images = self._cached("train", self.read_training_files())
+        train, val = self._split()
+        self.make_sets(images, train, val)
+        ids, truth, *_ = self.rows_known()
+        self.split = Split.of(ids, truth, train, val)
+        if self.held_out:
+            self.hold_out(val)
+            self.test_set = ImageDataset(images, val)
+
+    def _split(self) -> tuple[np.ndarray, np.ndarray]:
+        _, _, strata, groups = self.rows_known()
+        called = (self.group, self.stratum)
+        train, val = split_rows(strata, groups, self.val_fraction, self.num_folds, self.fold, self.seed, called)
+        self.check_batches(train)
+        return train, val
+
+    def _cached(self, part: str, files: list[ImageFile]) -> Images:
+        label = f"{self.label}-{part}"
+        return cached_images(files, self.image_size, self.mode, self.cache_dir, self.max_pixels, label)
 
     def state_dict(self) -> dict[str, Any]:
-        """Give what a resumed fit needs to go on in the same way."""
-        return {"seed": self.fit_seed}
+        """Give where the fit stands: its seed, epoch and batch, and which rows it trains on and holds out."""
+        epoch, batch = self.resumed_at
+        if self.trainer is not None:
+            epoch, batch = progress_of(self.trainer)
+        return {"fit_seed": self.fit_seed, "epoch": epoch, "batch": batch, "split": self.split._asdict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue where a fit stood.
+
+        Raises:
+            UserError: the rows that it trained on or held out are others now.
+        """
+        if "fit_seed" in state_dict:  # checkpoints of earlier versions say less
+            self.fit_seed = state_dict["fit_seed"]
+            self.resumed_at = (state_dict["epoch"], state_dict["batch"])
+            self.split.check(Split(**state_dict["split"]))
 
     def fingerprint(self) -> dict[str, object]:
         """Say what is trained on: the cache, named after what it was made from, and the numbers of images."""
-        images = self.train_set.images
-        return {
-            "cache": Path(images.filename).parent.name,
-            "files": len(images),
-            "train": len(self.train_set.rows),
-            "held_out": len(self.val_set.rows),
-        }
+        images: Any = self.train_set.images
+        sizes = {"train": len(self.train_set.rows), "held_out": len(self.val_set.rows)}
+        return {"cache": Path(images.filename).parent.name, "files": len(images), **sizes}
 
     @property
     def predicting(self) -> bool:
         """Whether the test files are wanted, not the training set."""
         return self.trainer is not None and self.trainer.state.fn == "predict" and not self.held_out
 
-    def views(self) -> list[View]:
-        """List the ways to look at an image that a model trained on this data has learned to take, itself first."""
-        raise NotImplementedError
-
     def like(self, settings: dict[str, Any]) -> ImageData:
         """Make the same data module, but for some arguments."""
-        ours = {name: value for name, value in self.hparams.items() if name != "_instantiator"}
-        twin = type(self)(**{**ours, **settings})
+        twin = type(self)(**{**self.hparams, **settings})
         twin.held_out = self.held_out
         return twin
 
-    def loader(self, dataset: Dataset[Any], batches: DistributedSampler[Any]) -> DataLoader[Any]:
+    def loader(self, dataset: Dataset[Any], batches: Sampler[Any] | Sequence[Any]) -> DataLoader[Any]:
         """Load whole batches, as the sampler gives them."""
         return DataLoader(
             dataset,
-            sampler=batches,  # without a batch size: Lightning leaves a batch_sampler no share of a rank
+            sampler=batches,  # without a batch size, since the sampler gives whole batches
             batch_size=None,
             collate_fn=as_is,
             num_workers=self.num_workers,
             pin_memory=torch.cuda.is_available(),
         )
 
-    def training_batches(self, deal: Deal, number: int) -> EpochSampler:
-        """Sample a rank's training batches, of which there are a number."""
-        return EpochSampler(deal, number, self.fit_seed, self.world_size, self.rank)
-
     def predict_dataloader(self) -> DataLoader[ImageBatch]:
         """The images to predict, each once."""
         return self.loader(self.test_set, self.evaluated_rows(len(self.test_set)))
 
-    def evaluated_rows(self, number: int) -> EvaluationSampler:
-        """Batch this rank's share of as many rows."""
+    def evaluated_rows(self, number: int) -> list[range]:
+        """Batch this rank's share of as many rows; each row is on one rank, so figures are those of one process."""
         mine, size = range(number)[self.rank :: self.world_size], self.eval_batch_size
-        return EvaluationSampler([mine[start : start + size] for start in range(0, len(mine), size)])
+        return [mine[start : start + size] for start in range(0, len(mine), size)]
 
     @property
     def rank(self) -> int:
@@ -220,11 +342,15 @@ class ImageData(LightningDataModule):
             batch = self.augment(batch, key_of(*epoch))
         return batch
 
-    def augment(self, batch: Any, key: int) -> Any:
-        """Change a training batch at random, each image by what the key and its row give."""
-        raise NotImplementedError
-
 
 def key_of(*numbers: int) -> int:
     """Mix numbers into one of 63 bits."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+
+def progress_of(trainer: Trainer) -> tuple[int, int]:
+    """Tell how many epochs are finished, and how many batches of the one that is not."""
+    epochs: int = trainer.fit_loop.epoch_progress.state_dict()["current"]["processed"]
+    batches: int = trainer.fit_loop.epoch_loop.batch_progress.state_dict()["current"]["processed"]
+    # A finished epoch has as many batches behind it as there are, and the next one has none.
+    return epochs, int(batches % max(1, trainer.num_training_batches))

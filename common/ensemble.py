@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,14 +10,13 @@ import torch
 from lightning import pytorch as pl
 from torch import Tensor
 
+from common.arguments import Kind, kinds_of
 from common.augment import View
-from common.checkpoints import read_checkpoint
+from common.checkpoints import Checkpoint
 from common.data import ImageData
 from common.errors import UserError
 from common.submission import Outputs
-
-# Settings of the data that are where it lies and what reads it, not what a member has learned from.
-OF_THE_MACHINE = ("root", "cache_dir", "num_workers", "eval_batch_size")
+from common.task import ImageTask
 
 
 class OutputCollector(pl.Callback):
@@ -34,7 +32,7 @@ class OutputCollector(pl.Callback):
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
         outputs: Any,
-        batch: Any,
+        batch: object,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
@@ -67,36 +65,30 @@ def learned_views(data: ImageData, tta: int) -> list[View]:
     return views[:tta]
 
 
-def predicted(
-    trainer: pl.Trainer, model: pl.LightningModule, data: ImageData, checkpoint: Path | None, tta: int
-) -> Outputs:
-    """Give the outputs of all images that ``data`` predicts, averaged over views of them.
-
-    Args:
-        trainer: runs the model.
-        model: the model.
-        data: the data module.
-        checkpoint: where the model's weights come from; None leaves them as they are.
-        tta: how many of the data module's views are averaged.
+def predict_views(trainer: pl.Trainer, model: ImageTask[Any, Any], data: ImageData, tta: int) -> Outputs:
+    """Give the outputs of all images that ``data`` predicts, averaged over ``tta`` views of them.
 
     Raises:
-        UserError: the data module has fewer views.
+        UserError: the model has learned fewer views, or an output is not finite.
     """
     total: Outputs = {}
-    for number, view in enumerate(learned_views(data, tta)):
+    for view in learned_views(data, tta):
         data.view = view
         collector = OutputCollector()
         trainer.callbacks.append(collector)  # type: ignore[attr-defined]
-        path = str(checkpoint) if checkpoint is not None and number == 0 else None
-        pl.Trainer.predict(trainer, model, datamodule=data, ckpt_path=path, return_predictions=False)
+        pl.Trainer.predict(trainer, model, datamodule=data, return_predictions=False)
         trainer.callbacks.remove(collector)  # type: ignore[attr-defined]
         for name, values in collector.outputs.items():
             total[name] = total.get(name, 0) + values / tta
+    if not all(np.isfinite(values).all() for values in total.values()):
+        raise UserError(
+            "the network's outputs are not finite: its fit has diverged; fit again with a smaller --model.lr"
+        )
     return total
 
 
-def averaged(
-    trainer: pl.Trainer, model: pl.LightningModule, data: ImageData, checkpoints: Sequence[Path], tta: int
+def average_members(
+    trainer: pl.Trainer, model: ImageTask[Any, Any], data: ImageData, members: Sequence[Checkpoint], tta: int
 ) -> tuple[Outputs, np.ndarray | None]:
     """Average the outputs of several checkpoints, which may differ in backbone and image size.
 
@@ -104,44 +96,50 @@ def averaged(
 
     Args:
         trainer: runs the models.
-        model: the network of the first checkpoint.
+        model: the network of the first member, with the arguments that were typed.
         data: the data module for it.
-        checkpoints: the members, of the task of ``model``; of none, ``model`` as it is.
+        members: the checkpoints; of none, ``model`` as it is.
         tta: how many views of each image are averaged.
 
     Returns:
         The mean outputs, and the standard deviation over the members of ``model.estimates`` (None of one member).
 
     Raises:
-        UserError: as :func:`predicted`.
+        UserError: as :func:`predict_views`.
     """
+    if not members:
+        return predict_views(trainer, model, data, tta), None
+    for member in members[1:]:  # refused before the long part
+        learned_views(data_of(member, data, members[0]), tta)
     mean: Outputs = {}
     centre, squares = np.zeros(()), np.zeros(())
-    for other in checkpoints[1:]:  # said before the long part
-        learned_views(_data_of(data, read_checkpoint(other, type(model))), tta)
-    for number, path in enumerate(checkpoints or [None], start=1):
-        member, its_data = (model, data) if number == 1 or path is None else member_of(model, data, path)
-        outputs = predicted(trainer, member, its_data, path, tta)
+    for number, member in enumerate(members, start=1):
+        its_data = data if number == 1 else data_of(member, data, members[0])
+        network = model if number == 1 else model.built_like(member.model)
+        member.load_into(network)
+        outputs = predict_views(trainer, network, its_data, tta)
         for name, values in outputs.items():
             mean[name] = mean.get(name, 0) + (values - mean.get(name, 0)) / number
         # Welford's running variance: no member's estimates are kept.
-        estimates: np.ndarray = model.estimates(outputs, its_data)  # type: ignore[operator]
+        estimates = model.estimates(outputs, its_data)
         step = estimates - centre
         centre = centre + step / number
         squares = squares + step * (estimates - centre)
-    return mean, np.sqrt(squares / (len(checkpoints) - 1)) if len(checkpoints) > 1 else None
+    return mean, np.sqrt(squares / (len(members) - 1)) if len(members) > 1 else None
 
 
-def member_of(model: pl.LightningModule, data: ImageData, checkpoint: Path) -> tuple[pl.LightningModule, ImageData]:
-    """Build the network of a checkpoint, without its weights, and the data as it was trained on them."""
-    saved = read_checkpoint(checkpoint, type(model))
-    settings = {**saved["hyper_parameters"], "pretrained": False}
-    settings.pop("_instantiator", None)
-    return type(model)(**settings), _data_of(data, saved)
+def data_of(member: Checkpoint, data: ImageData, first: Checkpoint | None = None) -> ImageData:
+    """Make the data module of a member: as it was fitted, on this machine.
 
-
-def _data_of(data: ImageData, saved: dict[str, Any]) -> ImageData:
-    kept = saved.get("datamodule_hyper_parameters", {})
-    needs = {name: value for name, value in kept.items() if name in data.hparams and name not in OF_THE_MACHINE}
-    needs |= {name: saved["hyper_parameters"][name] for name in ("image_size", "channels")}
-    return data.like({name: value for name, value in needs.items() if name != "_instantiator"})
+    Args:
+        member: a checkpoint.
+        data: the data module of the first one, with the arguments that were typed.
+        first: the first one: what was typed beside it is typed for all.
+    """
+    kinds = kinds_of(type(data))
+    typed = {
+        name for name in kinds if first is not None and data.hparams[name] != first.data.get(name, data.hparams[name])
+    }
+    ours = {name for name, kind in kinds.items() if kind is Kind.MACHINE} | typed
+    fitted = {name: value for name, value in member.data.items() if name in kinds and name not in ours}
+    return data.like(fitted | {name: member.model[name] for name in ("image_size", "channels")})

@@ -6,49 +6,27 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from lightning import pytorch as pl
-from torch import Tensor, nn
 
 from common.errors import UserError
-from common.submission import check_output, replacing
+from common.files import check_output, replacing
+from common.task import Deployed, ImageTask
 
 TOLERANCE = 1e-4  # of answers up to 1; of greater ones, such as days, as a share: float32 has seven digits
 BATCHES = (1, 2, 7)  # sizes that the file is checked at
 
 
-@dataclass(frozen=True)
-class Deployed:
-    """A network as it is used elsewhere.
-
-    Attributes:
-        net: from the inputs to the answer.
-        inputs: an example of each, by name; images first, integers that index them after.
-        sizes: what the first dimension of each is called: it may be any number.
-        output: name of the answer.
-        unit: of the answer.
-    """
-
-    net: nn.Module
-    inputs: dict[str, Tensor]
-    sizes: dict[str, str]
-    output: str
-    unit: str
-
-
-def export(model: pl.LightningModule, checkpoint: Path, path: Path) -> None:
+def export(model: ImageTask[Any, Any], checkpoint: str, path: Path) -> None:
     """Write a network as ONNX, after onnxruntime has given its answers: float32, uint8 images in, any batch size.
 
     Args:
-        model: with its weights; a method ``deployed``.
-        checkpoint: where they come from.
+        model: with its weights.
+        checkpoint: name of the file that they come from.
         path: the file to write.
 
     Raises:
@@ -57,16 +35,15 @@ def export(model: pl.LightningModule, checkpoint: Path, path: Path) -> None:
     if path.suffix != ".onnx":
         raise UserError(f"--output {path}: give the name of a .onnx file")
     check_output(path, "--output")
-    module: Any = model
-    deployed: Deployed = module.deployed()
+    deployed = model.float().deployed()
     deployed.net.eval()
     description = {
-        "task": module.task,
-        "classes": json.dumps(list(module.classes)) if module.classes else "",
-        "image_size": str(module.hparams["image_size"]),
-        "channels": str(module.hparams["channels"]),
+        "task": model.task,
+        "classes": json.dumps(list(model.classes)) if model.classes else "",
+        "image_size": str(model.hparams["image_size"]),
+        "channels": str(model.hparams["channels"]),
         "unit": deployed.unit,
-        "checkpoint": checkpoint.name,
+        "checkpoint": checkpoint,
     }
     with replacing(path) as temporary:
         _write(deployed, description, temporary)
@@ -106,14 +83,14 @@ def _difference(deployed: Deployed, path: Path, number: int) -> float:
     import onnxruntime
 
     rng = np.random.default_rng(number)
-    inputs: dict[str, Any] = {}
+    inputs: dict[str, np.ndarray] = {}
     for name, example in deployed.inputs.items():
         if name == "images":
             inputs[name] = rng.integers(0, 256, (number, *example.shape[1:]), dtype=np.uint8)
         else:
             inputs[name] = rng.integers(0, number, 2 * number + 1)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    theirs: Sequence[Any] = session.run([deployed.output], inputs)
+    (theirs,) = session.run([deployed.output], inputs)
     with torch.no_grad():
         ours = deployed.net(*(torch.from_numpy(value) for value in inputs.values()))
-    return float(np.abs(theirs[0] - ours.numpy()).max() / max(1.0, float(ours.abs().max())))
+    return float(np.abs(theirs - ours.numpy()).max() / max(1.0, float(ours.abs().max())))

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from lightning import pytorch as pl
 from torch import Tensor
 
-from common.backbones import Float32Linear, leaves
 from common.errors import UserError
+from common.files import check_output
+from common.networks import Float32Linear
 from common.plots import new_figure, save_png
-from common.submission import check_output
+from common.task import ImageTask
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,7 +28,7 @@ LISTED = 60  # layers that an error names
 class Member:
     """A checkpoint to look at: its model, in evaluation, and what it is called in the pictures."""
 
-    model: pl.LightningModule
+    model: ImageTask[Any, Any]
     name: str
 
 
@@ -58,22 +58,17 @@ def draw(members: Sequence[Member], pixels: np.ndarray, layers: list[str] | None
     maps = [attribution(member.model, image) for member in members]
     save_png(attribution_figure(members, maps, image), paths["attribution"])
     print(f"attribution: {paths['attribution']}")
-    if members[0].model.task == "growth" and image.shape[1] == 3:
-        plant = leaves(image)[0]
-        for member, parts in zip(members, maps, strict=True):
-            share = float((parts.abs() * plant).sum() / parts.abs().sum().clamp(min=1e-12))
-            print(
-                f"{member.name}: {100 * share:.0f} % of what the answer rests on lies on green leaves, "
-                f"which cover {100 * float(plant.mean()):.0f} % of the photo"
-            )
+    for member, parts in zip(members, maps, strict=True):
+        if verdict := member.model.judge(image, parts):
+            print(f"{member.name}: {verdict}")
 
 
 @torch.no_grad()
-def activations(model: pl.LightningModule, image: Tensor, layers: list[str] | None) -> dict[str, Tensor]:
+def activations(model: ImageTask[Any, Any], image: Tensor, layers: list[str] | None) -> dict[str, Tensor]:
     """Give the output of layers for one image (1×C×S×S), each K×H×W.
 
     Args:
-        model: with ``encoder`` and ``net.normalize``.
+        model: the network.
         image: float in [0, 1].
         layers: their names; three of different depth if None; none where the network cannot be traced.
 
@@ -82,8 +77,7 @@ def activations(model: pl.LightningModule, image: Tensor, layers: list[str] | No
     """
     from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
-    module: Any = model
-    encoder = module.encoder
+    encoder = model.encoder
     try:
         names = get_graph_node_names(encoder, OPAQUE)[1]
     except Exception:  # torch.fx raises TypeError, TraceError, ... at what depends on values
@@ -95,7 +89,7 @@ def activations(model: pl.LightningModule, image: Tensor, layers: list[str] | No
     if not names:
         return {}
     extractor = create_feature_extractor(encoder, {name: name for name in layers or names}, tracer_kwargs=OPAQUE).eval()
-    outputs = extractor(module.net.normalize(image))
+    outputs = extractor(model.normalize(image))
     maps = {name: value[0] for name, value in outputs.items() if isinstance(value, Tensor) and value.ndim == 4}
     if flat := [name for name in layers or [] if name not in maps]:
         raise UserError(f"--layers {flat[0]}: its output has no channels of two dimensions; give an earlier layer")
@@ -141,7 +135,7 @@ def feature_figure(members: Sequence[Member], found: Sequence[dict[str, Tensor]]
 
 
 @torch.no_grad()
-def attribution(model: pl.LightningModule, image: Tensor) -> Tensor:
+def attribution(model: ImageTask[Any, Any], image: Tensor) -> Tensor:
     """Say how much the answer falls when a part of the image is covered: 1×C×S×S, float in [0, 1] → S×S.
 
     A window of an eighth of the side, in the mean colour of the image's border, slides over it. Covering works with
@@ -151,12 +145,11 @@ def attribution(model: pl.LightningModule, image: Tensor) -> Tensor:
     """
     from captum.attr import Occlusion
 
-    module: Any = model
     size = image.shape[-1]
     window = max(2, size // 8)
     border = torch.cat([image[..., 0, :], image[..., -1, :], image[..., :, 0], image[..., :, -1]], dim=-1)
-    _, target = module.scores(image)
-    covered = Occlusion(lambda images: module.scores(images)[0]).attribute(
+    _, target = model.explained_scores(image)
+    covered = Occlusion(lambda images: model.explained_scores(images)[0]).attribute(
         image,
         target=int(target),
         sliding_window_shapes=(image.shape[1], window, window),
@@ -170,7 +163,6 @@ def attribution(model: pl.LightningModule, image: Tensor) -> Tensor:
 
 def attribution_figure(members: Sequence[Member], maps: Sequence[Tensor], image: Tensor) -> Figure:
     """Show the image, and beside it for each checkpoint where covering lowers and raises the answer."""
-    model: Any = members[0].model
     pixels = image[0].permute(1, 2, 0).numpy()
     grey = pixels.mean(axis=2)
     # Four panels a row.
@@ -185,7 +177,7 @@ def attribution_figure(members: Sequence[Member], maps: Sequence[Tensor], image:
     first.set_title("the image", fontsize=9)
     most = max(float(parts.abs().max()) for parts in maps) or 1.0
     for axes, member, part in zip(others, members, maps, strict=False):
-        module, parts = member.model, part.numpy()
+        parts = part.numpy()
         axes.imshow(grey, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         shown = axes.imshow(parts, cmap="PuOr_r", vmin=-most, vmax=most, alpha=0.65, interpolation="bilinear")
         # Lines tell the signs apart in grey: full where covering lowers the answer, dashed where it raises it.
@@ -193,7 +185,9 @@ def attribution_figure(members: Sequence[Member], maps: Sequence[Tensor], image:
             axes.contour(parts, levels=[0.25 * most], colors="black", linewidths=1, linestyles="-")
         if float(parts.min()) < -0.25 * most:
             axes.contour(parts, levels=[-0.25 * most], colors="black", linewidths=1, linestyles="--")
-        axes.set_title(f"{member.name}: {module.told(image)[0]}", fontsize=9)  # type: ignore[operator]
+        axes.set_title(f"{member.name}: {member.model.describe(image)[0]}", fontsize=9)
     bar = figure.colorbar(shown, ax=grid, shrink=0.8)
-    bar.set_label(f"change when covered, {model.score_unit}\n(full line: falls by it, dashed: rises)", fontsize=8)
+    bar.set_label(
+        f"change when covered, {members[0].model.score_unit}\n(full line: falls by it, dashed: rises)", fontsize=8
+    )
     return figure

@@ -1,8 +1,11 @@
-"""Which rows are held out: the one place where a split is decided."""
+"""Which rows are held out: the one place where a split is decided, and where two splits are compared."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -10,23 +13,90 @@ import numpy.typing as npt
 from common.errors import UserError, listed
 
 Indices = npt.NDArray[np.int64]
-Names = Sequence[str] | npt.NDArray[np.str_]
 
 
-def stratified_split(labels: npt.NDArray[np.int64], val_fraction: float, seed: int) -> tuple[Indices, Indices]:
-    """Split rows at random so that every class keeps its share on both sides.
+class Split(NamedTuple):
+    """The rows that a fit trains on and holds out, by their ids.
+
+    Attributes:
+        trained: ids, in order.
+        held_out: ids, in order.
+        digests: of the ids of either side with their true values.
+    """
+
+    trained: list[str]
+    held_out: list[str]
+    digests: tuple[str, str]
+
+    @classmethod
+    def of(cls, ids: Sequence[str], truth: npt.NDArray[Any], train: Indices, val: Indices) -> Split:
+        """Name the rows of a split."""
+        parts = [json.dumps(sorted((ids[row], truth[row].item()) for row in rows)) for rows in (train, val)]
+        one, other = (hashlib.sha256(part.encode()).hexdigest()[:16] for part in parts)
+        return cls([ids[row] for row in train], [ids[row] for row in val], (one, other))
+
+    def check(self, fitted: Split) -> None:
+        """Refuse a model that was fitted with another split.
+
+        Raises:
+            UserError: it says how the two differ.
+        """
+        if self.digests == tuple(fitted.digests):
+            return
+        ours, theirs = ({*split.trained, *split.held_out} for split in (self, fitted))
+        learned = {*self.held_out} & {*fitted.trained}
+        changes = [
+            f"{len(rows)} rows {what} ({listed(sorted(rows), most=3)})"
+            for rows, what in ((ours - theirs, "are new"), (theirs - ours, "are gone"))
+            if rows
+        ]
+        changes += [f"{len(learned)} of the {len(self.held_out)} held-out rows were learned from"] if learned else []
+        how = "; ".join(changes) or "true values of rows are others"
+        raise UserError(f"the data differ from those that the checkpoint was fitted on: {how}; give the same data")
+
+
+def split_rows(
+    strata: npt.NDArray[Any],
+    groups: npt.NDArray[Any] | None,
+    val_fraction: float,
+    num_folds: int,
+    fold: int | None,
+    seed: int,
+    called: tuple[str, str],
+) -> tuple[Indices, Indices]:
+    """Hold out a share of the rows, or one of the folds.
 
     Args:
-        labels: the class of each row, N.
-        val_fraction: share of the rows to hold out, between 0 and 1.
+        strata: the stratum of each row, N: each stratum has its share of what is held out.
+        groups: the group of each row, N, of which all rows are on one side; None where rows stand for themselves.
+        val_fraction: share of the rows, or of the groups, to hold out where ``fold`` is None.
+        num_folds: how many folds.
+        fold: which fold is held out, from 0.
         seed: the same seed gives the same split.
+        called: what groups and strata are called, in the plural.
 
     Returns:
         Rows to train on and rows held out, each sorted.
 
     Raises:
-        UserError: ``val_fraction`` is out of range, or leaves no row of a class for one side.
+        UserError: a share or number is out of range, or a stratum is too small.
     """
+    if fold is None:
+        if groups is None:
+            return stratified_split(strata, val_fraction, seed)
+        return grouped_split(groups, strata, val_fraction, seed, called)
+    folds = (
+        stratified_folds(strata, num_folds, seed)
+        if groups is None
+        else grouped_folds(groups, strata, num_folds, seed, called)
+    )
+    if not 0 <= fold < len(folds):
+        raise UserError(f"--data.fold {fold}: there are folds 0 to {len(folds) - 1} (--data.num_folds)")
+    return np.setdiff1d(np.arange(len(strata)), folds[fold]), folds[fold]
+
+
+def stratified_split(labels: npt.NDArray[Any], val_fraction: float, seed: int) -> tuple[Indices, Indices]:
+    """Split rows at random so that every class keeps its share on both sides; see :func:`split_rows`."""
     from sklearn.model_selection import train_test_split
 
     _check_share(val_fraction)
@@ -40,19 +110,14 @@ def stratified_split(labels: npt.NDArray[np.int64], val_fraction: float, seed: i
     return np.sort(train), np.sort(val)
 
 
-def stratified_folds(labels: npt.NDArray[np.int64], num_folds: int, seed: int) -> list[Indices]:
+def stratified_folds(labels: npt.NDArray[Any], num_folds: int, seed: int) -> list[Indices]:
     """Deal rows at random into folds, each with its share of every class.
-
-    Args:
-        labels: the class of each row, N.
-        num_folds: how many folds, from 2 to the number of rows of the smallest class.
-        seed: the same seed gives the same folds.
 
     Returns:
         Rows held out in each fold, sorted; every row is held out in exactly one.
 
     Raises:
-        UserError: ``num_folds`` is out of range.
+        UserError: there are fewer than 2 folds, or more than rows of the smallest class.
     """
     from sklearn.model_selection import StratifiedKFold
 
@@ -68,28 +133,13 @@ def stratified_folds(labels: npt.NDArray[np.int64], num_folds: int, seed: int) -
     return [np.sort(held_out) for _, held_out in folds]
 
 
-def fold_of(folds: list[Indices], fold: int, num_rows: int) -> tuple[Indices, Indices]:
-    """Give the rows to train on and those held out in one of the folds of ``num_rows`` rows.
-
-    Raises:
-        UserError: there is no such fold.
-    """
-    if not 0 <= fold < len(folds):
-        raise UserError(f"--data.fold {fold}: there are folds 0 to {len(folds) - 1} (--data.num_folds)")
-    return np.setdiff1d(np.arange(num_rows), folds[fold]), folds[fold]
-
-
-def grouped_folds(groups: Names, strata: Names, num_folds: int, seed: int) -> list[Indices]:
-    """Deal whole groups (plants) into folds so that each fold gets its share of the groups of every stratum (species).
+def grouped_folds(
+    groups: npt.NDArray[Any], strata: npt.NDArray[Any], num_folds: int, seed: int, called: tuple[str, str]
+) -> list[Indices]:
+    """Deal whole groups into folds so that each fold gets its share of the groups of every stratum.
 
     Every group is held out in exactly one fold, except the only group of a stratum: that one stays in training. No
     fold holds out all groups of a stratum. As many folds as there are groups to hold out leave one out at a time.
-
-    Args:
-        groups: the group of each row, N.
-        strata: the stratum of each row, N, the same for all rows of a group.
-        num_folds: how many folds, from 2 to the number of groups that can be held out.
-        seed: the same seed gives the same folds.
 
     Returns:
         Rows held out in each fold, sorted; all other rows are to train on.
@@ -98,34 +148,25 @@ def grouped_folds(groups: Names, strata: Names, num_folds: int, seed: int) -> li
         UserError: ``num_folds`` is out of range, or no stratum has two groups.
     """
     # scikit-learn's StratifiedGroupKFold balances rows, not groups: it holds out the only group of a stratum, too.
-    dealt = [group for names in _shuffled(groups, strata, seed) for group in names]
+    dealt = [group for names in _shuffled(groups, strata, seed, called) for group in names]
     if not 2 <= num_folds <= len(dealt):
-        raise UserError(f"--data.num_folds {num_folds}: {len(dealt)} plants can be held out, give 2 to {len(dealt)}")
+        most = f"{len(dealt)} {called[0]} can be held out, give 2 to {len(dealt)}"
+        raise UserError(f"--data.num_folds {num_folds}: {most}")
     return [_rows_of(groups, dealt[fold::num_folds]) for fold in range(num_folds)]
 
 
-def grouped_split(groups: Names, strata: Names, val_fraction: float, seed: int) -> tuple[Indices, Indices]:
-    """Hold out whole groups (plants), the same share of every stratum (species).
+def grouped_split(
+    groups: npt.NDArray[Any], strata: npt.NDArray[Any], val_fraction: float, seed: int, called: tuple[str, str]
+) -> tuple[Indices, Indices]:
+    """Hold out whole groups, the same share of every stratum; see :func:`split_rows`.
 
     Of a stratum of n groups, ``val_fraction`` · n rounded are held out, but at least one and at most n - 1; the only
     group of a stratum stays in training.
-
-    Args:
-        groups: the group of each row, N.
-        strata: the stratum of each row, N, the same for all rows of a group.
-        val_fraction: share of the groups to hold out, between 0 and 1.
-        seed: the same seed gives the same split.
-
-    Returns:
-        Rows to train on and rows held out, each sorted.
-
-    Raises:
-        UserError: ``val_fraction`` is out of range, or no stratum has two groups.
     """
     _check_share(val_fraction)
     held_out = [
         group
-        for names in _shuffled(groups, strata, seed)
+        for names in _shuffled(groups, strata, seed, called)
         for group in names[: min(max(1, round(val_fraction * len(names))), len(names) - 1)]
     ]
     val = _rows_of(groups, held_out)
@@ -137,7 +178,9 @@ def _check_share(val_fraction: float) -> None:
         raise UserError(f"--data.val_fraction {val_fraction}: give a share between 0 and 1, such as 0.2")
 
 
-def _shuffled(groups: Names, strata: Names, seed: int) -> list[list[str]]:
+def _shuffled(
+    groups: npt.NDArray[Any], strata: npt.NDArray[Any], seed: int, called: tuple[str, str]
+) -> list[list[str]]:
     """List the groups of each stratum that has two or more, in random order."""
     members: dict[str, set[str]] = {}
     for group, stratum in zip(groups, strata, strict=True):
@@ -145,9 +188,11 @@ def _shuffled(groups: Names, strata: Names, seed: int) -> list[list[str]]:
     rng = np.random.default_rng(seed)
     shuffled = [rng.permutation(sorted(members[name])).tolist() for name in sorted(members) if len(members[name]) > 1]
     if not shuffled:
-        raise UserError(f"no species of {listed(sorted(members))} has two plants: none can be held out; add plants")
+        group, stratum = called
+        names = listed(sorted(members))
+        raise UserError(f"no {stratum} of {names} has two {group}: none can be held out; add {group}")
     return shuffled
 
 
-def _rows_of(groups: Names, names: list[str]) -> Indices:
+def _rows_of(groups: npt.NDArray[Any], names: list[str]) -> Indices:
     return np.flatnonzero(np.isin(np.asarray(groups, dtype=str), names))

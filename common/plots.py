@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
-from common.submission import replacing
+from common.files import replacing
 
 if TYPE_CHECKING:  # importing matplotlib takes as long as starting
     from matplotlib.axes import Axes

@@ -1,35 +1,120 @@
-"""Run folders: found below what was typed, and read, even half-written."""
+"""Run folders, ``runs/<task>/<name>/version_N/``: claimed, marked and described by a fit, found and read by others."""
 
 from __future__ import annotations
 
-import csv
-import importlib
 import json
 import math
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from glob import glob, has_magic
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
+from common.arguments import as_typed, experiment
 from common.config import read_config
-from common.errors import UserError, listed
+from common.errors import UserError
+from common.files import replacing
+from common.tables import read_metrics
 
-TASKS = ("growth", "julia")
-# Of a run's own place and of the screen, not of the experiment.
-IGNORED = (
-    "ckpt_path",
-    "name",
-    "log_model",
-    "save_every_n_epochs",
-    "trainer.default_root_dir",
-    "trainer.logger",
-    "trainer.enable_",
-    "data.cache_dir",
-)
+if TYPE_CHECKING:
+    from common.task import ImageTask
+
+RUNS = "runs"
+LATEST = "latest"
+RESULT = "result.json"  # a run folder has it when its fit has come to its end
+
+
+def claim(home: Path) -> Path:
+    """Make the folder of a new run, ``home/version_N``, so that no other fit takes it."""
+    taken = [int(path.name[8:]) for path in home.glob("version_*") if path.name[8:].isdecimal()]
+    for version in count(max(taken, default=-1) + 1):
+        with suppress(FileExistsError):
+            run = home / f"version_{version}"
+            run.mkdir(parents=True)
+            return run
+    raise AssertionError
+
+
+def give_up(run: Path, root: Path) -> None:
+    """Remove a claimed folder below ``root``, and those that hold nothing else, unless something was written there."""
+    with suppress(OSError):
+        for folder in [run, *run.parents[: len(run.relative_to(root).parts) - 1]]:
+            folder.rmdir()
+
+
+def mark_latest(run: Path) -> None:
+    """Let ``latest``, beside the run folders, lead to a run; where there are no links, its number tells the newest."""
+    temporary = run.parent / f".{LATEST}.{os.getpid()}"
+    with suppress(OSError):
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(run.name)
+        temporary.replace(run.parent / LATEST)
+    temporary.unlink(missing_ok=True)
+
+
+def latest_of(home: Path) -> Path | None:
+    """Find the newest run of a name that has begun to train, in the folder of its runs."""
+    link = home / LATEST
+    if link.is_symlink() and (run := home / link.readlink()).is_dir():
+        return run
+    numbered = [path for path in home.glob("version_*") if path.name[8:].isdecimal() and path.is_dir()]
+    begun = [path for path in numbered if (path / "metrics.csv").is_file() or (path / "checkpoints").is_dir()]
+    return max(begun, key=lambda path: int(path.name[8:]), default=None)
+
+
+def newest_run(runs: Path, name: str | None) -> Path | None:
+    """Find the newest run of all names below ``runs``, or of one name."""
+    homes = [runs / name] if name else [Path(folder) for folder, _, _ in os.walk(runs) if "version_" not in folder]
+    found = [run for home in homes if (run := latest_of(home)) is not None]
+    return max(found, key=lambda run: _begun(run), default=None)
+
+
+def _begun(run: Path) -> int:
+    link = run.parent / LATEST
+    marked = link.is_symlink() and link.readlink() == Path(run.name)
+    return (link.lstat() if marked else run.stat()).st_mtime_ns
+
+
+def is_finished(run: Path) -> bool:
+    """Whether the fit of a run has come to its end."""
+    return (run / RESULT).is_file()
+
+
+def read_result(run: Path) -> dict[str, Any]:
+    """Read what a fit that has come to its end has left.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    notes: list[str] = []
+    result = _read_json(run / RESULT, {"seconds": float}, notes)
+    if result is None:
+        raise UserError(next(iter(notes), f"{run} has no {RESULT}"))
+    return result
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def describe_run(run: Path, task: type[ImageTask[Any, Any]], machine: Sequence[str], split: dict[str, Any]) -> None:
+    """Write ``run.json``: what is needed to read the run without knowing its task.
+
+    Args:
+        run: the folder.
+        task: class of the model.
+        machine: arguments that are about the machine, such as ``data.root``.
+        split: digest and number of the rows that are held out.
+    """
+    about = {"task": task.task, "monitor": task.monitor, "directions": task.directions, "units": task.units}
+    write_json(run / "run.json", about | {"machine": sorted(machine), "held_out": split})
 
 
 @dataclass
@@ -38,21 +123,25 @@ class Run:
 
     Attributes:
         path: the folder.
-        task: growth or julia.
-        arguments: the resolved configuration, nested names joined by dots.
+        about: what ``run.json`` says; of runs of earlier versions the task alone.
+        arguments: those that bear on the result, named by their paths.
         metrics: metric → values by epoch, counted from 1; several where it is logged more often.
         result: what a fit that has come to its end leaves; None of others.
         name: its path below ``runs/<task>``; elsewhere its last two folders.
     """
 
     path: Path
-    task: str
+    about: dict[str, Any]
     arguments: dict[str, str]
     metrics: dict[str, pd.Series[float]]
     result: dict[str, Any] | None
     name: str
     best: float = math.nan
     last: float = math.nan
+
+    @property
+    def task(self) -> str:
+        return str(self.about["task"])
 
     @property
     def row(self) -> dict[str, object]:
@@ -73,7 +162,7 @@ def find_runs(words: Sequence[str]) -> list[Path]:
         folders = filter(os.path.isdir, sorted(glob(word, recursive=True))) if pattern else [word]  # noqa: PTH207
         for folder in map(Path, folders):
             if not folder.is_dir():
-                raise UserError(f"{folder}: no such folder; give one of runs, such as runs/growth")
+                raise UserError(f"{folder}: no such folder; give one of runs, such as {RUNS}/<task>")
             inside = [folder] if (folder / "config.yaml").is_file() else []
             inside += [path.parent for path in sorted(folder.rglob("version_*/config.yaml"))]
             found.update(dict.fromkeys(path.resolve() for path in inside))
@@ -86,45 +175,58 @@ def read_run(path: Path) -> tuple[Run, list[str]]:
     """Read a run folder, and what is wrong with it, a line each.
 
     Raises:
-        UserError: its task is not to be known, or its ``config.yaml`` cannot be read.
+        UserError: its task cannot be determined, or its ``config.yaml`` cannot be read.
     """
     try:
         settings = read_config(path / "config.yaml")
     except UserError as error:
         raise UserError(f"{error}; put it right, or leave this run out") from None
-    arguments = {name: value for name, value in _flat(settings).items() if not name.startswith(IGNORED)}
-    metrics, notes = _read_metrics(path / "metrics.csv")
-    result = None
-    if (path / "result.json").is_file():
-        try:
-            result = json.loads((path / "result.json").read_text())
-            result["seconds"] = float(result["seconds"])
-        except (ValueError, KeyError, TypeError, RecursionError):
-            result = None
-            notes.append(f"{path / 'result.json'} is damaged: the run counts as unfinished")
-    task = _task(path, {*metrics, str(result and result.get("metric"))})
-    below = _below_task(path)
+    metrics, notes = read_metrics(path / "metrics.csv")
+    about = _read_json(path / "run.json", {"task": str, "monitor": str, "directions": dict, "machine": list}, notes)
+    result = _read_json(path / RESULT, {"seconds": float}, notes)
+    below = _below_runs(path)
+    if about is None:
+        if below is None:
+            raise UserError(f"{path}: no run.json, and not below {RUNS}/<task>; leave it out")
+        about = _earlier(below[0], result, metrics)
+    arguments = {name: as_typed(value) for name, value in experiment(settings, about["machine"]).items()}
     name = below[1] if below else "/".join(path.parts[-2:])
-    return Run(path, task, arguments, metrics, result, name), notes
+    return Run(path, about, arguments, metrics, result, name), notes
 
 
-def _task(path: Path, metrics: set[str]) -> str:
-    """Tell the task of a run by what it measures, that of one without metrics by its folder."""
-    for task in TASKS:
-        if importlib.import_module(f"{task}.metrics").MONITOR in metrics:
-            return task
-    below = _below_task(path)
-    if below is None:
-        raise UserError(
-            f"{path}: no metrics, and not below {' or '.join(f'runs/{task}' for task in TASKS)}; leave it out"
+def _earlier(task: str, result: dict[str, Any] | None, metrics: dict[str, pd.Series[float]]) -> dict[str, Any]:
+    """Describe a run of an earlier version, which has no ``run.json``, by its folder and its result."""
+    from common.arguments import machine_arguments  # imports of this branch alone
+    from common.data import ImageData
+
+    about: dict[str, Any] = {"task": task, "machine": sorted(machine_arguments(object, ImageData))}
+    if result is not None and (curve := metrics.get(str(result.get("metric")))) is not None:
+        direction: Literal["min", "max"] = "min" if math.isclose(result["best"], curve.min(), rel_tol=1e-5) else "max"
+        about |= {"monitor": result["metric"], "directions": {result["metric"]: direction}}
+    return about
+
+
+def _read_json(path: Path, wanted: dict[str, type], notes: list[str]) -> dict[str, Any] | None:
+    """Read a JSON file with some keys of given types; None, and a note, where it is damaged."""
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        for key, kind in wanted.items():
+            if not isinstance(content[key], (float, int) if kind is float else kind):
+                raise TypeError
+    except (ValueError, KeyError, TypeError, RecursionError):
+        notes.append(
+            f"{path} is damaged: the run counts as unfinished" if path.name == RESULT else f"{path} is damaged"
         )
-    return below[0]
+        return None
+    return dict(content)
 
 
-def _below_task(path: Path) -> tuple[str, str] | None:
+def _below_runs(path: Path) -> tuple[str, str] | None:
     """Split ``.../runs/<task>/<name>/version_N`` into the task and what follows; None of another path."""
     for end in range(len(path.parts) - 1, 1, -1):
-        if path.parts[end - 2] == "runs" and path.parts[end - 1] in TASKS:
+        if path.parts[end - 2] == RUNS:
             return path.parts[end - 1], "/".join(path.parts[end:])
     return None
 
@@ -135,67 +237,3 @@ def tell_apart(runs: Sequence[Run]) -> None:
         shared = os.path.commonpath([run.path.parent.parent for run in runs])
         for run in runs:
             run.name = run.path.relative_to(shared).as_posix()
-
-
-def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    flat: dict[str, str] = {}
-    for name, value in settings.items():
-        if isinstance(value, dict) and value:
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[f"{prefix}{name}"] = _shown(value)
-    return flat
-
-
-def _shown(value: object) -> str:
-    """Show a value as it would be typed, a class by its name."""
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_shown, value)) + "]"
-    if isinstance(value, dict) and isinstance(path := value.get("class_path"), str):
-        settings = value.get("init_args")
-        given = settings.items() if isinstance(settings, dict) else ()
-        return f"{path.rsplit('.')[-1]}({', '.join(f'{name}={_shown(one)}' for name, one in given)})"
-    return value if isinstance(value, str) else json.dumps(value, default=str)
-
-
-def _read_metrics(path: Path) -> tuple[dict[str, pd.Series[float]], list[str]]:
-    """Read Lightning's metrics.csv, whose last line may still be in the writing: whole lines alone."""
-    if not path.is_file():
-        return {}, [f"{path}: no metrics yet"]
-    text = path.read_bytes().decode("utf-8", errors="replace")
-    lines = text.replace("\r\n", "\n").split("\n")
-    notes = []
-    # Cut within a number, a line still looks like one: only its end tells.
-    if lines.pop().strip("\r"):
-        notes.append(f"{path}: line {len(lines) + 1} is cut and left out")
-    damaged = []
-    header = _cells(lines[0]) if lines else []
-    epoch = 1
-    values: dict[str, list[tuple[int, float]]] = {name: [] for name in header if name not in ("epoch", "step", "")}
-    for number, line in enumerate(lines[1:], 2):
-        try:
-            cells = dict(zip(header, _cells(line), strict=True))
-            # Callbacks that log by the step alone leave the epoch empty.
-            epoch = int(cells["epoch"]) + 1 if cells["epoch"] else epoch
-            numbers = {name: float(cells[name]) for name in values if cells[name]}
-        except (ValueError, KeyError):
-            damaged.append(number)
-            continue
-        for name, value in numbers.items():
-            values[name].append((epoch, value))
-    if damaged:
-        word = "line" if len(damaged) == 1 else "lines"
-        notes.append(f"{path}: {word} {listed(damaged)} damaged and left out")
-    metrics = {}
-    for name, points in values.items():
-        if any(not math.isnan(value) for _, value in points):
-            epochs, curve = zip(*points, strict=True)
-            metrics[name] = pd.Series(curve, index=epochs, dtype=float)
-    return metrics, notes if metrics else [*notes, f"{path}: no metrics yet"]
-
-
-def _cells(line: str) -> list[str]:
-    try:
-        return next(csv.reader([line]), [])
-    except csv.Error:  # such as a field without end
-        return []

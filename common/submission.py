@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from jsonargparse.typing import PositiveInt
 
 from common.errors import UserError
+from common.files import check_output, replacing
+
+if TYPE_CHECKING:
+    from common.checkpoints import Checkpoint
+    from common.data import ImageData
+    from common.task import ImageTask
 
 Outputs = dict[str, np.ndarray]
 
@@ -25,8 +30,8 @@ class Submission:
     Args:
         path: the CSV to write; by default submission_<checkpoint>.csv in the run folder of the checkpoint. The
             model's raw outputs and a table of the images go beside it.
-        tta: test-time augmentation: how many views of each image are averaged; 1 is the image alone. growth has 8
-            (flips and quarter turns), julia up to 30 (the negative, small shifts and zooms of both).
+        tta: test-time augmentation: how many views of each image are averaged, of those that training has shown the
+            model; 1 is the image alone.
     """
 
     path: str | None = None
@@ -42,68 +47,17 @@ class SampleSubmission:
     ids: Sequence[str]
 
 
-class SubmittingModel(Protocol):
-    """A model whose ``predict_step`` gives the rows of its items (``row``, n) with their outputs, n×…."""
-
-    def estimates(self, outputs: Outputs, data: Any) -> np.ndarray:
-        """Give what members of an ensemble are averaged on and differ in, ids×…."""
-
-    def submission_values(self, outputs: Outputs, data: Any) -> Sequence[object] | np.ndarray:
-        """Turn the outputs of all items into the value of each id of the sample submission."""
-
-    def submission_spread(self, outputs: Outputs, data: Any, deviation: np.ndarray) -> np.ndarray:
-        """Pick the spread of each id's value from the deviation of the members' :meth:`estimates`."""
-
-    def submission_items(self, outputs: Outputs, data: Any) -> pd.DataFrame:
-        """Tabulate the items with what was predicted of each."""
-
-
-def default_path(checkpoints: Sequence[Path], tta: int) -> Path:
+def default_path(checkpoints: Sequence[Checkpoint], tta: int) -> Path:
     """Name the submission after its checkpoint, in the run folder where there is one, else beside the checkpoint.
 
     That of several checkpoints is ``submission_ensemble<number>.csv`` in the folder that holds all their runs.
     """
-    homes = [path.parent.parent if path.parent.name == "checkpoints" else path.parent for path in checkpoints]
+    homes = [checkpoint.run for checkpoint in checkpoints]
     if len(homes) > 1:
         homes = [home.absolute() for home in homes]  # last is, what is typed may not be
-    stem = checkpoints[0].stem if len(checkpoints) == 1 else f"ensemble{len(checkpoints)}"
+    stem = checkpoints[0].path.stem if len(checkpoints) == 1 else f"ensemble{len(checkpoints)}"
     views = f"_tta{tta}" if tta > 1 else ""
     return Path(os.path.commonpath(homes)) / f"submission_{stem}{views}.csv"
-
-
-def check_output(path: Path, flag: str) -> None:
-    """Refuse a file that cannot be written, before any work.
-
-    Raises:
-        UserError: its folder does not exist or is read-only, or it is something other than a file.
-    """
-    if not path.parent.is_dir():
-        raise UserError(f"{flag} {path}: the folder {path.parent} does not exist")
-    if path.exists() and not path.is_file():
-        raise UserError(f"{flag} {path}: is a folder or device; give the name of a file")
-    if not os.access(path.parent, os.W_OK):
-        raise UserError(f"{flag} {path}: the folder {path.parent} cannot be written to; give another")
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside ``path`` to write to; it takes the place of ``path`` only when all went well.
-
-    Raises:
-        UserError: ``path`` is something other than a file.
-    """
-    if path.exists() and not path.is_file():
-        raise UserError(f"{path}: is a folder or device, where a file is to be written; take it away")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        temporary.replace(path)
-    except OSError as error:
-        if error.filename in (None, str(temporary)):  # writing names no file, unlike opening
-            error.filename = str(path)  # what the user knows
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class SubmissionFiles:
@@ -129,26 +83,24 @@ class SubmissionFiles:
         check_output(path, "--submission.path")
 
     def write(
-        self, outputs: Outputs, deviation: np.ndarray | None, sample: SampleSubmission, model: Any, data: Any
+        self, outputs: Outputs, deviation: np.ndarray | None, model: ImageTask[Any, Any], data: ImageData
     ) -> None:
         """Write the files.
 
         Args:
             outputs: the outputs of all items, in order.
-            deviation: how far the members of an ensemble differ in their ``estimates``, or None of one model.
-            sample: the ids to submit.
-            model: a :class:`SubmittingModel`.
+            deviation: how far the members of an ensemble differ in their estimates, or None of one model.
+            model: turns outputs into values.
             data: the data module that the outputs come from.
         """
-        values = model.submission_values(outputs, data)
-        table = pd.DataFrame({sample.id_column: list(sample.ids), sample.value_column: list(values)})
+        sample, estimates = data.sample, model.estimates(outputs, data)
+        table = pd.DataFrame({sample.id_column: list(sample.ids), sample.value_column: model.values(estimates)})
         with replacing(self.raw_path) as temporary, temporary.open("wb") as stream:
             np.savez_compressed(stream, ids=np.array(list(sample.ids)), **outputs)  # type: ignore[arg-type]
         with replacing(self.items_path) as temporary:
-            model.submission_items(outputs, data).to_csv(temporary, index=False)
+            model.table_of_items(outputs, data).to_csv(temporary, index=False)
         if deviation is not None:
-            spread = table.assign(spread=model.submission_spread(outputs, data, deviation))
             with replacing(self.spread_path) as temporary:
-                spread.to_csv(temporary, index=False)
+                table.assign(spread=model.spread(estimates, deviation)).to_csv(temporary, index=False)
         with replacing(self.path) as temporary:
             table.to_csv(temporary, index=False)

@@ -1,9 +1,10 @@
-"""Reading the competitions' CSV files: as text, with errors that name file and row."""
+"""Reading CSV files: those of competitions as text, with errors that name file and row, and those of loggers."""
 
 from __future__ import annotations
 
 import csv
 import io
+import math
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -95,3 +96,50 @@ def refuse_doubles(path: Path | TableFile, column: pd.Series) -> None:
 def rows(index: pd.Index) -> str:
     """Name rows as a spreadsheet numbers them, the header being row 1."""
     return f"row{'s' if len(index) > 1 else ''} {listed(index + 2)}"
+
+
+def read_metrics(path: Path) -> tuple[dict[str, pd.Series[float]], list[str]]:
+    """Read the whole lines of Lightning's metrics.csv, whose last line may still be in the writing.
+
+    Returns:
+        Metric → values by epoch, counted from 1, several where it is logged more often; and what is wrong, a line each.
+    """
+    if not path.is_file():
+        return {}, [f"{path}: no metrics yet"]
+    text = path.read_bytes().decode("utf-8", errors="replace")
+    lines = text.replace("\r\n", "\n").split("\n")
+    notes = []
+    # Cut within a number, a line still looks like one: only its end tells.
+    if lines.pop().strip("\r"):
+        notes.append(f"{path}: line {len(lines) + 1} is cut and left out")
+    damaged = []
+    header = _cells(lines[0]) if lines else []
+    epoch = 1
+    values: dict[str, list[tuple[int, float]]] = {name: [] for name in header if name not in ("epoch", "step", "")}
+    for number, line in enumerate(lines[1:], 2):
+        try:
+            cells = dict(zip(header, _cells(line), strict=True))
+            # Callbacks that log by the step alone leave the epoch empty.
+            epoch = int(cells["epoch"]) + 1 if cells["epoch"] else epoch
+            numbers = {name: float(cells[name]) for name in values if cells[name]}
+        except (ValueError, KeyError):
+            damaged.append(number)
+            continue
+        for name, value in numbers.items():
+            values[name].append((epoch, value))
+    if damaged:
+        word = "line" if len(damaged) == 1 else "lines"
+        notes.append(f"{path}: {word} {listed(damaged)} damaged and left out")
+    metrics = {}
+    for name, points in values.items():
+        if any(not math.isnan(value) for _, value in points):
+            epochs, curve = zip(*points, strict=True)
+            metrics[name] = pd.Series(curve, index=epochs, dtype=float)
+    return metrics, notes if metrics else [*notes, f"{path}: no metrics yet"]
+
+
+def _cells(line: str) -> list[str]:
+    try:
+        return next(csv.reader([line]), [])
+    except csv.Error:  # such as a field without end
+        return []

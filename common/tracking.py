@@ -1,4 +1,4 @@
-"""What Weights & Biases is told of a run, offline and online alike."""
+"""What loggers are told of a run: Weights & Biases, offline and online alike, TensorBoard and MLflow."""
 
 from __future__ import annotations
 
@@ -6,13 +6,20 @@ import netrc
 import os
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 
 from lightning import pytorch as pl
-from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
+from common.arguments import machine_arguments
 from common.errors import UserError
+from common.plots import Gallery
+from common.runs import describe_run
+from common.task import ImageTask
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 STEP = "trainer/global_step"  # Lightning's own x-axis
 
@@ -53,22 +60,48 @@ def wandb_logger(task: str, name: str, folder: str, tags: list[str]) -> WandbLog
     return WandbLogger(name=name, project=task, save_dir=folder, offline=mode == "offline", group=group, tags=tags)
 
 
+def log_picture(logger: Logger, key: str, picture: Figure | Gallery, png: Path, step: int) -> None:
+    """Show a picture to a logger: the one place that knows how each kind of logger takes it.
+
+    Args:
+        logger: of any kind; one that takes no pictures is passed over.
+        key: name of the picture, such as ``pictures/errors``.
+        picture: a figure, or images with captions.
+        png: the file that it has been written to.
+        step: of the optimizer.
+    """
+    if isinstance(logger, WandbLogger):
+        if isinstance(picture, Gallery):
+            logger.log_image(key, list(picture.images), caption=list(picture.captions))
+        else:
+            logger.log_image(key, [str(png)])
+    elif isinstance(logger, TensorBoardLogger):
+        figure = picture.figure() if isinstance(picture, Gallery) else picture
+        logger.experiment.add_figure(key, figure, step, close=False)
+    elif isinstance(logger, MLFlowLogger) and logger.run_id is not None:
+        logger.experiment.log_artifact(logger.run_id, str(png), key.rpartition("/")[0])
+
+
 class Description(pl.Callback):
-    """Tell the loggers which way metrics get better, and what code, data and network a run is of."""
+    """Say in ``run.json`` what a run is, and to the loggers what code, data and network it is of."""
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.is_global_zero:
             return
-        module: Any = pl_module
+        assert isinstance(pl_module, ImageTask)
+        data = pl_module.data
+        held_out = {"rows": len(data.split.held_out), "digest": data.split.digests[1]}
+        machine = machine_arguments(type(pl_module), type(data))
+        describe_run(Path(str(trainer.log_dir)), type(pl_module), sorted(machine), held_out)
         description = {
-            "parameters": sum(parameter.numel() for parameter in module.net.parameters()),
+            "parameters": sum(parameter.numel() for parameter in pl_module.net.parameters()),
             "commit": _commit(),
-            "dataset": trainer.datamodule.fingerprint(),  # type: ignore[attr-defined]
+            "dataset": data.fingerprint() | {"held_out_digest": held_out["digest"]},
         }
         for logger in trainer.loggers[1:]:  # the first is the CSV, which holds metrics alone
             logger.log_hyperparams(description)
             if isinstance(logger, WandbLogger):
-                for metric, direction in module.directions.items():
+                for metric, direction in pl_module.directions.items():
                     logger.experiment.define_metric(metric, step_metric=STEP, summary=direction)
 
 

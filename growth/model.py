@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 import torch
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, PositiveFloat, PositiveInt
-from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
+from torchmetrics.functional.regression import mean_squared_error
 from torchmetrics.regression import MeanAbsoluteError, MeanSquaredError, R2Score
 
-from common.backbones import Head, Normalization, Normalize, Pretrained, Stem, build_backbone, checkpoint_blocks
+from common.arguments import Resumable
+from common.backbones import Head, Pretrained, Stem, build_backbone, checkpoint_blocks
 from common.data import ImageBatch
-from common.export import Deployed
-from common.metrics import Rows
-from common.optim import adamw_warmup_cosine
-from common.plots import Gallery
+from common.networks import Normalization, Normalize
+from common.plots import Direction, Gallery
 from common.submission import Outputs
+from common.task import Deployed, ImageTask
 from growth import plots
 from growth.data import GrowthData
-from growth.metrics import DIRECTIONS, UNITS
+from growth.leaf_hull import build_leaf_hull, leaves
 from growth.pairs import PairBatch
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 Design = Literal["siamese", "twin"]
 Loss = Literal["mse", "rmse", "l1", "huber"]
-EVALUATED = ["before", "after", "species", "days", "predicted"]
 
 
 class PairNet(nn.Module):
@@ -41,44 +40,21 @@ class PairNet(nn.Module):
     the sign, and differences add up along a plant.
     ``twin``: two encoders with weights of their own, days = after_net(after) - before_net(before), as the seed design.
 
-    Args: as :class:`GrowthRegressor`.
+    Args:
+        build_encoder: builds an encoder, U×C×H×W → U×1.
+        normalize: brings photos (float in [0, 1]) to the encoder's range.
+        design: siamese or twin.
+        days_scale: days that one unit of an encoder's output stands for.
     """
 
     def __init__(
-        self,
-        backbone: str = "mobilenet_v2",
-        design: Design = "siamese",
-        stem: Stem = "imagenet",
-        head: Head = "linear",
-        image_size: int = 224,
-        channels: int = 3,
-        normalize: Normalization = "imagenet",
-        pretrained: Pretrained = False,
-        days_scale: float = 10.0,
-        grad_checkpointing: bool = False,
+        self, build_encoder: Callable[[], nn.Module], normalize: Normalize, design: Design, days_scale: float
     ) -> None:
         super().__init__()
-        self.design = design
-        self.days_scale = days_scale
-        self.normalize = Normalize(normalize, channels)
-
-        def encoder() -> nn.Module:
-            network = build_backbone(
-                backbone,
-                in_channels=channels,
-                num_outputs=1,
-                image_size=image_size,
-                stem=stem,
-                head=head,
-                normalize=normalize,
-                pretrained=pretrained,
-            )
-            if grad_checkpointing:
-                checkpoint_blocks(network)
-            return network
-
-        self.after_net = encoder()
-        self.before_net = encoder() if design == "twin" else None
+        self.design, self.days_scale = design, days_scale
+        self.normalize = normalize
+        self.after_net = build_encoder()
+        self.before_net = build_encoder() if design == "twin" else None
 
     def encode(self, images: Tensor) -> Tensor:
         """Encode photos: U×C×H×W, float in [0, 1] → U×2, days, as the earlier and as the later photo of a pair."""
@@ -120,10 +96,10 @@ def pair_loss(name: Loss, predicted: Tensor, days: Tensor) -> Tensor:
     return nn.functional.huber_loss(predicted, days)
 
 
-class GrowthRegressor(LightningModule):
+class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
     """Estimates the days elapsed between two photos of one plant.
 
-    Logged for validation and test, over all pairs: ``rmse`` and ``mae`` (days, lower is better), ``r2`` (higher is
+    Logged of the held-out plants, over all pairs: ``rmse`` and ``mae`` (days, lower is better), ``r2`` (higher is
     better), ``rmse_<species>`` (days).
 
     Args:
@@ -147,12 +123,21 @@ class GrowthRegressor(LightningModule):
     """
 
     task = "growth"
-    score_unit = "days"
-    classes = None
-    directions = DIRECTIONS
-    units = UNITS
+    monitor = "val/rmse"
+    directions: ClassVar[dict[str, Direction]] = {
+        "val/rmse": "min",
+        "val/rmse_*": "min",  # of each species
+        "val/mae": "min",
+        "val/r2": "max",
+        "train/loss": "min",
+        "train/pairs_per_s": "max",
+    }
+    units: ClassVar[dict[str, str]] = {"val/rmse": "days", "val/rmse_*": "days", "val/mae": "days"}
     throughput = "pairs_per_s"
-    drawn = ("days", "errors", "worst_errors")  # the names of :meth:`pictures`
+    drawn = ("days", "errors", "worst_errors")
+    score_unit = "days"
+    columns = ("before", "after", "species", "days", "predicted")
+    net: PairNet
 
     def __init__(
         self,
@@ -165,136 +150,78 @@ class GrowthRegressor(LightningModule):
         normalize: Normalization = "imagenet",
         pretrained: Pretrained = True,
         days_scale: PositiveFloat = 10.0,
-        grad_checkpointing: bool = False,
-        loss: Loss = "mse",
+        grad_checkpointing: Resumable[bool] = False,
+        loss: Resumable[Loss] = "mse",
         lr: PositiveFloat = 5e-4,
         weight_decay: NonNegativeFloat = 0.05,
-        warmup: ClosedUnitInterval = 0.1,
-        final_lr: ClosedUnitInterval = 0.0,
-        min_days: float = 1.0,
-        round_days: bool = False,
+        warmup: Resumable[ClosedUnitInterval] = 0.1,
+        final_lr: Resumable[ClosedUnitInterval] = 0.0,
+        min_days: Resumable[float] = 1.0,
+        round_days: Resumable[bool] = False,
     ) -> None:
-        super().__init__()
-        self.save_hyperparameters(ignore="pretrained", logger=False)
-        self.loss = loss
-        self.lr, self.weight_decay, self.warmup, self.final_lr = lr, weight_decay, warmup, final_lr
-        self.min_days, self.round_days = min_days, round_days
-        self.net = PairNet(
-            backbone,
-            design,
-            stem,
-            head,
-            image_size,
-            channels,
-            normalize,
-            pretrained,
-            days_scale,
-            grad_checkpointing,
-        )
-        self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.example_input_array = (
-            torch.zeros(2, channels, image_size, image_size),
-            torch.tensor([0]),
-            torch.tensor([1]),
-        )
-        metrics = MetricCollection(
-            {"rmse": MeanSquaredError(squared=False), "mae": MeanAbsoluteError(), "r2": R2Score()}
-        )
-        self.val_metrics = metrics.clone(prefix="val/")
-        self.test_metrics = metrics.clone(prefix="test/")
-        self.species_rmse = nn.ModuleList()
-        self.rows = Rows()
+        def build_encoder() -> nn.Module:
+            network = build_backbone(
+                backbone,
+                in_channels=channels,
+                num_outputs=1,
+                image_size=image_size,
+                stem=stem,
+                head=head,
+                pretrained=pretrained,
+                own={"leaf_hull": partial(build_leaf_hull, normalize)},
+            )
+            if grad_checkpointing:
+                checkpoint_blocks(network)
+            return network
 
-    def setup(self, stage: str) -> None:
-        if stage != "predict":
-            species = self.trainer.datamodule.species  # type: ignore[attr-defined]
-            self.species_rmse = nn.ModuleList(MeanSquaredError(squared=False) for _ in species)
+        net = PairNet(build_encoder, Normalize(normalize, channels), design, days_scale)
+        metrics = {"rmse": MeanSquaredError(squared=False), "mae": MeanAbsoluteError(), "r2": R2Score()}
+        super().__init__(net, metrics, lr, weight_decay, warmup, final_lr)
+        self.loss: Loss = loss
+        self.min_days, self.round_days = min_days, round_days
+        photos = torch.zeros(2, channels, image_size, image_size)
+        self.example_input_array = (photos, torch.tensor([0]), torch.tensor([1]))
 
     def forward(self, images: Tensor, before: Tensor, after: Tensor) -> Tensor:
         """Photos U×C×H×W, float in [0, 1], and indices P, P → days P."""
         days: Tensor = self.net(images, before, after)
         return days
 
-    def training_step(self, batch: PairBatch, batch_idx: int) -> Tensor:
-        predicted = self(batch.images, batch.before, batch.after)
-        loss = pair_loss(self.loss, predicted, batch.days)
-        self.log("train/loss", loss, batch_size=len(batch.days))
-        return loss
+    def compute_loss(self, batch: PairBatch) -> Tensor:
+        return pair_loss(self.loss, self(batch.images, batch.before, batch.after), batch.days)
 
-    def validation_step(self, batch: PairBatch, batch_idx: int) -> None:
-        self._evaluate(self.val_metrics, batch)
+    def count_items(self, batch: PairBatch) -> int:
+        return len(batch.days)
 
-    def test_step(self, batch: PairBatch, batch_idx: int) -> None:
-        self._evaluate(self.test_metrics, batch)
-
-    def _evaluate(self, metrics: MetricCollection, batch: PairBatch) -> None:
+    def evaluate(self, batch: PairBatch) -> Tensor:
         if len(batch.days) == 0:
-            self.rows.update(*[batch.days] * len(EVALUATED))
-            return
+            return batch.days.new_empty(0, len(self.columns))
         # a plant may have more photos than memory holds at once
         codes = torch.cat([self.net.encode(images) for images in torch.split(batch.images, 64)])
         predicted = pair_days(codes, batch.before, batch.after)
-        metrics.update(predicted, batch.days)
-        self.rows.update(batch.row[batch.before], batch.row[batch.after], batch.species, batch.days, predicted)
-        metric: MeanSquaredError = self.species_rmse[int(batch.species[0])]  # type: ignore[assignment]
-        metric.update(predicted, batch.days)
+        self.val_metrics.update(predicted, batch.days)
+        rows = (batch.row[batch.before], batch.row[batch.after], batch.species, batch.days, predicted)
+        return torch.stack([column.float() for column in rows], dim=1)
 
-    def on_validation_epoch_end(self) -> None:
-        self._log_evaluation("val/", self.val_metrics)
-
-    def on_test_epoch_end(self) -> None:
-        self._log_evaluation("test/", self.test_metrics)
-
-    def _log_evaluation(self, prefix: str, metrics: MetricCollection) -> None:
-        # Here, not with each batch: a rank without a plant, or without one of a species, takes part in the sums, too.
-        self.log_dict(metrics, prog_bar=True)
-        self.evaluated = self.rows.compute().cpu().numpy()
-        self.rows.reset()
-        data: GrowthData = self.trainer.datamodule  # type: ignore[attr-defined]
-        for number in np.unique(data.val_set.species):
-            self.log(f"{prefix}rmse_{data.species[number]}", self.species_rmse[number])  # type: ignore[arg-type]
-
-    @property
-    def encoder(self) -> nn.Module:
-        """The network behind the normalisation; of a twin network that of the later photo."""
-        return self.net.after_net
-
-    def scores(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Give what is to be explained of photos (N×C×H×W, float in [0, 1]): codes, N×2, days; the later one, N."""
-        codes = self.net.encode(images)
-        return codes, torch.ones(len(codes), dtype=torch.int64, device=codes.device)
-
-    def told(self, images: Tensor) -> list[str]:
-        """Say what is predicted of each photo (N×C×H×W, float in [0, 1]); only differences of ages mean anything."""
-        name = "age" if self.net.design == "siamese" else "code as the later photo"
-        return [f"{name} {code:.1f} days" for code in self.net.encode(images)[:, 1].tolist()]
-
-    def deployed(self) -> Deployed:
-        """Give the network for use elsewhere: uint8 photos (U) and indices of pairs (P) in, days (P) out."""
-        photos = torch.zeros(2, *self.example_input_array[0].shape[1:], dtype=torch.uint8)  # type: ignore[index]
-        inputs = {"images": photos, "before": torch.tensor([0, 0, 1]), "after": torch.tensor([1, 0, 0])}
-        sizes = {"images": "U", "before": "P", "after": "P"}
-        return Deployed(DeployedPairNet(self.net), inputs, sizes, "days", "days")
-
-    def items(self, batch: PairBatch) -> int:
-        """Count the pairs of a batch."""
-        return len(batch.days)
+    def log_evaluation(self) -> None:
+        self.species_rmse = {}
+        species, days, predicted = torch.from_numpy(self.evaluated).T[2:]
+        for number in species.unique().int().tolist():
+            own = species == number
+            rmse = mean_squared_error(predicted[own], days[own], squared=False)
+            self.species_rmse[self.data.species[number]] = float(rmse)
+        self.log_dict({f"val/rmse_{name}": rmse for name, rmse in self.species_rmse.items()}, sync_dist=True)
 
     def pictures(self) -> dict[str, Figure | Gallery]:
-        """Draw what the latest evaluation has shown."""
-        data: GrowthData = self.trainer.datamodule  # type: ignore[attr-defined]
-        evaluated = pd.DataFrame(self.evaluated, columns=EVALUATED).astype(dict.fromkeys(EVALUATED[:3], int))
-        evaluated["species"] = [data.species[number] for number in evaluated["species"]]
-        evaluated["plant"] = data.val_set.plant[evaluated["before"]]
+        photos = self.data.val_set
+        evaluated = self.select_rows(["before", "after", "species"])
+        evaluated["species"] = [self.data.species[number] for number in evaluated["species"]]
+        evaluated["plant"] = photos.plant[evaluated["before"]]
         return {
-            "days": plots.days(evaluated),
+            "days": plots.days(evaluated, self.species_rmse),
             "errors": plots.errors(evaluated),
-            "worst_errors": plots.worst_errors(evaluated, data.val_set.images[data.val_set.rows]),
+            "worst_errors": plots.worst_errors(evaluated, photos.images[photos.rows]),
         }
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["task"], checkpoint["classes"] = self.task, self.classes
-        checkpoint["precision"] = self.trainer.precision
 
     def predict_step(self, batch: ImageBatch, batch_idx: int) -> dict[str, Tensor]:
         """Give ``row`` (U, of the photos predicted) and ``codes`` (U×2, days, as earlier and as later photo)."""
@@ -302,41 +229,22 @@ class GrowthRegressor(LightningModule):
 
     def estimates(self, outputs: Outputs, data: GrowthData) -> np.ndarray:
         """Give the days of each pair as the networks have them, P."""
-        codes = outputs["codes"]
-        days: np.ndarray = codes[data.test_pairs.after, 1] - codes[data.test_pairs.before, 0]
+        days: np.ndarray = outputs["codes"][data.test_pairs.after, 1] - outputs["codes"][data.test_pairs.before, 0]
         return days
 
-    def submission_values(self, outputs: Outputs, data: GrowthData) -> np.ndarray:
-        """Give the days of each pair of the test set, at least ``min_days``, P."""
-        return self._submitted(self.estimates(outputs, data))
-
-    def _submitted(self, days: np.ndarray) -> np.ndarray:
-        days = np.maximum(days, self.min_days)
+    def values(self, estimates: np.ndarray) -> np.ndarray:
+        """Give the days of each pair as they are submitted: at least ``min_days``, P."""
+        days: np.ndarray = np.maximum(estimates, self.min_days)
         return np.round(days) if self.round_days else days
 
-    def submission_spread(self, outputs: Outputs, data: GrowthData, deviation: np.ndarray) -> np.ndarray:
-        """Give the deviation of the days over the members, P."""
+    def counted(self, estimates: np.ndarray) -> np.ndarray:
+        return self.values(estimates)
+
+    def spread(self, estimates: np.ndarray, deviation: np.ndarray) -> np.ndarray:
         return deviation
 
-    def held_out_table(self, outputs: Outputs, data: GrowthData) -> pd.DataFrame:
-        """Tabulate the pairs of held-out plants with the days elapsed and predicted, as submitted."""
-        pairs = data.test_pairs
-        return pd.DataFrame(
-            {
-                "plant": pairs.plant[pairs.before],
-                "before": [pairs.files[row].name.stem for row in pairs.before],
-                "after": [pairs.files[row].name.stem for row in pairs.after],
-                "days": data.truth,
-                "predicted": self.submission_values(outputs, data),
-            }
-        )
-
-    def figure(self, estimates: np.ndarray, truth: np.ndarray) -> float:
-        """Give the RMSE (days) of the days of pairs (P), as they would be submitted, beside the true ones (P)."""
-        return float(((self._submitted(estimates) - truth) ** 2).mean() ** 0.5)
-
-    def submission_items(self, outputs: Outputs, data: GrowthData) -> pd.DataFrame:
-        """Tabulate the test photos with plant, species and predicted age, days; of a twin network, both its codes."""
+    def table_of_items(self, outputs: Outputs, data: GrowthData) -> pd.DataFrame:
+        """Tabulate the photos with plant, species and predicted age, days; of a twin network, both its codes."""
         pairs = data.test_pairs
         table = pd.DataFrame(
             {"photo": [file.name.stem for file in pairs.files], "species": pairs.species, "plant": pairs.plant}
@@ -346,5 +254,48 @@ class GrowthRegressor(LightningModule):
             table[name] = outputs["codes"][:, column]
         return table
 
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        return adamw_warmup_cosine(self, self.lr, self.weight_decay, self.warmup, self.final_lr)
+    def table_of_held_out(self, outputs: Outputs, data: GrowthData) -> pd.DataFrame:
+        """Tabulate the pairs of held-out plants with the days elapsed and predicted, as submitted."""
+        pairs = data.test_pairs
+        return pd.DataFrame(
+            {
+                "plant": pairs.plant[pairs.before],
+                "before": [pairs.files[row].name.stem for row in pairs.before],
+                "after": [pairs.files[row].name.stem for row in pairs.after],
+                "days": data.truth,
+                "predicted": self.values(self.estimates(outputs, data)),
+            }
+        )
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The network behind the normalisation; of a twin network that of the later photo."""
+        return self.net.after_net
+
+    def explained_scores(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the codes of photos, N×2, days, of which the one as the later photo is explained."""
+        codes = self.net.encode(images)
+        return codes, torch.ones(len(codes), dtype=torch.int64, device=codes.device)
+
+    def describe(self, images: Tensor) -> list[str]:
+        """Say what is predicted of each photo; only differences of ages mean anything."""
+        name = "age" if self.net.design == "siamese" else "code as the later photo"
+        return [f"{name} {code:.1f} days" for code in self.net.encode(images)[:, 1].tolist()]
+
+    def judge(self, image: Tensor, attribution: Tensor) -> str:
+        """Say how much of an attribution lies on green leaves."""
+        if image.shape[1] != 3:
+            return ""
+        plant, weight = leaves(image)[0], attribution.abs()
+        share = float((weight * plant).sum() / weight.sum().clamp(min=1e-12))
+        return (
+            f"{100 * share:.0f} % of what the answer rests on lies on green leaves, "
+            f"which cover {100 * float(plant.mean()):.0f} % of the photo"
+        )
+
+    def deployed(self) -> Deployed:
+        """Give the network as it is used elsewhere: uint8 photos (U) and indices of pairs (P) in, days (P) out."""
+        size, channels = self.hparams["image_size"], self.hparams["channels"]
+        photos = torch.zeros(2, channels, size, size, dtype=torch.uint8)
+        inputs = {"images": photos, "before": torch.tensor([0, 0, 1]), "after": torch.tensor([1, 0, 0])}
+        return Deployed(DeployedPairNet(self.net), inputs, {"images": "U", "before": "P", "after": "P"}, "days", "days")

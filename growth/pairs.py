@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from common.data import ImageRows
 from common.images import Images
 from growth.files import Photos, all_pairs
 
@@ -66,7 +67,7 @@ class PlantBatches:
 
 
 class RandomPairBatches:
-    """The seed's way: each pair is two photos drawn at random, of one plant or of one species.
+    """The baseline's batches: each pair is two photos drawn at random, of one plant or of one species.
 
     Args:
         groups: what may be paired with each other, N.
@@ -96,7 +97,7 @@ class RandomPairBatches:
         return list(zip(before.tolist(), after.tolist(), strict=True))
 
 
-class PairDataset(torch.utils.data.Dataset[PairBatch]):
+class PairDataset(ImageRows[PairBatch]):
     """Whole batches of pairs by index.
 
     Args:
@@ -107,7 +108,7 @@ class PairDataset(torch.utils.data.Dataset[PairBatch]):
     """
 
     def __init__(self, images: Images, photos: Photos, rows: np.ndarray, pair_within: PairWithin = "plant") -> None:
-        self.images, self.rows = images, rows
+        super().__init__(images, rows)
         self.plant, self.day = photos.plant[rows], photos.day[rows]
         self.plant_number = np.unique(self.plant, return_inverse=True)[1]
         self.groups = self.plant if pair_within == "plant" else photos.species[rows]
@@ -124,7 +125,7 @@ class PairDataset(torch.utils.data.Dataset[PairBatch]):
             before, after = all_pairs(self.groups[chosen], self.day[chosen])
         days = self.day[chosen[after]] - self.day[chosen[before]]
         return PairBatch(
-            torch.from_numpy(self.images[self.rows[chosen]]).permute(0, 3, 1, 2),
+            self.pixels(chosen),
             torch.from_numpy(before.copy()),
             torch.from_numpy(after.copy()),
             torch.from_numpy(days.astype(np.float32)),

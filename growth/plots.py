@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def days(evaluated: pd.DataFrame) -> Figure:
+def days(evaluated: pd.DataFrame, rmse: dict[str, float]) -> Figure:
     """Draw the predicted against the true days of each pair, by species.
 
     Args:
         evaluated: a line a pair: species (name), days, predicted.
+        rmse: of each species, days.
     """
     figure = new_figure(6.4, 6)
     axes = figure.add_subplot()
     most = max(evaluated["days"].max(), evaluated["predicted"].max())
     axes.plot([0, most], [0, most], color=GREY, linewidth=1)
     for number, (name, pairs) in enumerate(evaluated.groupby("species")):
-        rmse = ((pairs["predicted"] - pairs["days"]) ** 2).mean() ** 0.5
         axes.plot(
             pairs["days"],
             pairs["predicted"],
@@ -34,7 +34,7 @@ def days(evaluated: pd.DataFrame) -> Figure:
             markersize=4,
             alpha=0.5,
             markeredgewidth=0,
-            label=f"{name}: RMSE {rmse:.2f} days, {len(pairs)} pairs",
+            label=f"{name}: RMSE {rmse[str(name)]:.2f} days, {len(pairs)} pairs",
         )
     axes.legend(loc="upper left", frameon=False)
     tidy(axes, "held-out plants, all pairs", "elapsed, days", "predicted, days")

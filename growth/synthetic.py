@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from common.drawing import Parser, check_range, new_folder
+from common.drawing import Parser, check_range
 from common.errors import exit_on_user_error
+from common.files import new_folder
 
 SPECIES = ("BC", "LT")
 

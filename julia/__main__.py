@@ -1,8 +1,7 @@
-"""``python -m julia fit|validate|test|predict|crossval``."""
+"""``python -m julia fit|validate|predict|crossval|…``."""
 
 from common.cli import main
 from julia.data import CharacterData
-from julia.metrics import DIRECTIONS, MONITOR
 from julia.model import CharacterClassifier
 
 # An average of the weights of about the last fifty steps.
@@ -12,10 +11,4 @@ EMA = {
 }
 
 if __name__ == "__main__":
-    main(
-        CharacterClassifier,
-        CharacterData,
-        monitor=MONITOR,
-        mode=DIRECTIONS[MONITOR],
-        recipe={"max_epochs": 18, "callbacks": [EMA]},
-    )
+    main(CharacterClassifier, CharacterData, recipe={"max_epochs": 18, "callbacks": [EMA]})

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 import torch
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, PositiveFloat, PositiveInt
-from lightning.pytorch import LightningModule
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, MetricCollection
-from torchmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix, MulticlassF1Score
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
+from torchmetrics.functional.classification import multiclass_confusion_matrix
 
-from common.backbones import Head, Normalization, Normalize, Pretrained, Stem, build_backbone
+from common.arguments import Resumable
+from common.backbones import Head, Pretrained, Stem, build_backbone
 from common.data import ImageBatch
-from common.export import Deployed
-from common.metrics import Rows
-from common.optim import adamw_warmup_cosine
-from common.plots import Gallery
-from common.submission import Outputs, replacing
+from common.files import replacing
+from common.networks import Normalization, Normalize
+from common.plots import Direction, Gallery
+from common.submission import Outputs
+from common.task import Deployed, ImageTask
 from julia import plots
 from julia.data import CharacterBatch, CharacterData
 from julia.files import CLASSES
-from julia.metrics import DIRECTIONS, UNITS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,33 +32,12 @@ if TYPE_CHECKING:
 class CharacterNet(nn.Module):
     """Normalisation and a backbone with one logit a class.
 
-    Args: as :class:`CharacterClassifier`.
-
     Shape: N×channels×image_size×image_size, float in [0, 1] → N×62 logits.
     """
 
-    def __init__(
-        self,
-        backbone: str = "resnet18",
-        stem: Stem = "small",
-        head: Head = "linear",
-        image_size: int = 28,
-        channels: int = 1,
-        normalize: Normalization = "image",
-        pretrained: Pretrained = False,
-    ) -> None:
+    def __init__(self, backbone: nn.Module, normalize: Normalize) -> None:
         super().__init__()
-        self.normalize = Normalize(normalize, channels)
-        self.backbone = build_backbone(
-            backbone,
-            in_channels=channels,
-            num_outputs=len(CLASSES),
-            image_size=image_size,
-            stem=stem,
-            head=head,
-            normalize=normalize,
-            pretrained=pretrained,
-        )
+        self.normalize, self.backbone = normalize, backbone
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.backbone(self.normalize(images))
@@ -93,10 +70,10 @@ class CaseBlindAccuracy(MulticlassAccuracy):
         super().update(folded[preds.argmax(dim=1)], folded[target])
 
 
-class CharacterClassifier(LightningModule):
+class CharacterClassifier(ImageTask[CharacterData, CharacterBatch]):
     """Classifies a character bitmap as one of a-z, A-Z, 0-9.
 
-    Logged for validation and test, all better when higher but the loss: ``acc``, ``f1`` (macro), ``acc_case_blind``.
+    Logged of the held-out bitmaps, all better when higher but the loss: ``acc``, ``f1`` (macro), ``acc_case_blind``.
 
     Args:
         backbone: name of a torchvision classifier, airbench or lenet.
@@ -113,12 +90,22 @@ class CharacterClassifier(LightningModule):
     """
 
     task = "julia"
+    monitor = "val/acc"
+    directions: ClassVar[dict[str, Direction]] = {
+        "val/acc": "max",
+        "val/f1": "max",
+        "val/acc_case_blind": "max",
+        "val/loss": "min",
+        "train/loss": "min",
+        "train/images_per_s": "max",
+    }
+    units: ClassVar[dict[str, str]] = {}
+    throughput = "images_per_s"
+    drawn = ("confusion", "worst_classes", "worst_errors")
     score_unit = "logit"
     classes = CLASSES
-    directions = DIRECTIONS
-    units = UNITS
-    throughput = "images_per_s"
-    drawn = ("confusion", "worst_classes", "worst_errors")  # the names of :meth:`pictures`
+    columns = ("row", "truth", "predicted", "probability", "loss")
+    net: CharacterNet
 
     def __init__(
         self,
@@ -129,120 +116,72 @@ class CharacterClassifier(LightningModule):
         channels: Literal[1, 3] = 1,
         normalize: Normalization = "image",
         pretrained: Pretrained = False,
-        label_smoothing: ClosedUnitInterval = 0.1,
+        label_smoothing: Resumable[ClosedUnitInterval] = 0.1,
         lr: PositiveFloat = 3e-3,
         weight_decay: NonNegativeFloat = 0.05,
-        warmup: ClosedUnitInterval = 0.2,
+        warmup: Resumable[ClosedUnitInterval] = 0.2,
     ) -> None:
-        super().__init__()
-        self.save_hyperparameters(ignore="pretrained", logger=False)
-        self.lr, self.weight_decay, self.warmup = lr, weight_decay, warmup
-        self.net = CharacterNet(backbone, stem, head, image_size, channels, normalize, pretrained)
-        self.net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.example_input_array = torch.zeros(2, channels, image_size, image_size)
-        self.loss = nn.CrossEntropyLoss(label_smoothing=label_smoothing)
-        metrics = MetricCollection(
-            {
-                "acc": MulticlassAccuracy(len(CLASSES), average="micro"),
-                "f1": MulticlassF1Score(len(CLASSES), average="macro"),
-                "acc_case_blind": CaseBlindAccuracy(),
-            },
-            compute_groups=False,  # which take two for one as soon as their first batches agree
+        network = build_backbone(
+            backbone,
+            in_channels=channels,
+            num_outputs=len(CLASSES),
+            image_size=image_size,
+            stem=stem,
+            head=head,
+            pretrained=pretrained,
         )
-        self.val_metrics = metrics.clone(prefix="val/")
-        self.test_metrics = metrics.clone(prefix="test/")
-        self.mean_loss = MeanMetric()
-        self.rows = Rows()
-        self.confusion = MulticlassConfusionMatrix(len(CLASSES))
+        metrics = {
+            "acc": MulticlassAccuracy(len(CLASSES), average="micro"),
+            "f1": MulticlassF1Score(len(CLASSES), average="macro"),
+            "acc_case_blind": CaseBlindAccuracy(),
+        }
+        super().__init__(CharacterNet(network, Normalize(normalize, channels)), metrics, lr, weight_decay, warmup)
+        self.loss = nn.CrossEntropyLoss(reduction="none", label_smoothing=label_smoothing)
+        self.example_input_array = torch.zeros(2, channels, image_size, image_size)
 
     def forward(self, images: Tensor) -> Tensor:
         """N×channels×H×W, float in [0, 1] → N×62 logits."""
         logits: Tensor = self.net(images)
         return logits
 
-    def model_step(self, batch: CharacterBatch) -> tuple[Tensor, Tensor]:
-        """Give the logits of a batch (N×62) and its loss."""
+    def compute_losses(self, batch: CharacterBatch) -> tuple[Tensor, Tensor]:
+        """Give the logits of a batch (N×62) and the loss of each image (N)."""
         logits = self(batch.images).float()
         return logits, self.loss(logits, batch.targets)
 
-    def training_step(self, batch: CharacterBatch, batch_idx: int) -> Tensor:
-        _, loss = self.model_step(batch)
-        self.log("train/loss", loss, on_step=True, on_epoch=False)
-        return loss
+    def compute_loss(self, batch: CharacterBatch) -> Tensor:
+        return self.compute_losses(batch)[1].mean()
 
-    def validation_step(self, batch: CharacterBatch, batch_idx: int) -> None:
-        self._evaluate(self.val_metrics, batch)
+    def count_items(self, batch: CharacterBatch) -> int:
+        return len(batch.images)
 
-    def test_step(self, batch: CharacterBatch, batch_idx: int) -> None:
-        self._evaluate(self.test_metrics, batch)
-
-    def _evaluate(self, metrics: MetricCollection, batch: CharacterBatch) -> None:
-        logits, loss = self.model_step(batch)
-        metrics.update(logits, batch.targets)
-        self.mean_loss.update(loss, len(logits))
-        self.confusion.update(logits, batch.targets)
+    def evaluate(self, batch: CharacterBatch) -> Tensor:
+        logits, losses = self.compute_losses(batch)
+        self.val_metrics.update(logits, batch.targets)
         probability, predicted = logits.softmax(dim=1).max(dim=1)
-        self.rows.update(batch.row, batch.targets, predicted, probability)
+        rows = (batch.row, batch.targets, predicted, probability, losses)
+        return torch.stack([column.float() for column in rows], dim=1)
 
-    def on_validation_epoch_end(self) -> None:
-        self._log_evaluation("val/", self.val_metrics)
-
-    def on_test_epoch_end(self) -> None:
-        self._log_evaluation("test/", self.test_metrics)
-
-    def _log_evaluation(self, prefix: str, metrics: MetricCollection) -> None:
-        """Log the figures, and save the confusion matrix (rows: truth, columns: prediction) in the run folder."""
-        # Here, not with each batch: a rank without one takes part in the sums, too.
-        self.log_dict(metrics, prog_bar=True)
-        self.log(f"{prefix}loss", self.mean_loss)
+    def log_evaluation(self) -> None:
+        """Log the loss, and save the confusion matrix (rows: truth, columns: prediction) in the run folder."""
+        evaluated = torch.from_numpy(self.evaluated)
+        self.log("val/loss", evaluated[:, 4].mean(), sync_dist=True)
+        truth, predicted = evaluated[:, 1].int(), evaluated[:, 2].int()
+        self.counts = multiclass_confusion_matrix(predicted, truth, len(CLASSES)).numpy()
         log_dir = self.trainer.log_dir  # on every rank: it is broadcast
-        self.counts = counts = self.confusion.compute().cpu().numpy()
-        self.evaluated = self.rows.compute().cpu().numpy()
-        self.confusion.reset()
-        self.rows.reset()
         if self.trainer.is_global_zero and log_dir and not self.trainer.sanity_checking:
-            table = pd.DataFrame(counts, index=list(CLASSES), columns=list(CLASSES))
+            table = pd.DataFrame(self.counts, index=list(CLASSES), columns=list(CLASSES))
             with replacing(Path(log_dir) / "confusion.csv") as temporary:
                 table.to_csv(temporary, index_label="truth")
 
-    @property
-    def encoder(self) -> nn.Module:
-        """The network behind the normalisation."""
-        return self.net.backbone
-
-    def scores(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Give what is to be explained of images (N×C×H×W, float in [0, 1]): N×62 logits, and which counts, N."""
-        logits = self(images)
-        return logits, logits.argmax(dim=1)
-
-    def told(self, images: Tensor) -> list[str]:
-        """Say what is predicted of each image (N×C×H×W, float in [0, 1])."""
-        best, index = self(images).softmax(dim=1).max(dim=1)
-        return [f"{CLASSES[i]}, {100 * p:.0f} %" for i, p in zip(index.tolist(), best.tolist(), strict=True)]
-
-    def deployed(self) -> Deployed:
-        """Give the network for use elsewhere: uint8 images in, probabilities (N×62) out."""
-        images = torch.zeros(2, *self.example_input_array.shape[1:], dtype=torch.uint8)  # type: ignore[union-attr]
-        return Deployed(DeployedCharacterNet(self.net), {"images": images}, {"images": "N"}, "probabilities", "1")
-
-    def items(self, batch: CharacterBatch) -> int:
-        """Count the images of a batch."""
-        return len(batch.images)
-
     def pictures(self) -> dict[str, Figure | Gallery]:
-        """Draw what the latest evaluation has shown."""
-        columns = ["row", "truth", "predicted"]
-        evaluated = pd.DataFrame(self.evaluated, columns=[*columns, "probability"]).astype(dict.fromkeys(columns, int))
-        data: CharacterData = self.trainer.datamodule  # type: ignore[attr-defined]
+        bitmaps = self.data.val_set
+        evaluated = self.select_rows(["row", "truth", "predicted"])
         return {
             "confusion": plots.confusion(self.counts),
             "worst_classes": plots.worst_classes(self.counts),
-            "worst_errors": plots.worst_errors(evaluated, data.val_set.images[data.val_set.rows]),
+            "worst_errors": plots.worst_errors(evaluated, bitmaps.images[bitmaps.rows]),
         }
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["task"], checkpoint["classes"] = self.task, self.classes
-        checkpoint["precision"] = self.trainer.precision
 
     def predict_step(self, batch: ImageBatch, batch_idx: int) -> dict[str, Tensor]:
         """Give ``row`` (N, of the images predicted) and ``probabilities`` (N×62, in the order of ``CLASSES``)."""
@@ -252,32 +191,44 @@ class CharacterClassifier(LightningModule):
         """Give the probabilities, N×62."""
         return outputs["probabilities"]
 
-    def submission_values(self, outputs: Outputs, data: CharacterData) -> list[str]:
-        """Name the most probable class of each bitmap."""
-        return [CLASSES[index] for index in outputs["probabilities"].argmax(axis=1)]
+    def values(self, estimates: np.ndarray) -> np.ndarray:
+        """Name the most probable class of each bitmap, N."""
+        classes: np.ndarray = np.array(list(CLASSES))[estimates.argmax(axis=1)]
+        return classes
 
-    def submission_spread(self, outputs: Outputs, data: CharacterData, deviation: np.ndarray) -> np.ndarray:
+    def spread(self, estimates: np.ndarray, deviation: np.ndarray) -> np.ndarray:
         """Give the deviation of the most probable class's probability over the members, N."""
-        best = outputs["probabilities"].argmax(axis=1)
-        spread: np.ndarray = deviation[np.arange(len(best)), best]
+        spread: np.ndarray = np.take_along_axis(deviation, estimates.argmax(axis=1)[:, None], axis=1)[:, 0]
         return spread
 
-    def held_out_table(self, outputs: Outputs, data: CharacterData) -> pd.DataFrame:
+    def table_of_items(self, outputs: Outputs, data: CharacterData) -> pd.DataFrame:
+        """Tabulate the bitmaps with the most probable class and its probability."""
+        probabilities = outputs["probabilities"]
+        classes, best = self.values(probabilities), probabilities.max(axis=1)
+        return pd.DataFrame({"ID": data.sample.ids, "Class": classes, "probability": best})
+
+    def table_of_held_out(self, outputs: Outputs, data: CharacterData) -> pd.DataFrame:
         """Tabulate held-out bitmaps with their class and the predicted one."""
-        table = self.submission_items(outputs, data).rename(columns={"Class": "predicted"})
+        table = self.table_of_items(outputs, data).rename(columns={"Class": "predicted"})
         table.insert(1, "Class", [CLASSES[index] for index in data.truth])
         return table
 
-    def figure(self, estimates: np.ndarray, truth: np.ndarray) -> float:
-        """Give the accuracy of probabilities (N×62) of bitmaps of known class (N)."""
-        return float((estimates.argmax(axis=1) == truth).mean())
+    @property
+    def encoder(self) -> nn.Module:
+        return self.net.backbone
 
-    def submission_items(self, outputs: Outputs, data: CharacterData) -> pd.DataFrame:
-        """Tabulate the test bitmaps with the most probable class and its probability."""
-        classes = self.submission_values(outputs, data)
-        return pd.DataFrame(
-            {"ID": data.sample.ids, "Class": classes, "probability": outputs["probabilities"].max(axis=1)}
-        )
+    def explained_scores(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the logits, N×62, of which the greatest is explained."""
+        logits = self(images)
+        return logits, logits.argmax(dim=1)
 
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        return adamw_warmup_cosine(self, self.lr, self.weight_decay, self.warmup)
+    def describe(self, images: Tensor) -> list[str]:
+        """Name the most probable class of each image and its probability."""
+        best, index = self(images).softmax(dim=1).max(dim=1)
+        return [f"{CLASSES[i]}, {100 * p:.0f} %" for i, p in zip(index.tolist(), best.tolist(), strict=True)]
+
+    def deployed(self) -> Deployed:
+        """Give the network as it is used elsewhere: uint8 images in, probabilities (N×62) out."""
+        size, channels = self.hparams["image_size"], self.hparams["channels"]
+        images = torch.zeros(2, channels, size, size, dtype=torch.uint8)
+        return Deployed(DeployedCharacterNet(self.net), {"images": images}, {"images": "N"}, "probabilities", "1")

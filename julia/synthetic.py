@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from common.drawing import Parser, check_range, new_folder
+from common.drawing import Parser, check_range
 from common.errors import exit_on_user_error
+from common.files import new_folder
 
 CLASSES = string.digits + string.ascii_uppercase + string.ascii_lowercase
 

@@ -1,0 +1,95 @@
+"""Kinds of arguments, each declared where the argument is.
+
+    root: Machine[str]                   about the machine: where data lie, where to cache, how many workers
+    contrast: Resumable[float]           may change when a fit is resumed
+    backbone: str                        neither: it belongs to the weights, and stays as the checkpoint has it
+
+What a resume, a checkpoint, an ensemble, a cross-validation and a comparison keep, refuse or leave out follows from
+the kinds. An argument without a kind is guarded by all of them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+
+class Kind(Enum):
+    """What an argument is about."""
+
+    MACHINE = "machine"
+    RESUMABLE = "resumable"
+    GUARDED = "guarded"
+
+
+T = TypeVar("T")
+Machine = Annotated[T, Kind.MACHINE]
+Resumable = Annotated[T, Kind.RESUMABLE]
+
+# Of the Trainer, whose arguments Lightning declares. A resumed fit takes the resumable ones over from its checkpoint.
+RESUMED = (
+    *("accumulate_grad_batches", "check_val_every_n_epoch", "gradient_clip_algorithm", "gradient_clip_val"),
+    *("limit_train_batches", "limit_val_batches", "max_epochs", "max_steps", "min_epochs", "min_steps"),
+    "val_check_interval",
+)
+MACHINE_OF_TRAINER = (
+    *("default_root_dir", "logger", "log_every_n_steps", "profiler", "enable_checkpointing", "enable_progress_bar"),
+    *("enable_model_summary", "enable_autolog_hparams"),
+)
+EXPERIMENT = ("model", "data", "trainer", "seed_everything")  # other arguments say what a run is called
+
+
+def kinds_of(declaring: type) -> dict[str, Kind]:
+    """Name the arguments of a class, and of the base that it hands the rest to as ``**``, each with its kind."""
+    kinds: dict[str, Kind] = {}
+    for base in declaring.__mro__:
+        if (init := vars(base).get("__init__")) is None:
+            continue
+        hints = get_type_hints(init, include_extras=True)
+        parameters = list(inspect.signature(init).parameters.values())[1:]
+        for parameter in parameters:
+            if parameter.kind is not parameter.VAR_KEYWORD:
+                metadata = getattr(hints.get(parameter.name), "__metadata__", ())
+                kinds.setdefault(parameter.name, next((m for m in metadata if isinstance(m, Kind)), Kind.GUARDED))
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+            break
+    return kinds
+
+
+def machine_arguments(model: type, data: type) -> set[str]:
+    """Name the arguments that are about the machine as the configuration does, such as ``data.root``."""
+    named = {f"trainer.{name}" for name in MACHINE_OF_TRAINER}
+    for part, declaring in (("model", model), ("data", data)):
+        named |= {f"{part}.{name}" for name, kind in kinds_of(declaring).items() if kind is Kind.MACHINE}
+    return named
+
+
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Name each value of nested settings by its path, such as ``data.fold``."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) and value else {f"{prefix}{name}": value}
+    return flat
+
+
+def experiment(settings: Mapping[str, Any], machine: Iterable[str]) -> dict[str, Any]:
+    """Give those of nested settings that bear on the result, named by their paths."""
+    left_out = set(machine)
+    return {
+        name: value
+        for name, value in flatten({part: settings[part] for part in EXPERIMENT if part in settings}).items()
+        if not any(name == one or name.startswith(f"{one}.") for one in left_out)
+    }
+
+
+def as_typed(value: object) -> str:
+    """Show a value as it would be typed, a class by its name."""
+    if isinstance(value, list):
+        return "[" + ", ".join(map(as_typed, value)) + "]"
+    if isinstance(value, dict) and isinstance(path := value.get("class_path"), str):
+        given = init.items() if isinstance(init := value.get("init_args"), dict) else ()
+        return f"{path.rsplit('.')[-1]}({', '.join(f'{name}={as_typed(one)}' for name, one in given)})"
+    return value if isinstance(value, str) else json.dumps(value, default=str)

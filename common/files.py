@@ -1,0 +1,98 @@
+"""Files and folders that are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from common.errors import UserError
+
+
+def check_output(path: Path, flag: str) -> None:
+    """Refuse a file that cannot be written, before any work.
+
+    Raises:
+        UserError: its folder does not exist or is read-only, or it is something other than a file.
+    """
+    if not path.parent.is_dir():
+        raise UserError(f"{flag} {path}: the folder {path.parent} does not exist")
+    if path.exists() and not path.is_file():
+        raise UserError(f"{flag} {path}: is a folder or device; give the name of a file")
+    if not os.access(path.parent, os.W_OK):
+        raise UserError(f"{flag} {path}: the folder {path.parent} cannot be written to; give another")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside ``path`` to write to; it replaces ``path`` only when the block succeeds.
+
+    Raises:
+        UserError: ``path`` is something other than a file.
+    """
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: is a folder or device, where a file is to be written; take it away")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        temporary.replace(path)
+    except OSError as error:
+        if error.filename in (None, str(temporary)):  # writing names no file, unlike opening
+            error.filename = str(path)  # what the user knows
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file a second name, or copy it to another disk; neither changes when the other is written anew."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(target) as temporary:
+        try:
+            os.link(source, temporary)
+        except OSError:  # another disk, or one without links
+            shutil.copyfile(source, temporary)
+
+
+def shown(path: Path | str) -> str:
+    """Name a path below the current folder relative to it."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
+
+
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """Yield a temporary folder that becomes ``target`` when the block ends, and is removed if the block fails.
+
+    Raises:
+        UserError: ``target`` is a file, holds anything, or cannot be written.
+    """
+    home = target.expanduser().resolve()
+    part = None
+    try:
+        if home.is_dir() and any(home.iterdir()):
+            raise UserError(f"{target}: is not empty; choose another folder")
+        if home.exists() and not home.is_dir():
+            raise UserError(f"{target}: is a file; choose another folder")
+        # An existing empty folder is filled, not replaced: it may be a mount or the current folder.
+        filled = home.is_dir()
+        parent = home if filled else home.parent
+        parent.mkdir(parents=True, exist_ok=True)
+        work = parent / f".{home.name}.part-{os.getpid()}"
+        work.mkdir()
+        part = work
+        yield work
+        if filled:
+            for child in list(work.iterdir()):
+                child.rename(home / child.name)
+            work.rmdir()
+        else:
+            work.rename(home)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(f"{target}: cannot be written ({reason}); choose another folder or free space") from error
+    finally:
+        if part is not None:
+            shutil.rmtree(part, ignore_errors=True)

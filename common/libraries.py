@@ -1,0 +1,79 @@
+"""What libraries say: noise kept off the screen, and errors of theirs that a user can put right."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+from common.errors import UserError
+
+# What Lightning and its libraries say at every start and no user can act on.
+NOISE = (
+    "Tip: For seamless",
+    "Trainer already configured with model summary",
+    "TPU available",
+    "Loading `train_dataloader` to estimate",
+    "is not supported by the model summary",
+    "does not have many workers",
+    "Restoring states from the checkpoint path",
+    "Loaded model weights from the checkpoint",
+    "callbacks used to create the checkpoint need to be provided",
+    "using the WeightAveraging callback, but loading a checkpoint outside",
+    "LeafSpec",
+    "`tensorboardX` has been removed",
+    "exists and is not empty",  # of a folder that this very run has made
+    "is smaller than the logging interval",
+    "dataloader is not resumable",  # the data module is
+)
+
+
+def silence_libraries() -> None:
+    """Keep ``NOISE`` off the screen."""
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch"):
+        logging.getLogger(name).addFilter(lambda record: not any(text in record.getMessage() for text in NOISE))
+    for text in NOISE:
+        warnings.filterwarnings("ignore", f".*{re.escape(text)}")
+    logging.raiseExceptions = False  # a log for which the disk has no space shall not drown the error
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # Lightning's calls, not ours
+
+
+def _wandb_error() -> type[Exception] | tuple[()]:
+    """What W&B raises, if it has been imported: that takes seconds."""
+    return getattr(sys.modules.get("wandb"), "Error", ())
+
+
+@contextmanager
+def explain_library_errors() -> Iterator[None]:
+    """Turn errors of libraries that a user can put right into one line.
+
+    Raises:
+        UserError: the line.
+    """
+    try:
+        yield
+    except (MisconfigurationException, ModuleNotFoundError) as error:  # or a library that an option asks for
+        raise UserError(" ".join(str(error).split())) from error
+    except _wandb_error() as error:
+        offline = "fit with WANDB_MODE=offline and send the run later: wandb sync"
+        raise UserError(f"W&B: {' '.join(str(error).split())}; {offline}") from error
+    except RuntimeError as error:
+        # torch raises plain RuntimeErrors, whose texts alone tell them apart.
+        if any(text in str(error) for text in ("allocate memory", "out of memory", "size calculation overflowed")):
+            raise UserError(
+                "out of memory: give a smaller --model.image_size, or smaller batches (--data.*batch*)"
+            ) from error
+        # Where there are none, Lightning asks for them a second time while it handles that.
+        cause = error if "DataLoader worker (pid" in str(error) else error.__context__
+        if cause is error or isinstance(cause, OSError):
+            raise UserError(
+                f"the loader's worker processes fail ({cause}): give them more memory "
+                "or, in a container, more shared memory (/dev/shm), or do without them: --data.num_workers 0"
+            ) from error
+        raise

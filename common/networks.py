@@ -1,0 +1,114 @@
+"""Small networks, and layers that all networks share."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from common.errors import UserError
+
+Normalization = Literal["image", "imagenet", "none"]
+
+
+class Normalize(nn.Module):
+    """Bring images to the range that networks learn from.
+
+    Args:
+        mode: ``image`` gives each image mean 0 and deviation 1 of its own, which takes light and contrast away;
+            ``imagenet`` uses the constants that torchvision's weights were trained with (their mean for grey);
+            ``none`` leaves them as they are.
+        channels: channels of the images.
+
+    Shape: N×channels×H×W, float in [0, 1] → the same.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mode: Normalization, channels: int) -> None:
+        super().__init__()
+        self.mode = mode
+        mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+        if channels == 1:
+            mean, std = mean.mean(0, keepdim=True), std.mean(0, keepdim=True)
+        self.register_buffer("mean", mean.view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", std.view(1, -1, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        images = images.to(self.mean.dtype)  # of the weights, which `64-true` and `bf16-true` change
+        if self.mode == "none":
+            return images
+        if self.mode == "imagenet":
+            return (images - self.mean) / self.std
+        std, mean = torch.std_mean(images, dim=(1, 2, 3), keepdim=True)
+        return (images - mean) / (std + 1e-3)  # an even image has no deviation to divide by
+
+
+class Float32Linear(nn.Linear):
+    """A linear layer that computes in float32 under mixed precision: bf16 would round 20 days to eighths of a day."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        with torch.autocast(features.device.type, enabled=False):
+            return super().forward(features.to(self.weight.dtype))
+
+
+class LeNet(nn.Sequential):
+    """LeNet as in the seed design for 224×224: 16·54·54 → 120 → 84 → 10 → outputs.
+
+    Args:
+        in_channels: channels of the input.
+        num_outputs: numbers given for each image.
+        image_size: pixels a side of the (square) input.
+
+    Shape: N×in_channels×image_size×image_size, float → N×num_outputs.
+
+    Source: LeCun et al., "Gradient-based learning applied to document recognition", 1998, with ReLU.
+    """
+
+    def __init__(self, in_channels: int, num_outputs: int, image_size: int) -> None:
+        side = (image_size // 2 - 4) // 2
+        if side < 1:
+            raise UserError(f"--model.image_size {image_size} is too small for lenet; give 12 or more")
+        super().__init__(
+            nn.Conv2d(in_channels, 6, 5, padding=2),
+            nn.ReLU(),
+            nn.AvgPool2d(2),
+            nn.Conv2d(6, 16, 5),
+            nn.ReLU(),
+            nn.AvgPool2d(2),
+            nn.Flatten(),
+            nn.Linear(16 * side * side, 120),
+            nn.ReLU(),
+            nn.Linear(120, 84),
+            nn.ReLU(),
+            nn.Linear(84, 10),
+            Float32Linear(10, num_outputs),
+        )
+
+
+class Airbench(nn.Sequential):
+    """A small VGG for small images, after the CIFAR-10 speed record: three stages of two convolutions, then a maximum.
+
+    Two million weights, most of the work at half the size and below. Beside the source: the first layer is learned,
+    of 3×3 taps, not whitened from the data.
+
+    Shape: N×in_channels×H×W, H and W 8 or more → N×num_outputs.
+
+    Source: K. Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU", arXiv:2404.00498.
+    """
+
+    def __init__(
+        self, in_channels: int, num_outputs: int, image_size: int, widths: tuple[int, ...] = (64, 256, 256)
+    ) -> None:
+        if image_size < 8:
+            raise UserError(f"--model.image_size {image_size} is too small for airbench; give 8 or more")
+        layers: list[nn.Module] = [nn.Conv2d(in_channels, 16, 3, padding=1), nn.GELU()]
+        before = 16
+        for width in widths:
+            layers += [nn.Conv2d(before, width, 3, padding=1, bias=False), nn.MaxPool2d(2)]
+            layers += [nn.BatchNorm2d(width), nn.GELU()]
+            layers += [nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.GELU()]
+            before = width
+        super().__init__(*layers, nn.AdaptiveMaxPool2d(1), nn.Flatten(), Float32Linear(before, num_outputs, bias=False))

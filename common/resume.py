@@ -1,0 +1,128 @@
+"""All that a resumed fit needs, and all of Lightning's inner state that is touched anywhere.
+
+Where the fit stands is the data module's to say (``ImageData.state_dict``). What is left is here: which settings and
+callbacks a resumed fit takes over, its metrics so far, and the places where Lightning's loops must be told.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+import torch
+from jsonargparse import ArgumentParser
+from lightning import pytorch as pl
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from common.checkpoints import Checkpoint
+from common.errors import UserError, listed
+from common.files import replacing
+
+# Callbacks on whose state no result depends.
+FREE = {"ModelCheckpoint", "BestCheckpoint", "LastCheckpoint", "Timer"}
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Write a checkpoint beside its place and rename it there.
+
+    Lightning's own is written in the folder for temporary files, and on another disk copied from there: cut off, it is
+    half a file.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: object = None) -> None:
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        with replacing(Path(path)) as temporary, temporary.open("wb") as stream:
+            stream.write(content.getbuffer())
+
+
+class Resume(pl.Callback):
+    """Let a resumed fit continue as if it had never stopped.
+
+    Args:
+        resumed: the checkpoint that is resumed; None for a fit from the start.
+        settings: of the Trainer, which each checkpoint then holds.
+
+    Raises:
+        UserError: this fit lacks a callback of the resumed one, such as averaged weights.
+    """
+
+    def __init__(self, resumed: Checkpoint | None, settings: dict[str, object]) -> None:
+        self.resumed, self.settings = resumed, settings
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if self.resumed is not None:
+            ours = {type(callback).__name__ for callback in trainer.callbacks}  # type: ignore[attr-defined]
+            if lost := sorted(self.resumed.callbacks - ours - FREE):
+                path = self.resumed.path
+                raise UserError(f"--ckpt_path {path} was fitted with {listed(lost)}: give its --config again")
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, object]
+    ) -> None:
+        checkpoint["trainer"] = self.settings
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.resumed is not None:
+            finish_epoch(trainer)
+            for callback in trainer.early_stopping_callbacks:
+                if callback is not None and callback.wait_count >= callback.patience:
+                    trainer.should_stop = True  # the fit had ended but for its last pictures
+
+
+def finish_epoch(trainer: pl.Trainer) -> None:
+    """Mark an epoch that had ended as completed: with ``max_steps`` Lightning would end it a second time."""
+    loop = trainer.fit_loop
+    epoch: Any = loop.epoch_progress.current
+    total: Any = loop.epoch_progress.total
+    if loop.restarting and epoch.ready == epoch.started == epoch.processed:
+        for progress in (epoch, total):
+            progress.completed = progress.processed
+        loop._restarting = loop.epoch_loop.restarting = False
+        loop.reset_restart_stage()
+
+
+def is_between_steps(trainer: pl.Trainer) -> bool:
+    """Whether a fit can stop after this batch: neither a validation is due nor batches are to be accumulated."""
+    loop = trainer.fit_loop.epoch_loop
+    validates = loop._should_check_val_fx(trainer.fit_loop._data_fetcher)  # type: ignore[arg-type]
+    return not loop._should_accumulate() and not validates and not trainer.is_last_batch
+
+
+def disable_requeue(trainer: pl.Trainer) -> None:
+    """Keep Lightning from saving under SLURM: in the middle of a step, and where any later fit would start from it."""
+    environment = trainer._accelerator_connector.cluster_environment
+    if isinstance(environment, SLURMEnvironment):
+        environment.auto_requeue = False
+
+
+def parser_of(cli: LightningCLI, subcommand: str) -> ArgumentParser:
+    """Give the parser of a subcommand, whose defaults a checkpoint changes."""
+    return cli._subcommand_parsers[subcommand]
+
+
+def continue_metrics(logger: CSVLogger, step: int) -> None:
+    """Let ``metrics.csv`` go on from a step: what was logged before stays, what comes again is dropped.
+
+    Lightning deletes the file, so that it waits beside its place, where the next resume finds it after a kill.
+    """
+    path = Path(logger.log_dir) / "metrics.csv"
+    waiting = path.with_name(".metrics.csv.kept")
+    if path.is_file():
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
+        header, *rows = list(csv.reader(lines)) or [[]]
+        kept = [row for row in rows if len(row) == len(header) and float(row[header.index("step")]) < step]
+        with replacing(waiting) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+            csv.writer(stream).writerows([header, *kept])
+        path.unlink()
+    writer = logger.experiment
+    if waiting.is_file():
+        with waiting.open(newline="", encoding="utf-8") as stream:
+            writer.metrics_keys = next(csv.reader(stream), [])
+        waiting.replace(path)

@@ -1,0 +1,229 @@
+"""What a task must say: the contract between a task's model and everything in ``common`` that works with it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+
+import numpy as np
+import pandas as pd
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from torch import Tensor, nn
+from torchmetrics import CatMetric, Metric, MetricCollection
+
+from common.data import ImageBatch, ImageData
+from common.optim import adamw_warmup_cosine
+from common.plots import Direction, Gallery
+from common.submission import Outputs
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Data = TypeVar("Data", bound=ImageData)
+Batch = TypeVar("Batch")
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A network as it is used elsewhere.
+
+    Attributes:
+        net: from the inputs to the answer.
+        inputs: an example of each, by name; images first, integers that index them after.
+        sizes: what the first dimension of each is called: it may be any number.
+        output: name of the answer.
+        unit: of the answer.
+    """
+
+    net: nn.Module
+    inputs: dict[str, Tensor]
+    sizes: dict[str, str]
+    output: str
+    unit: str
+
+
+class ImageTask(LightningModule, ABC, Generic[Data, Batch]):
+    """A task: its network, its loss, its metrics, and how outputs become values.
+
+    A subclass calls this constructor with the network that it has built, and implements what is abstract.
+
+    Args:
+        net: the network, with ``normalize``, a module that brings images to its range.
+        metrics: of the held-out rows, by name; logged as ``val/<name>``.
+        lr: highest learning rate.
+        weight_decay: AdamW's decay of matrices and kernels.
+        warmup: share of all steps in which the learning rate rises.
+        final_lr: share of ``lr`` that is left at the end of the cosine.
+
+    Attributes:
+        task: name of the package, of its folder of runs and of its project.
+        monitor: the metric that decides which epoch and which run is best.
+        directions: of each metric that is logged, which way it gets better; an asterisk stands for any name.
+        units: of the metrics that have one.
+        throughput: name of the rate that is logged as ``train/<throughput>``, such as ``images_per_s``.
+        drawn: names of :meth:`pictures`.
+        score_unit: unit of what :meth:`explained_scores` gives.
+        classes: names of the classes, in order; None of a regression.
+        evaluated: what :meth:`evaluate` gave of all held-out rows at the latest validation, M×columns.
+    """
+
+    task: ClassVar[str]
+    monitor: ClassVar[str]
+    directions: ClassVar[dict[str, Direction]]
+    units: ClassVar[dict[str, str]]
+    throughput: ClassVar[str]
+    drawn: ClassVar[tuple[str, ...]]
+    score_unit: ClassVar[str]
+    classes: ClassVar[str | None] = None
+    columns: ClassVar[tuple[str, ...]]
+
+    net: nn.Module
+    evaluated: np.ndarray
+
+    def __init__(
+        self,
+        net: nn.Module,
+        metrics: Mapping[str, Metric],
+        lr: float,
+        weight_decay: float,
+        warmup: float,
+        final_lr: float = 0.0,
+    ) -> None:
+        super().__init__()
+        # Those of the class that this is the base of, too; weights come from the checkpoint, not from their source.
+        self.save_hyperparameters(ignore=["pretrained", "net", "metrics"], logger=False)
+        self.hparams.pop("_instantiator", None)  # a name that LightningCLI adds
+        self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.lr, self.weight_decay, self.warmup, self.final_lr = lr, weight_decay, warmup, final_lr
+        # Not in groups, which take two metrics for one as soon as their first batches agree.
+        self.val_metrics = MetricCollection(dict(metrics), prefix="val/", compute_groups=False)
+        self.rows = CatMetric(nan_strategy="disable")
+
+    # What a task implements.
+
+    @property
+    @abstractmethod
+    def encoder(self) -> nn.Module:
+        """The network behind the normalisation, whose layers can be looked at."""
+
+    @property
+    def normalize(self) -> nn.Module:
+        """What brings images (float in [0, 1]) to the range of the encoder."""
+        normalize: nn.Module = self.net.normalize  # type: ignore[assignment]
+        return normalize
+
+    @abstractmethod
+    def count_items(self, batch: Batch) -> int:
+        """Count what a training batch teaches, in the unit of ``throughput``."""
+
+    @abstractmethod
+    def compute_loss(self, batch: Batch) -> Tensor:
+        """Compute the loss of a training batch, a scalar."""
+
+    @abstractmethod
+    def evaluate(self, batch: Batch) -> Tensor:
+        """Update ``val_metrics`` with a held-out batch, and give its rows: N×columns, float, N may be 0."""
+
+    def log_evaluation(self) -> None:
+        """Log or write what else ``evaluated`` shows, on every rank."""
+
+    @abstractmethod
+    def pictures(self) -> dict[str, Figure | Gallery]:
+        """Draw what the latest validation has shown, by the names in ``drawn``."""
+
+    @abstractmethod
+    def predict_step(self, batch: ImageBatch, batch_idx: int) -> dict[str, Tensor]:
+        """Give ``row`` (N, of the images predicted) and the outputs of each, N×…, that can be averaged."""
+
+    @abstractmethod
+    def estimates(self, outputs: Outputs, data: Data) -> np.ndarray:
+        """Give what members of an ensemble are averaged on and differ in, ids×…."""
+
+    @abstractmethod
+    def values(self, estimates: np.ndarray) -> np.ndarray:
+        """Turn estimates (ids×…) into the value of each id that is submitted, ids."""
+
+    @abstractmethod
+    def spread(self, estimates: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+        """Pick the spread of each id's value from the deviation of the members' estimates (ids×…)."""
+
+    @abstractmethod
+    def table_of_items(self, outputs: Outputs, data: Data) -> pd.DataFrame:
+        """Tabulate the images that were predicted with what was predicted of each."""
+
+    @abstractmethod
+    def table_of_held_out(self, outputs: Outputs, data: Data) -> pd.DataFrame:
+        """Tabulate the held-out ids with the true and the predicted value of each."""
+
+    @abstractmethod
+    def explained_scores(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the scores of images (N×C×H×W, float in [0, 1] → N×scores) and which of them is to be explained, N."""
+
+    @abstractmethod
+    def describe(self, images: Tensor) -> list[str]:
+        """Say in a few words what is predicted of each image (N×C×H×W, float in [0, 1])."""
+
+    def judge(self, image: Tensor, attribution: Tensor) -> str:
+        """Say what the attribution (H×W) of an image (1×C×H×W, float in [0, 1]) means, if there is anything to say."""
+        return ""
+
+    @abstractmethod
+    def deployed(self) -> Deployed:
+        """Give the network as it is used elsewhere: uint8 images in, answers out."""
+
+    # What all tasks share.
+
+    def counted(self, estimates: np.ndarray) -> np.ndarray:
+        """Give what ``monitor`` measures of estimates: as they would be submitted, where that changes them."""
+        return estimates
+
+    def measure(self, estimates: np.ndarray, truth: np.ndarray) -> float:
+        """Compute ``monitor`` of estimates (ids×…) beside the truth (ids)."""
+        metric = self.val_metrics[self.monitor].clone().cpu()
+        metric.reset()
+        return float(metric(torch.from_numpy(self.counted(estimates)), torch.from_numpy(truth)))
+
+    @property
+    def data(self) -> Data:
+        """The data module that the Trainer works with."""
+        data: Data = self.trainer.datamodule  # type: ignore[attr-defined]
+        return data
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        loss = self.compute_loss(batch)
+        self.log("train/loss", loss, batch_size=self.count_items(batch))
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self.rows.update(self.evaluate(batch).flatten())  # as the empty rows of a rank without any are
+
+    def on_validation_epoch_end(self) -> None:
+        # Here, not with each batch: a rank without one takes part in the sums, too.
+        self.log_dict(self.val_metrics, prog_bar=True)
+        self.evaluated = self.rows.compute().reshape(-1, len(self.columns)).cpu().numpy()
+        self.rows.reset()
+        self.log_evaluation()
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        return adamw_warmup_cosine(self, self.lr, self.weight_decay, self.warmup, self.final_lr)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["task"], checkpoint["classes"] = self.task, self.classes
+        checkpoint["precision"] = self.trainer.precision
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: Any, **settings: Any) -> Self:  # type: ignore[override]
+        """Build the fitted model, as Lightning's does; no pretrained weights are fetched, since it brings its own."""
+        return super().load_from_checkpoint(checkpoint_path, **{"pretrained": False, **settings})
+
+    def built_like(self, arguments: dict[str, Any]) -> Self:
+        """Build a network of this task with other arguments and random weights."""
+        return type(self)(**{**arguments, "pretrained": False})
+
+    def select_rows(self, columns: Sequence[str]) -> pd.DataFrame:
+        """Tabulate ``evaluated``, with whole numbers in some of its columns."""
+        return pd.DataFrame(self.evaluated, columns=list(self.columns)).astype(dict.fromkeys(columns, int))

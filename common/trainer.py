@@ -1,0 +1,172 @@
+"""What can be done with a model: Lightning's Trainer, and a method for each further subcommand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jsonargparse.typing import PositiveInt
+from lightning import pytorch as pl
+
+from common.checkpoints import Checkpoint
+from common.crossval import CrossValidation
+from common.dashboard import build_dashboard
+from common.data import ImageData
+from common.ensemble import average_members
+from common.errors import UserError
+from common.export import export
+from common.feature_maps import Member, draw
+from common.files import shown
+from common.images import read_image
+from common.submission import Submission, SubmissionFiles, default_path
+from common.task import ImageTask
+
+DEFAULT_SUBMISSION = Submission()
+Model = ImageTask[Any, Any]
+
+
+class Trainer(pl.Trainer):
+    """Lightning's Trainer, whose ``predict`` writes a submission.
+
+    Attributes:
+        checkpoints: those that were typed after ``--ckpt_path``.
+        fit_settings: the arguments of ``fit``, which a cross-validation hands to each fold.
+        crossval_home: name and folder of a cross-validation.
+    """
+
+    checkpoints: list[Checkpoint]
+    fit_settings: dict[str, Any]
+    crossval_home: tuple[str, Path]
+
+    def fit(self, model: Model, datamodule: ImageData) -> None:  # type: ignore[override]
+        """Train a network, or resume a fit."""
+        path = None
+        for checkpoint in self.checkpoints:
+            checkpoint.load_into(model)  # what does not fit is refused in a line
+            path = str(checkpoint.path)
+        super().fit(model, datamodule=datamodule, ckpt_path=path)
+
+    def validate(self, model: Model, datamodule: ImageData) -> None:  # type: ignore[override]
+        """Measure a trained network on the rows that were held out of its training."""
+        (checkpoint,) = self.checkpoints
+        checkpoint.load_into(model)
+        super().validate(model, datamodule=datamodule, ckpt_path=str(checkpoint.path))
+
+    def predict(  # type: ignore[override]
+        self, model: Model, datamodule: ImageData, submission: Submission = DEFAULT_SUBMISSION
+    ) -> None:
+        """Predict the competition's test files and write the submission; several checkpoints are averaged.
+
+        Args:
+            model: the network to predict with.
+            datamodule: where the test files come from.
+            submission: where the predictions go, and how they are made.
+        """
+        members = self.checkpoints
+        files = SubmissionFiles(Path(submission.path or default_path(members, submission.tta)))
+        outputs, deviation = average_members(self, model, datamodule, members, submission.tta)
+        if self.is_global_zero:
+            files.write(outputs, deviation, model, datamodule)
+            print(f"\nsubmission: {shown(files.path)}")
+            print(f"beside it: {files.raw_path.name} (raw outputs), {files.items_path.name} (one row an image)")
+            if deviation is not None:
+                print(f"           {files.spread_path.name} (how far the {len(members)} checkpoints differ)")
+
+    def crossval(
+        self,
+        model: Model,
+        datamodule: ImageData,
+        folds: list[int] | int | str | None = None,
+        tta: PositiveInt = 1,
+        others: list[str] | None = None,
+    ) -> None:
+        """Fit every fold (--data.num_folds) and measure each held-out row with the model that has not seen it.
+
+        Args:
+            model: the network.
+            datamodule: the data; --data.num_folds says how many folds.
+            folds: some of the folds, such as 0,1; all if null. One whose run is finished is not fitted again.
+            tta: how many views of each held-out image are averaged, as --submission.tta of predict.
+            others: files out_of_fold.npz of other cross-validations, as [A, B], to average the estimates with.
+        """
+        number = datamodule.num_folds
+        if number < 2:
+            raise UserError(f"--data.num_folds {number}: give 2 or more")
+        chosen = _chosen_folds(folds, number)
+        name, folder = self.crossval_home
+        # Of several processes with the same command, the first speaks and tabulates.
+        leads = pl.utilities.rank_zero_only.rank == 0  # type: ignore[attr-defined]
+        crossvalidation = CrossValidation(name, folder, self.fit_settings, leads, self, model, datamodule, tta)
+        crossvalidation.run(chosen, [Path(path) for path in others or []])
+
+    def feature_maps(
+        self,
+        model: Model,
+        datamodule: ImageData,
+        image: str,
+        layers: list[str | int] | None = None,
+        channels: PositiveInt = 12,
+        output: str | None = None,
+    ) -> None:
+        """Draw what networks see in one image: channels of their layers, and what their answer rests on.
+
+        Args:
+            model: the network of the first checkpoint; others of one network are drawn beside it.
+            datamodule: how images are read.
+            image: the file to look at, of any size.
+            layers: names of layers, as [layer1,layer4]; three of different depth if null.
+            channels: channels of each layer at most.
+            output: folder for the pictures; the run folder of the first checkpoint if null.
+        """
+        first = self.checkpoints[0]
+        folder = first.run if output is None else Path(output)
+        if not folder.is_dir():
+            raise UserError(f"--output {folder}: no such folder; make it first")
+        members = []
+        for checkpoint in self.checkpoints:
+            if any(checkpoint.model[name] != first.model[name] for name in ("backbone", "image_size", "channels")):
+                path = checkpoint.path
+                raise UserError(f"--ckpt_path {path}: another network than {first.path}; give checkpoints of one run")
+            loaded = checkpoint.build(type(model)).float()
+            members.append(Member(loaded, f"{checkpoint.path.stem} (epoch {checkpoint.epoch + 1})"))
+        pixels = read_image(Path(image), model.hparams["image_size"], datamodule.mode, datamodule.max_pixels)
+        names = None if layers is None else [str(layer) for layer in layers]
+        draw(members, pixels, names, channels, folder / Path(image).stem)
+
+    def export(self, model: Model, datamodule: ImageData, output: str) -> None:
+        """Write a trained network as ONNX: uint8 images in, answers out, any batch size.
+
+        Args:
+            model: the network.
+            datamodule: not used.
+            output: the .onnx file to write.
+        """
+        (checkpoint,) = self.checkpoints
+        export(checkpoint.build(type(model)), checkpoint.path.name, Path(output))
+
+    def dashboard(
+        self, model: Model, datamodule: ImageData, entity: str | None = None, output: str | None = None
+    ) -> None:
+        """Save the W&B workspace that compares this task's runs; without a key, write it as JSON.
+
+        Args:
+            model: says what is logged.
+            datamodule: says what can be set.
+            entity: W&B user or team that owns the project; the default one of the key if null.
+            output: write the specification as JSON to this file instead of publishing it.
+        """
+        build_dashboard(type(model), type(datamodule), entity, None if output is None else Path(output))
+
+
+def _chosen_folds(folds: list[int] | int | str | None, number: int) -> list[int]:
+    """Read ``--folds``: numbers from 0 to ``number`` - 1, each once, in order."""
+    try:
+        given = folds if isinstance(folds, list) else map(int, str(folds).split(","))
+        chosen = sorted(set(range(number) if folds is None else given))
+    except ValueError:
+        chosen = [-1]
+    if not chosen or not all(0 <= fold < number for fold in chosen):
+        raise UserError(
+            f"--folds {folds}: give numbers from 0 to {number - 1} (--data.num_folds {number}), such as 0,1"
+        )
+    return chosen

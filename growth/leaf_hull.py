@@ -1,0 +1,89 @@
+"""A network of three weights for a few photos of green plants: it measures the hull of the leaves."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from common.errors import UserError
+from common.networks import Float32Linear, Normalization
+
+
+def _coordinates(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Give how far down (H×1) and how far to the right (W) each pixel lies, from -1 to 1."""
+    down, across = (torch.linspace(-1, 1, side, device=images.device) for side in images.shape[2:])
+    return down[:, None], across
+
+
+def leaves(images: Tensor) -> Tensor:
+    """Say how surely each pixel is of a green leaf: N×3×H×W, RGB in [0, 1] → N×H×W, 0 to 1.
+
+    That is where the excess green of its colour is above 0.1 (half at that), less towards the border.
+
+    Source: Woebbecke et al., Trans. ASAE 38(1), 1995.
+    """
+    down, across = _coordinates(images)
+    red, green, blue = (images / (images.sum(1, keepdim=True) + 0.05)).unbind(1)
+    excess = (2 * green - red - blue) * torch.exp(-(((across**2 + down**2).sqrt() / 0.9) ** 4))
+    return ((excess - 0.05) / 0.1).clamp(0, 1)
+
+
+class LeafHull(nn.Module):
+    """Measures a green plant from above: the hull of its leaves and how blue they are, both as logarithms.
+
+    A plant grows by a share of its size each day, so its age is close to linear in logarithms, and a nearer camera
+    adds the same constant to all photos of a plant, which differences do not see. The area of the convex hull counts
+    what the leaves reach to, whichever of them lie over each other or droop; blue light is what leaves swallow more
+    of as they fill with chlorophyll. Two weights and a bias are learned: a few dozen photos do not carry more.
+
+    Leaves are found by :func:`leaves`. The hull is that of its support function in 32 directions (area: Santaló,
+    Integral Geometry, 1976, part I.1).
+
+    Shape: N×3×H×W, RGB in [0, 1] → N×num_outputs.
+    """
+
+    directions: Tensor
+
+    def __init__(self, num_outputs: int, num_directions: int = 32) -> None:
+        super().__init__()
+        angles = torch.arange(num_directions) * 2 * math.pi / num_directions
+        self.register_buffer("directions", torch.stack([angles.cos(), angles.sin()], dim=1), persistent=False)
+        self.head = Float32Linear(2, num_outputs)
+        with torch.no_grad():
+            self.head.weight.copy_(torch.tensor([1.0, 0.0]).expand(num_outputs, 2))
+        nn.init.zeros_(self.head.bias)
+
+    @torch.no_grad()
+    def measure(self, images: Tensor) -> Tensor:
+        """Give log(hull's area), of a photo of 2×2, and 4 log(leaves' mean blue), which varies less: N×2."""
+        images = images.float()
+        leaf, down, across = leaves(images), *_coordinates(images)
+        # Single green pixels are the sensor's; they would stretch the hull.
+        solid = nn.functional.avg_pool2d(leaf[:, None], 3, stride=1, padding=1)[:, 0] > 0.5
+        # Of each row only the outermost pixels can touch the hull: N×H×directions.
+        right = torch.where(solid, across, -2.0).amax(2)[:, :, None]
+        left = torch.where(solid, across, 2.0).amin(2)[:, :, None]
+        x, y = self.directions.T
+        touch = torch.maximum(right * x, left * x) + down * y
+        reach = torch.where(solid.any(2)[:, :, None], touch, -torch.inf).amax(1).nan_to_num(neginf=0.0)
+        turn = (reach.roll(-1, 1) - reach.roll(1, 1)) * len(self.directions) / (4 * math.pi)
+        hull = math.pi * (reach**2 - turn**2).mean(1)
+        blue = (leaf * images[:, 2]).sum((1, 2)) / (leaf.sum((1, 2)) + 1e-3)
+        return torch.stack([torch.log(hull.clamp(min=0) + 1e-3), 4 * torch.log(blue + 0.01)], dim=1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        codes: Tensor = self.head(self.measure(images))
+        return codes
+
+
+def build_leaf_hull(normalize: Normalization, in_channels: int, num_outputs: int, image_size: int) -> LeafHull:
+    """Build a :class:`LeafHull`, which takes colours as they are.
+
+    Raises:
+        UserError: the images are grey, or normalised.
+    """
+    if in_channels != 3 or normalize != "none":
+        raise UserError("leaf_hull needs the colours as they are: give --model.channels 3 --model.normalize none")
+    return LeafHull(num_outputs)

@@ -137,7 +137,7 @@ class Checkpoint:
             UserError: the weights do not fit the network that the checkpoint describes.
         """
         try:
-            model = task(**{**self.model, "pretrained": False})
+            model = task.build(self.model)
         except (RuntimeError, TypeError, ValueError):
             raise UserError(f"--ckpt_path {self.path}: {MISFIT}") from None
         self.load_into(model)

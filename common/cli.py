@@ -125,7 +125,7 @@ class TaskCLI(LightningCLI):
     @property
     def name(self) -> str:
         """What the run is called: ``--name``, or the backbone."""
-        return str(self.settings.name or self.settings.model.backbone)
+        return str(self.settings.name or self.settings.model.get("backbone") or self.task.task)
 
     @property
     def resumed(self) -> Checkpoint | None:
@@ -185,7 +185,11 @@ class TaskCLI(LightningCLI):
         self.config = parser.parse_args(args)  # type: ignore[arg-type]
         self._check_guarded(self.checkpoints[0])
         self.settings.ckpt_path = None  # LightningCLI would read it and let its settings win over what is typed
-        self.settings.model.pretrained = False  # the checkpoint brings the weights
+        self._leave_weights_out()  # the checkpoint brings them
+
+    def _leave_weights_out(self) -> None:
+        if "pretrained" in self.settings.model:
+            self.settings.model.pretrained = False
 
     def _check_names(self) -> None:
         """Refuse names of runs and seeds that cannot be used."""
@@ -253,7 +257,7 @@ class TaskCLI(LightningCLI):
         if self.subcommand == "crossval":
             self._plan_folds()
         if self.subcommand == "dashboard":
-            settings.model.pretrained = False
+            self._leave_weights_out()
         if self.subcommand != "fit" or settings.trainer.logger is False:
             self.save_config_callback = None  # there is no run folder to save it in
         if self.subcommand != "fit":
@@ -345,7 +349,11 @@ class TaskCLI(LightningCLI):
             return [csv, *_listed(others)]
         # What runs are most often told apart by.
         fold = self.settings.data.fold
-        tags = [self.settings.model.backbone, self.settings.model.get("design"), fold is not None and f"fold {fold}"]
+        tags = [
+            self.settings.model.get("backbone"),
+            self.settings.model.get("design"),
+            fold is not None and f"fold {fold}",
+        ]
         board = wandb_logger(task, name, csv.log_dir, [tag for tag in tags if tag])
         return [csv] if board is None else [csv, board]
 

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from jsonargparse.typing import NonNegativeInt
+from jsonargparse.typing import NonNegativeInt, PositiveInt
 from lightning.pytorch import LightningDataModule, Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -38,6 +38,24 @@ class ImageBatch(NamedTuple):
 
     images: Tensor
     row: Tensor
+
+
+class Listing(NamedTuple):
+    """The training set: one row an image.
+
+    Attributes:
+        files: the images, N.
+        ids: name of each, as in the competition's files, N.
+        truth: the true value of each, N.
+        strata: the stratum of each, N: every stratum has its share of what is held out.
+        groups: the group of each, N, str, whose rows are held out together; None where rows stand for themselves.
+    """
+
+    files: list[ImageFile]
+    ids: list[str]
+    truth: np.ndarray
+    strata: np.ndarray
+    groups: np.ndarray | None = None
 
 
 class ImageRows(Dataset[Batch]):
@@ -143,6 +161,7 @@ class ImageData(LightningDataModule, ABC):
     sample: SampleSubmission
     truth: np.ndarray
     test_set: ImageDataset
+    listing: Listing
     train_set: ImageRows[Any]
     val_set: ImageRows[Any]
 
@@ -151,11 +170,11 @@ class ImageData(LightningDataModule, ABC):
         root: Machine[str],
         image_size: int,
         channels: int,
-        eval_batch_size: Machine[int],
         val_fraction: float = 0.2,
         num_folds: int = 5,
         fold: NonNegativeInt | None = None,
         seed: NonNegativeInt = 0,
+        eval_batch_size: Machine[PositiveInt] = 256,
         cache_dir: Machine[str] = "cache",
         num_workers: Machine[NonNegativeInt] = 0,
     ) -> None:
@@ -169,26 +188,19 @@ class ImageData(LightningDataModule, ABC):
         self.resumed_at = (0, 0)  # epoch and batch
 
     @abstractmethod
-    def read_training_files(self) -> list[ImageFile]:
-        """List the images of the training set, and keep what is known of each.
+    def read_training_set(self) -> Listing:
+        """List the training set.
 
         Raises:
             UserError: files are missing or contradict each other.
         """
 
     @abstractmethod
-    def read_test_files(self) -> list[ImageFile]:
+    def read_test_set(self) -> list[ImageFile]:
         """List the competition's test images, and set ``sample``.
 
         Raises:
             UserError: files are missing or contradict each other.
-        """
-
-    @abstractmethod
-    def rows_known(self) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray | None]:
-        """Give of each training image, after :meth:`read_training_files`: id, truth, stratum, and group if any.
-
-        Every stratum has its share of what is held out, and rows of one group are held out together.
         """
 
     @abstractmethod
@@ -207,13 +219,13 @@ class ImageData(LightningDataModule, ABC):
             UserError: a batch is larger than the training set, or too small.
         """
 
-    @abstractmethod
     def augment(self, batch: Any, key: int) -> Any:
         """Change a training batch at random, each image by what the key and its row give."""
+        return batch
 
-    @abstractmethod
     def views(self) -> list[View]:
         """List the views of an image that a model trained on this data has learned to take, itself first."""
+        return [as_is]
 
     def prepare_data(self) -> None:
         """Decode what the stage needs, once a machine.
@@ -222,11 +234,11 @@ class ImageData(LightningDataModule, ABC):
             UserError: files are missing, contradict each other or cannot be decoded; the split cannot be made.
         """
         if self.predicting:
-            self._cached("test", self.read_test_files())
+            self._cached("test", self.read_test_set())
             return
-        files = self.read_training_files()
+        self.listing = self.read_training_set()
         self._split()  # a split that cannot be made is refused before the long part
-        self._cached("train", files)
+        self._cached("train", self.listing.files)
 
     def setup(self, stage: str) -> None:
         """Open the cache and split the training set.
@@ -238,21 +250,20 @@ class ImageData(LightningDataModule, ABC):
         seed = torch.initial_seed() % 2**32
         self.fit_seed: int = seed if self.trainer is None else self.trainer.strategy.broadcast(seed)
         if self.predicting:
-            images = self._cached("test", self.read_test_files())
+            images = self._cached("test", self.read_test_set())
             self.test_set = ImageDataset(images, np.arange(len(images)))
             return
-        images = self._cached("train", self.read_training_files())
+        self.listing = self.read_training_set()
+        images = self._cached("train", self.listing.files)
         train, val = self._split()
         self.make_sets(images, train, val)
-        ids, truth, *_ = self.rows_known()
-        self.split = Split.of(ids, truth, train, val)
+        self.split = Split.of(self.listing.ids, self.listing.truth, train, val)
         if self.held_out:
             self.hold_out(val)
             self.test_set = ImageDataset(images, val)
 
     def _split(self) -> tuple[np.ndarray, np.ndarray]:
-        _, _, strata, groups = self.rows_known()
-        called = (self.group, self.stratum)
+        strata, groups, called = self.listing.strata, self.listing.groups, (self.group, self.stratum)
         train, val = split_rows(strata, groups, self.val_fraction, self.num_folds, self.fold, self.seed, called)
         self.check_batches(train)
         return train, val

@@ -36,7 +36,7 @@ class OutputCollector(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        self.batches.append({name: value.detach().cpu() for name, value in outputs.items()})
+        self.batches.append({name: _on_cpu(value.detach()) for name, value in outputs.items()})
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         batches = self.batches
@@ -50,6 +50,13 @@ class OutputCollector(pl.Callback):
         if not np.array_equal(row[order], np.arange(wanted)):
             raise RuntimeError(f"{len(row)} predictions for {wanted} items, or one of them twice")
         self.outputs = {name: values[order] for name, values in outputs.items()}
+
+
+def _on_cpu(value: Tensor) -> Tensor:
+    """Move a tensor to where NumPy can take it, which has no bf16."""
+    return (
+        value.to("cpu", torch.promote_types(value.dtype, torch.float32)) if value.is_floating_point() else value.cpu()
+    )
 
 
 def learned_views(data: ImageData, tta: int) -> list[View]:
@@ -115,7 +122,7 @@ def average_members(
     centre, squares = np.zeros(()), np.zeros(())
     for number, member in enumerate(members, start=1):
         its_data = data if number == 1 else data_of(member, data, members[0])
-        network = model if number == 1 else model.built_like(member.model)
+        network = model if number == 1 else type(model).build(member.model)
         member.load_into(network)
         outputs = predict_views(trainer, network, its_data, tta)
         for name, values in outputs.items():

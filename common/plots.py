@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -87,7 +87,7 @@ def tidy(axes: Axes, title: str, x: str, y: str) -> None:
     axes.set_axisbelow(True)
 
 
-def learning_curves(metrics: pd.DataFrame, directions: dict[str, Direction], units: dict[str, str]) -> Figure:
+def learning_curves(metrics: pd.DataFrame, directions: dict[str, Direction], units: Mapping[str, str]) -> Figure:
     """Draw a panel a metric over the epochs, the best value marked.
 
     Args:

@@ -113,7 +113,7 @@ def describe_run(run: Path, task: type[ImageTask[Any, Any]], machine: Sequence[s
         machine: arguments that are about the machine, such as ``data.root``.
         split: digest and number of the rows that are held out.
     """
-    about = {"task": task.task, "monitor": task.monitor, "directions": task.directions, "units": task.units}
+    about = {"task": task.task, "monitor": task.monitor, "directions": task.directions, "units": dict(task.units)}
     write_json(run / "run.json", about | {"machine": sorted(machine), "held_out": split})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
@@ -15,6 +16,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torchmetrics import CatMetric, Metric, MetricCollection
 
+from common.arguments import kinds_of
 from common.data import ImageBatch, ImageData
 from common.optim import adamw_warmup_cosine
 from common.plots import Direction, Gallery
@@ -52,7 +54,7 @@ class ImageTask(LightningModule, ABC, Generic[Data, Batch]):
     A subclass calls this constructor with the network that it has built, and implements what is abstract.
 
     Args:
-        net: the network, with ``normalize``, a module that brings images to its range.
+        net: the network.
         metrics: of the held-out rows, by name; logged as ``val/<name>``.
         lr: highest learning rate.
         weight_decay: AdamW's decay of matrices and kernels.
@@ -74,9 +76,9 @@ class ImageTask(LightningModule, ABC, Generic[Data, Batch]):
     task: ClassVar[str]
     monitor: ClassVar[str]
     directions: ClassVar[dict[str, Direction]]
-    units: ClassVar[dict[str, str]]
+    units: ClassVar[Mapping[str, str]] = MappingProxyType({})
     throughput: ClassVar[str]
-    drawn: ClassVar[tuple[str, ...]]
+    drawn: ClassVar[tuple[str, ...]] = ()
     score_unit: ClassVar[str]
     classes: ClassVar[str | None] = None
     columns: ClassVar[tuple[str, ...]]
@@ -108,17 +110,16 @@ class ImageTask(LightningModule, ABC, Generic[Data, Batch]):
     @property
     @abstractmethod
     def encoder(self) -> nn.Module:
-        """The network behind the normalisation, whose layers can be looked at."""
+        """The part of the network whose layers can be looked at."""
 
     @property
     def normalize(self) -> nn.Module:
         """What brings images (float in [0, 1]) to the range of the encoder."""
-        normalize: nn.Module = self.net.normalize  # type: ignore[assignment]
-        return normalize
+        return nn.Identity()
 
-    @abstractmethod
     def count_items(self, batch: Batch) -> int:
-        """Count what a training batch teaches, in the unit of ``throughput``."""
+        """Count what a training batch teaches, in the unit of ``throughput``: images, unless a task says otherwise."""
+        return len(batch.images)  # type: ignore[attr-defined]
 
     @abstractmethod
     def compute_loss(self, batch: Batch) -> Tensor:
@@ -131,9 +132,9 @@ class ImageTask(LightningModule, ABC, Generic[Data, Batch]):
     def log_evaluation(self) -> None:
         """Log or write what else ``evaluated`` shows, on every rank."""
 
-    @abstractmethod
     def pictures(self) -> dict[str, Figure | Gallery]:
         """Draw what the latest validation has shown, by the names in ``drawn``."""
+        return {}
 
     @abstractmethod
     def predict_step(self, batch: ImageBatch, batch_idx: int) -> dict[str, Tensor]:
@@ -147,9 +148,10 @@ class ImageTask(LightningModule, ABC, Generic[Data, Batch]):
     def values(self, estimates: np.ndarray) -> np.ndarray:
         """Turn estimates (ids×…) into the value of each id that is submitted, ids."""
 
-    @abstractmethod
     def spread(self, estimates: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-        """Pick the spread of each id's value from the deviation of the members' estimates (ids×…)."""
+        """Pick the spread of each id's value, ids, from the deviation of the members' estimates (ids×…)."""
+        spread: np.ndarray = deviation.reshape(len(deviation), -1).max(axis=1)
+        return spread
 
     @abstractmethod
     def table_of_items(self, outputs: Outputs, data: Data) -> pd.DataFrame:
@@ -218,11 +220,16 @@ class ImageTask(LightningModule, ABC, Generic[Data, Batch]):
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: Any, **settings: Any) -> Self:  # type: ignore[override]
         """Build the fitted model, as Lightning's does; no pretrained weights are fetched, since it brings its own."""
-        return super().load_from_checkpoint(checkpoint_path, **{"pretrained": False, **settings})
+        return super().load_from_checkpoint(checkpoint_path, **{**cls._untrained(), **settings})
 
-    def built_like(self, arguments: dict[str, Any]) -> Self:
-        """Build a network of this task with other arguments and random weights."""
-        return type(self)(**{**arguments, "pretrained": False})
+    @classmethod
+    def build(cls, arguments: dict[str, Any]) -> Self:
+        """Build a network with random weights from the arguments of a checkpoint."""
+        return cls(**{**arguments, **cls._untrained()})
+
+    @classmethod
+    def _untrained(cls) -> dict[str, Any]:
+        return {"pretrained": False} if "pretrained" in kinds_of(cls) else {}
 
     def select_rows(self, columns: Sequence[str]) -> pd.DataFrame:
         """Tabulate ``evaluated``, with whole numbers in some of its columns."""

@@ -124,7 +124,9 @@ class Trainer(pl.Trainer):
             raise UserError(f"--output {folder}: no such folder; make it first")
         members = []
         for checkpoint in self.checkpoints:
-            if any(checkpoint.model[name] != first.model[name] for name in ("backbone", "image_size", "channels")):
+            if any(
+                checkpoint.model.get(name) != first.model.get(name) for name in ("backbone", "image_size", "channels")
+            ):
                 path = checkpoint.path
                 raise UserError(f"--ckpt_path {path}: another network than {first.path}; give checkpoints of one run")
             loaded = checkpoint.build(type(model)).float()

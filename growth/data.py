@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from common.arguments import Machine, Resumable
 from common.augment import Augmentation, View, laid_views
-from common.data import EpochSampler, ImageData, as_is
+from common.data import EpochSampler, ImageData, Listing, as_is
 from common.errors import UserError, listed
 from common.images import ImageFile, Images
 from growth.files import MAX_PIXELS, PhotoPairs, Photos, pairs_of, read_test_set, read_training_set
@@ -73,7 +73,7 @@ class GrowthData(ImageData):
         contrast: Resumable[ClosedUnitInterval] = 0.1,
         **shared: Any,
     ) -> None:
-        super().__init__(root, image_size, channels, eval_batch_size, **shared)
+        super().__init__(root, image_size, channels, eval_batch_size=eval_batch_size, **shared)
         self.only_species = species
         self.pairs = pairs
         self.plants_per_batch, self.images_per_plant = plants_per_batch, images_per_plant
@@ -91,7 +91,7 @@ class GrowthData(ImageData):
             contrast=contrast,
         )
 
-    def read_training_files(self) -> list[ImageFile]:
+    def read_training_set(self) -> Listing:
         photos = read_training_set(self.root)
         if self.only_species is not None:
             found = sorted(set(photos.species.tolist()))
@@ -100,17 +100,13 @@ class GrowthData(ImageData):
             photos = photos.take(np.flatnonzero(np.isin(photos.species, self.only_species)))
         self.photos = photos
         self.species = sorted(set(photos.species.tolist()))
-        return photos.files
+        ids = [f"{plant}/{file.name.stem}" for plant, file in zip(photos.plant, photos.files, strict=True)]
+        return Listing(photos.files, ids, photos.day, photos.species, photos.plant)
 
-    def read_test_files(self) -> list[ImageFile]:
+    def read_test_set(self) -> list[ImageFile]:
         self.test_pairs = read_test_set(self.root)
         self.sample = self.test_pairs.sample
         return self.test_pairs.files
-
-    def rows_known(self) -> tuple[list[str], np.ndarray, np.ndarray, np.ndarray]:
-        photos = self.photos
-        ids = [f"{plant}/{file.name.stem}" for plant, file in zip(photos.plant, photos.files, strict=True)]
-        return ids, photos.day, photos.species, photos.plant
 
     def make_sets(self, images: Images, train: np.ndarray, val: np.ndarray) -> None:
         self.train_set = PairDataset(images, self.photos, train, self.pair_within)

@@ -240,9 +240,6 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
     def counted(self, estimates: np.ndarray) -> np.ndarray:
         return self.values(estimates)
 
-    def spread(self, estimates: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-        return deviation
-
     def table_of_items(self, outputs: Outputs, data: GrowthData) -> pd.DataFrame:
         """Tabulate the photos with plant, species and predicted age, days; of a twin network, both its codes."""
         pairs = data.test_pairs
@@ -271,6 +268,10 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
     def encoder(self) -> nn.Module:
         """The network behind the normalisation; of a twin network that of the later photo."""
         return self.net.after_net
+
+    @property
+    def normalize(self) -> nn.Module:
+        return self.net.normalize
 
     def explained_scores(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Give the codes of photos, N×2, days, of which the one as the later photo is explained."""

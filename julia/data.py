@@ -2,58 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-import numpy as np
-import torch
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, PositiveInt
-from torch import Tensor
-from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 from common.arguments import Machine, Resumable
 from common.augment import Augmentation, View, moved_views
-from common.data import EpochSampler, ImageData, ImageRows
-from common.errors import UserError
-from common.images import ImageFile, Images
-from common.submission import SampleSubmission
+from common.data import Listing
+from common.images import ImageFile
+from common.labelled import LabelledBatch, LabelledData
 from julia.files import CLASSES, COLUMNS, MAX_PIXELS, Variant, read_test_set, read_training_set
 
 
-class CharacterBatch(NamedTuple):
-    """Some characters.
-
-    Attributes:
-        images: N×C×H×W; uint8 from the loader, float in [0, 1] on the device.
-        targets: N, int64, class index; N×62, float, shares of the classes where images have been mixed.
-        row: which image of the set each is, N, int64.
-    """
-
-    images: Tensor
-    targets: Tensor
-    row: Tensor
-
-
-class CharacterDataset(ImageRows[CharacterBatch]):
-    """Batches of bitmaps with their classes.
-
-    Args:
-        images: M×H×W×C, uint8.
-        rows: the rows of it that belong to this set, N.
-        targets: M, int64.
-    """
-
-    def __init__(self, images: Images, rows: np.ndarray, targets: np.ndarray) -> None:
-        super().__init__(images, rows)
-        self.targets = torch.from_numpy(targets[rows])
-
-    def __getitem__(self, indices: Sequence[int]) -> CharacterBatch:
-        chosen = torch.as_tensor(indices)
-        return CharacterBatch(self.pixels(indices), self.targets[chosen], chosen)
-
-
-class CharacterData(ImageData):
+class CharacterData(LabelledData):
     """Street-view characters of Kaggle "First Steps With Julia".
 
     Args:
@@ -62,7 +24,6 @@ class CharacterData(ImageData):
         image_size: pixels a side that bitmaps are resized to; taken from the model.
         channels: 1 for grey, 3 for colour; taken from the model.
         batch_size: images a training batch.
-        eval_batch_size: images a batch when validating, testing and predicting.
         rotation: largest random rotation, degrees.
         shift: largest random shift, share of the side.
         zoom: largest random change of scale; 0.2 is 0.8× to 1.2×.
@@ -76,6 +37,7 @@ class CharacterData(ImageData):
 
     max_pixels = MAX_PIXELS
     label = "julia"
+    columns = COLUMNS
 
     def __init__(
         self,
@@ -84,7 +46,6 @@ class CharacterData(ImageData):
         image_size: PositiveInt = 28,
         channels: Literal[1, 3] = 1,
         batch_size: PositiveInt = 128,
-        eval_batch_size: Machine[PositiveInt] = 256,
         rotation: Resumable[NonNegativeFloat] = 10.0,
         shift: Resumable[ClosedUnitInterval] = 0.1,
         zoom: Resumable[ClosedUnitInterval] = 0.2,
@@ -96,9 +57,8 @@ class CharacterData(ImageData):
         cutmix: Resumable[NonNegativeFloat] = 0.0,
         **shared: Any,
     ) -> None:
-        super().__init__(root, image_size, channels, eval_batch_size, **shared)
+        super().__init__(batch_size, root=root, image_size=image_size, channels=channels, **shared)
         self.variant: Variant = variant
-        self.batch_size = batch_size
         self.shift, self.zoom, self.inversion = shift, zoom, inversion
         self.augmentation = Augmentation(
             rotation=rotation,
@@ -113,41 +73,15 @@ class CharacterData(ImageData):
         mixing += [v2.CutMix(alpha=float(cutmix), num_classes=len(CLASSES))] if cutmix else []
         self.mixing = v2.RandomChoice(mixing) if mixing else None
 
-    def read_training_files(self) -> list[ImageFile]:
-        self.characters = read_training_set(self.root, self.variant)
-        return self.characters.files
+    def read_training_set(self) -> Listing:
+        found = read_training_set(self.root, self.variant)
+        return Listing(found.files, found.ids, found.labels, found.labels)
 
-    def read_test_files(self) -> list[ImageFile]:
+    def read_test_set(self) -> list[ImageFile]:
         self.sample, files = read_test_set(self.root, self.variant)
         return files
 
-    def rows_known(self) -> tuple[list[str], np.ndarray, np.ndarray, None]:
-        return self.characters.ids, self.characters.labels, self.characters.labels, None
-
-    def check_batches(self, train: np.ndarray) -> None:
-        if len(train) < self.batch_size:
-            raise UserError(f"--data.batch_size {self.batch_size} is larger than the {len(train)} training images")
-
-    def make_sets(self, images: Images, train: np.ndarray, val: np.ndarray) -> None:
-        self.train_set, self.val_set = (CharacterDataset(images, rows, self.characters.labels) for rows in (train, val))
-
-    def hold_out(self, val: np.ndarray) -> None:
-        self.sample = SampleSubmission(COLUMNS[0], COLUMNS[1], [self.characters.ids[row] for row in val])
-        self.truth = self.characters.labels[val]
-
-    def train_dataloader(self) -> DataLoader[CharacterBatch]:
-        # BatchNorm fails on a last batch of one
-        number = len(self.train_set) // self.batch_size
-
-        def deal(rng: np.random.Generator) -> np.ndarray:
-            return rng.permutation(len(self.train_set))[: number * self.batch_size].reshape(number, -1)
-
-        return self.loader(self.train_set, EpochSampler(deal, number, self))
-
-    def val_dataloader(self) -> DataLoader[CharacterBatch]:
-        return self.loader(self.val_set, self.evaluated_rows(len(self.val_set)))
-
-    def augment(self, batch: CharacterBatch, key: int) -> CharacterBatch:
+    def augment(self, batch: LabelledBatch, key: int) -> LabelledBatch:
         images, targets = self.augmentation(batch.images, key, batch.row), batch.targets
         if self.mixing is not None:
             images, targets = self.mixing(images, targets)

@@ -21,7 +21,7 @@ from common.submission import SampleSubmission
 from common.tables import read_table, refuse_doubles, rows
 
 CLASSES = string.ascii_lowercase + string.ascii_uppercase + string.digits
-COLUMNS = ["ID", "Class"]
+COLUMNS = ("ID", "Class")
 MAX_PIXELS = 16_000_000  # the largest bitmap of the competition has 0.34 million
 
 Variant = Literal["original", "resized"]
@@ -53,7 +53,7 @@ def read_training_set(root: Path, variant: Variant) -> Characters:
     path = root / "trainLabels.csv"
     if not path.is_file():
         raise UserError(_how_to_get(root, "trainLabels.csv"))
-    table = read_table(path, COLUMNS)
+    table = read_table(path, list(COLUMNS))
     refuse_doubles(path, table["ID"])
     unknown = table[~table["Class"].isin(list(CLASSES))]
     if len(unknown):
@@ -74,13 +74,13 @@ def read_test_set(root: Path, variant: Variant) -> tuple[SampleSubmission, list[
     files = _bitmaps(root, variant, "test")
     path = root / "sampleSubmission.csv"
     if path.is_file():
-        table = read_table(path, COLUMNS)
+        table = read_table(path, list(COLUMNS))
         refuse_doubles(path, table["ID"])
         ids = table["ID"].tolist()
         _match_ids(ids, files, path, root / FOLDERS[variant][1])
     else:
         ids = sorted(files, key=lambda name: (not name.isdecimal(), len(name) if name.isdecimal() else 0, name))
-    return SampleSubmission(COLUMNS[0], COLUMNS[1], ids), [files[i] for i in ids]
+    return SampleSubmission(*COLUMNS, ids), [files[i] for i in ids]
 
 
 def _bitmaps(root: Path, variant: Variant, part: Literal["train", "test"]) -> dict[str, ImageFile]:

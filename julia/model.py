@@ -17,12 +17,13 @@ from common.arguments import Resumable
 from common.backbones import Head, Pretrained, Stem, build_backbone
 from common.data import ImageBatch
 from common.files import replacing
+from common.labelled import LabelledBatch
 from common.networks import Normalization, Normalize
 from common.plots import Direction, Gallery
 from common.submission import Outputs
 from common.task import Deployed, ImageTask
 from julia import plots
-from julia.data import CharacterBatch, CharacterData
+from julia.data import CharacterData
 from julia.files import CLASSES
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class CaseBlindAccuracy(MulticlassAccuracy):
         super().update(folded[preds.argmax(dim=1)], folded[target])
 
 
-class CharacterClassifier(ImageTask[CharacterData, CharacterBatch]):
+class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
     """Classifies a character bitmap as one of a-z, A-Z, 0-9.
 
     Logged of the held-out bitmaps, all better when higher but the loss: ``acc``, ``f1`` (macro), ``acc_case_blind``.
@@ -99,7 +100,6 @@ class CharacterClassifier(ImageTask[CharacterData, CharacterBatch]):
         "train/loss": "min",
         "train/images_per_s": "max",
     }
-    units: ClassVar[dict[str, str]] = {}
     throughput = "images_per_s"
     drawn = ("confusion", "worst_classes", "worst_errors")
     score_unit = "logit"
@@ -144,18 +144,15 @@ class CharacterClassifier(ImageTask[CharacterData, CharacterBatch]):
         logits: Tensor = self.net(images)
         return logits
 
-    def compute_losses(self, batch: CharacterBatch) -> tuple[Tensor, Tensor]:
+    def compute_losses(self, batch: LabelledBatch) -> tuple[Tensor, Tensor]:
         """Give the logits of a batch (N×62) and the loss of each image (N)."""
         logits = self(batch.images).float()
         return logits, self.loss(logits, batch.targets)
 
-    def compute_loss(self, batch: CharacterBatch) -> Tensor:
+    def compute_loss(self, batch: LabelledBatch) -> Tensor:
         return self.compute_losses(batch)[1].mean()
 
-    def count_items(self, batch: CharacterBatch) -> int:
-        return len(batch.images)
-
-    def evaluate(self, batch: CharacterBatch) -> Tensor:
+    def evaluate(self, batch: LabelledBatch) -> Tensor:
         logits, losses = self.compute_losses(batch)
         self.val_metrics.update(logits, batch.targets)
         probability, predicted = logits.softmax(dim=1).max(dim=1)
@@ -216,6 +213,10 @@ class CharacterClassifier(ImageTask[CharacterData, CharacterBatch]):
     @property
     def encoder(self) -> nn.Module:
         return self.net.backbone
+
+    @property
+    def normalize(self) -> nn.Module:
+        return self.net.normalize
 
     def explained_scores(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Give the logits, N×62, of which the greatest is explained."""

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from common.metrics import Rows
 from PIL import Image
 
 import growth.plots
 import julia.plots
-from common.metrics import Rows
 from common.plots import Gallery, learning_curves, save_png
 from julia.files import CLASSES
 

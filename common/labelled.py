@@ -1,0 +1,91 @@
+"""Data modules of images that have one true value each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from common.data import EpochSampler, ImageData, ImageRows
+from common.errors import UserError
+from common.images import Images
+from common.submission import SampleSubmission
+
+
+class LabelledBatch(NamedTuple):
+    """Some images with their true values.
+
+    Attributes:
+        images: N×C×H×W; uint8 from the loader, float in [0, 1] on the device.
+        targets: N; of classes int64, or N×classes, float, shares of the classes where images have been mixed.
+        row: which image of the set each is, N, int64.
+    """
+
+    images: Tensor
+    targets: Tensor
+    row: Tensor
+
+
+class LabelledRows(ImageRows[LabelledBatch]):
+    """Batches of images with their true values.
+
+    Args:
+        images: M×H×W×C, uint8.
+        rows: the rows of it that belong to this set, N.
+        truth: of all images, M.
+    """
+
+    def __init__(self, images: Images, rows: np.ndarray, truth: np.ndarray) -> None:
+        super().__init__(images, rows)
+        self.targets = torch.from_numpy(truth[rows])
+
+    def __getitem__(self, indices: Sequence[int]) -> LabelledBatch:
+        chosen = torch.as_tensor(indices)
+        return LabelledBatch(self.pixels(indices), self.targets[chosen], chosen)
+
+
+class LabelledData(ImageData):
+    """A data module of images that have one true value each, trained on in shuffled batches of one size.
+
+    Args:
+        batch_size: images a training batch.
+        shared: as :class:`ImageData`.
+
+    Attributes:
+        columns: the two columns of a submission.
+    """
+
+    columns: ClassVar[tuple[str, str]]
+    train_set: LabelledRows
+    val_set: LabelledRows
+
+    def __init__(self, batch_size: int, **shared: Any) -> None:
+        super().__init__(**shared)
+        self.batch_size = batch_size
+
+    def check_batches(self, train: np.ndarray) -> None:
+        if len(train) < self.batch_size:
+            raise UserError(f"--data.batch_size {self.batch_size} is larger than the {len(train)} training images")
+
+    def make_sets(self, images: Images, train: np.ndarray, val: np.ndarray) -> None:
+        self.train_set, self.val_set = (LabelledRows(images, rows, self.listing.truth) for rows in (train, val))
+
+    def hold_out(self, val: np.ndarray) -> None:
+        self.sample = SampleSubmission(*self.columns, [self.listing.ids[row] for row in val])
+        self.truth = self.listing.truth[val]
+
+    def train_dataloader(self) -> DataLoader[LabelledBatch]:
+        # Whole batches alone: BatchNorm fails on a last batch of one.
+        number = len(self.train_set) // self.batch_size
+
+        def deal(rng: np.random.Generator) -> np.ndarray:
+            return rng.permutation(len(self.train_set))[: number * self.batch_size].reshape(number, -1)
+
+        return self.loader(self.train_set, EpochSampler(deal, number, self))
+
+    def val_dataloader(self) -> DataLoader[LabelledBatch]:
+        return self.loader(self.val_set, self.evaluated_rows(len(self.val_set)))

@@ -46,6 +46,13 @@ class Normalize(nn.Module):
         return (images - mean) / (std + 1e-3)  # an even image has no deviation to divide by
 
 
+class FromBytes(nn.Module):
+    """Turn uint8 images into floats in [0, 1], as the data module does, in a network that is used elsewhere."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.float() / 255
+
+
 class Float32Linear(nn.Linear):
     """A linear layer that computes in float32 under mixed precision: bf16 would round 20 days to eighths of a day."""
 

@@ -18,7 +18,7 @@ from common.backbones import Head, Pretrained, Stem, build_backbone
 from common.data import ImageBatch
 from common.files import replacing
 from common.labelled import LabelledBatch
-from common.networks import Normalization, Normalize
+from common.networks import FromBytes, Normalization, Normalize
 from common.plots import Direction, Gallery
 from common.submission import Outputs
 from common.task import Deployed, ImageTask
@@ -43,18 +43,6 @@ class CharacterNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.backbone(self.normalize(images))
         return logits
-
-
-class DeployedCharacterNet(nn.Module):
-    """From uint8 images to probabilities: N×C×S×S → N×62."""
-
-    def __init__(self, net: CharacterNet) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.net(images.float() / 255)
-        return logits.softmax(dim=1)
 
 
 class CaseBlindAccuracy(MulticlassAccuracy):
@@ -232,4 +220,5 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
         """Give the network as it is used elsewhere: uint8 images in, probabilities (N×62) out."""
         size, channels = self.hparams["image_size"], self.hparams["channels"]
         images = torch.zeros(2, channels, size, size, dtype=torch.uint8)
-        return Deployed(DeployedCharacterNet(self.net), {"images": images}, {"images": "N"}, "probabilities", "1")
+        net = nn.Sequential(FromBytes(), self.net, nn.Softmax(dim=1))
+        return Deployed(net, {"images": images}, {"images": "N"}, "probabilities", "1")

@@ -11,16 +11,10 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from common.data import ImageBatch
 from common.labelled import LabelledBatch
+from common.networks import FromBytes
 from common.plots import Gallery
 from common.submission import Outputs
 from common.task import Deployed, ImageTask
-
-
-class SquareNet(nn.Sequential):
-    """From images, N×3×S×S, float in [0, 1] or uint8, to logits, N×3."""
-
-    def forward(self, images: Tensor) -> Tensor:
-        return super().forward(images.float() / 255 if images.dtype == torch.uint8 else images)
 
 
 class SquareClassifier(ImageTask[SquareData, LabelledBatch]):
@@ -31,7 +25,7 @@ class SquareClassifier(ImageTask[SquareData, LabelledBatch]):
     drawn, columns = ("squares",), ("row", "truth", "predicted")
 
     def __init__(self, image_size: int = 8, channels: int = 3, lr: float = 0.05) -> None:
-        net = SquareNet(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(8, 3))
+        net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(8, 3))
         super().__init__(net, {"acc": MulticlassAccuracy(3, average="micro")}, lr, weight_decay=0.0, warmup=0.1)
 
     def compute_loss(self, batch: LabelledBatch) -> Tensor:
@@ -74,4 +68,4 @@ class SquareClassifier(ImageTask[SquareData, LabelledBatch]):
 
     def deployed(self) -> Deployed:
         images = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
-        return Deployed(self.net, {"images": images}, {"images": "N"}, "logits", "1")
+        return Deployed(nn.Sequential(FromBytes(), self.net), {"images": images}, {"images": "N"}, "logits", "1")

@@ -180,6 +180,43 @@ class LastCheckpoint(ModelCheckpoint):
         return trainer.should_stop or epochs_end or steps_end
 
 
+class Finite(pl.Callback):
+    """End a fit that has diverged, before a checkpoint of it is written.
+
+    Raises:
+        UserError: a loss, or the metric that decides, is not finite.
+    """
+
+    def __init__(self) -> None:
+        self.diverged: torch.Tensor | None = None
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: object, batch_idx: int
+    ) -> None:
+        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+        if loss is not None:  # on its device: asking for it at each step would make a GPU wait
+            bad = ~loss.detach().isfinite()
+            self.diverged = bad if self.diverged is None else self.diverged | bad
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.check(trainer, "the loss of a batch")
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.check(trainer, "the loss of a batch")
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, ImageTask)
+        if (value := trainer.callback_metrics.get(pl_module.monitor)) is not None and not trainer.sanity_checking:
+            self.diverged = ~value.isfinite()
+            self.check(trainer, pl_module.monitor)
+
+    def check(self, trainer: pl.Trainer, what: str) -> None:
+        """Refuse to go on where something was not finite."""
+        if self.diverged is not None and bool(self.diverged):
+            where = f"epoch {trainer.current_epoch + 1}"
+            raise UserError(f"the fit has diverged: {what} is not finite in {where}; give a smaller --model.lr")
+
+
 class Ranks(pl.Callback):
     """End the other processes that this one has started when it fails: they would wait for it."""
 

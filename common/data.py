@@ -7,37 +7,24 @@ in it, so a fit that is resumed anywhere continues as if it had never stopped.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from itertools import cycle, islice
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from jsonargparse.typing import NonNegativeInt, PositiveInt
-from lightning.pytorch import LightningDataModule, Trainer
-from torch import Tensor
+from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from common.arguments import Machine
 from common.augment import View
+from common.batches import ImageBatch, ImageDataset, ImageRows, as_is, key_of, progress_of
 from common.folds import Split, split_rows
 from common.images import ImageFile, Images, Mode, cached_images
 from common.submission import SampleSubmission
 
 Batch = TypeVar("Batch")
-
-
-class ImageBatch(NamedTuple):
-    """Images to predict, each once.
-
-    Attributes:
-        images: N×C×H×W; uint8 from the loader, float in [0, 1] on the device.
-        row: which of the images to predict each is, N, int64.
-    """
-
-    images: Tensor
-    row: Tensor
 
 
 class Listing(NamedTuple):
@@ -56,71 +43,6 @@ class Listing(NamedTuple):
     truth: np.ndarray
     strata: np.ndarray
     groups: np.ndarray | None = None
-
-
-class ImageRows(Dataset[Batch]):
-    """A part of an image array, of which ``__getitem__`` gives whole batches by index.
-
-    Args:
-        images: M×H×W×C, uint8.
-        rows: the rows of it that belong to this part, N; indices count within them.
-    """
-
-    def __init__(self, images: Images, rows: np.ndarray) -> None:
-        self.images, self.rows = images, rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def pixels(self, indices: Sequence[int] | np.ndarray) -> Tensor:
-        """Give the images at some indices: n×C×H×W, uint8."""
-        return torch.from_numpy(self.images[self.rows[indices]]).permute(0, 3, 1, 2)
-
-
-class ImageDataset(ImageRows[ImageBatch]):
-    """Batches of images to predict."""
-
-    def __getitem__(self, indices: Sequence[int]) -> ImageBatch:
-        return ImageBatch(self.pixels(indices), torch.as_tensor(indices))
-
-
-# Draws the batches of an epoch: whatever the dataset takes for one.
-Deal = Callable[[np.random.Generator], Sequence[Any] | np.ndarray]
-
-
-def as_is(value: Any) -> Any:
-    """Return ``value``: the collate function of batches that are whole, the view that changes nothing."""
-    return value
-
-
-class EpochSampler(Sampler[Any]):
-    """A rank's share of the batches of an epoch, which are the same whenever the seed and the epoch are.
-
-    Ranks take turns; where batches do not divide by ranks, the first few come twice, so that all have as many.
-
-    Args:
-        deal: draws the batches of an epoch.
-        number: how many these are.
-        data: knows the seed, the rank, and at which batch of which epoch a resumed fit continues.
-    """
-
-    def __init__(self, deal: Deal, number: int, data: ImageData) -> None:
-        self.deal, self.data, self.epoch = deal, data, data.resumed_at[0]
-        self.length = -(-number // data.world_size)
-
-    def __len__(self) -> int:
-        return self.length
-
-    def set_epoch(self, epoch: int) -> None:
-        """Take the number of the epoch to come, which Lightning gives before each."""
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[Any]:
-        rank, ranks = self.data.rank, self.data.world_size
-        epoch, batch = self.data.resumed_at
-        batches = self.deal(np.random.default_rng([self.data.fit_seed, self.epoch]))
-        start = batch if self.epoch == epoch else 0
-        return islice(cycle(batches), rank + start * ranks, self.length * ranks, ranks)
 
 
 class ImageData(LightningDataModule, ABC):
@@ -352,16 +274,3 @@ class ImageData(LightningDataModule, ABC):
             torch.manual_seed(key_of(*epoch, *step))  # for what networks draw, and what is mixed
             batch = self.augment(batch, key_of(*epoch))
         return batch
-
-
-def key_of(*numbers: int) -> int:
-    """Mix numbers into one of 63 bits."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
-
-
-def progress_of(trainer: Trainer) -> tuple[int, int]:
-    """Tell how many epochs are finished, and how many batches of the one that is not."""
-    epochs: int = trainer.fit_loop.epoch_progress.state_dict()["current"]["processed"]
-    batches: int = trainer.fit_loop.epoch_loop.batch_progress.state_dict()["current"]["processed"]
-    # A finished epoch has as many batches behind it as there are, and the next one has none.
-    return epochs, int(batches % max(1, trainer.num_training_batches))

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from common.data import EpochSampler, ImageData, ImageRows
+from common.batches import EpochSampler, ImageRows
+from common.data import ImageData
 from common.errors import UserError
 from common.images import Images
 from common.submission import SampleSubmission

@@ -3,9 +3,32 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 
 import torch
+from jsonargparse import Namespace
+from lightning.pytorch.utilities import rank_zero_only
+
+LAUNCHERS = (
+    *("RANK", "LOCAL_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "NODE_RANK", "JSM_NAMESPACE_RANK"),
+    *("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_NTASKS", "SLURM_NTASKS_PER_NODE"),
+)
+
+
+def act_alone(trainer: Namespace) -> None:
+    """Forget what launchers have left in the environment, where the Trainer's arguments name one device.
+
+    A process that ``srun`` has started as one of several fits, or in whose shell ``RANK`` is left from another, would
+    otherwise take itself for a part of something, and leave the files to a first process that there is not.
+    """
+    gpus = torch.cuda.device_count() if trainer.accelerator in ("auto", "gpu", "cuda") else 1
+    devices = max(1, gpus) if trainer.devices in ("auto", -1, "-1") else trainer.devices
+    one = devices in (1, "1") or (isinstance(devices, list) and len(devices) == 1)
+    if one and trainer.num_nodes == 1 and trainer.strategy == "auto":
+        for name in LAUNCHERS:
+            os.environ.pop(name, None)
+        rank_zero_only.rank = 0  # type: ignore[attr-defined]
 
 
 def default_precision(accelerator: str) -> str:

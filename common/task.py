@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torchmetrics import CatMetric, Metric, MetricCollection
 
 from common.arguments import kinds_of
-from common.data import ImageBatch, ImageData
+from common.batches import ImageBatch
+from common.data import ImageData
 from common.optim import adamw_warmup_cosine
 from common.plots import Direction, Gallery
 from common.submission import Outputs

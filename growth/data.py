@@ -11,7 +11,8 @@ from torch.utils.data import DataLoader
 
 from common.arguments import Machine, Resumable
 from common.augment import Augmentation, View, laid_views
-from common.data import EpochSampler, ImageData, Listing, as_is
+from common.batches import EpochSampler, as_is
+from common.data import ImageData, Listing
 from common.errors import UserError, listed
 from common.images import ImageFile, Images
 from growth.files import MAX_PIXELS, PhotoPairs, Photos, pairs_of, read_test_set, read_training_set

@@ -16,7 +16,7 @@ from torchmetrics.regression import MeanAbsoluteError, MeanSquaredError, R2Score
 
 from common.arguments import Resumable
 from common.backbones import Head, Pretrained, Stem, build_backbone, checkpoint_blocks
-from common.data import ImageBatch
+from common.batches import ImageBatch
 from common.networks import Normalization, Normalize
 from common.plots import Direction, Gallery
 from common.submission import Outputs

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from common.data import ImageRows
+from common.batches import ImageRows
 from common.images import Images
 from growth.files import Photos, all_pairs
 

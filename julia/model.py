@@ -15,7 +15,7 @@ from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from common.arguments import Resumable
 from common.backbones import Head, Pretrained, Stem, build_backbone
-from common.data import ImageBatch
+from common.batches import ImageBatch
 from common.files import replacing
 from common.labelled import LabelledBatch
 from common.networks import FromBytes, Normalization, Normalize

@@ -9,7 +9,7 @@ from third_task.data import COLOURS, SquareData
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 
-from common.data import ImageBatch
+from common.batches import ImageBatch
 from common.labelled import LabelledBatch
 from common.networks import FromBytes
 from common.plots import Gallery

@@ -1,0 +1,148 @@
+"""What a fit brings with it: its run folder, its loggers and callbacks, and the result that it leaves."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import Namespace
+from lightning import pytorch as pl
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+from common.arguments import RESUMED
+from common.callbacks import BestCheckpoint, Finite, LastCheckpoint, LatestLink, Pictures, Throughput
+from common.checkpoints import Checkpoint
+from common.files import replacing, shown
+from common.resume import Resume, continue_metrics
+from common.runs import RESULT, RUNS, claim, write_json
+from common.task import ImageTask
+from common.tracking import Description, wandb_logger
+
+Task = type[ImageTask[Any, Any]]
+
+
+def as_list(value: Any) -> list[Any]:
+    """Make a list of an argument that may be none, one or several."""
+    return [] if value is None else list(value) if isinstance(value, list) else [value]
+
+
+class SaveConfig(SaveConfigCallback):
+    """Save the resolved configuration in the run folder and, nested, to every logger but the CSV."""
+
+    def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        config, run = self.config.clone(), Path(str(trainer.loggers[0].log_dir))
+        if config.ckpt_path and Path(config.ckpt_path[0]).resolve().is_relative_to(run.resolve()):
+            config.ckpt_path = None  # of this very run, which its configuration repeats from the start
+        text = self.parser.dump(config, skip_none=False)
+        run.mkdir(parents=True, exist_ok=True)
+        with replacing(run / "config.yaml") as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        # As read back from YAML: W&B takes numbers of jsonargparse's own classes for text, which does not sort.
+        settings = yaml.safe_load(text)
+        for logger in trainer.loggers[1:]:
+            logger.log_hyperparams(settings)
+
+
+def fit_callbacks(settings: Namespace, task: Task, resumed: Checkpoint | None) -> list[pl.Callback]:
+    """Make the callbacks of a fit, of which a user cannot leave out any."""
+    flags = settings.trainer
+    callbacks: list[pl.Callback] = [Finite(), Resume(resumed, {name: flags[name] for name in RESUMED})]
+    if flags.logger is not False:
+        callbacks += [LatestLink(), Description(), Pictures(), Throughput()]
+    if flags.enable_checkpointing is False:
+        return callbacks
+    # Two, since save_last of one callback writes last.ckpt only when there is a new best.
+    callbacks += [BestCheckpoint(task.monitor, task.directions[task.monitor], resumed), LastCheckpoint(resumed)]
+    if (number := settings.save_every_n_epochs) is not None:
+        options: dict[str, Any] = {"auto_insert_metric_name": False, "save_on_train_epoch_end": True, "save_top_k": -1}
+        callbacks.append(ModelCheckpoint(filename="epoch_{epoch:03d}", every_n_epochs=number, **options))
+    return callbacks
+
+
+def open_run(
+    settings: Namespace, task: Task, root: Path, name: str, resumed: Checkpoint | None, given: Any
+) -> tuple[Path | None, list[Logger]]:
+    """Claim the folder of a run, or go on in that of the resumed one, and make its loggers.
+
+    Args:
+        settings: the arguments of ``fit``.
+        task: class of the model.
+        root: the folder that holds ``runs``.
+        name: of the run.
+        resumed: the checkpoint that is resumed.
+        given: loggers that take the place of W&B's; none, true, one or several.
+
+    Returns:
+        The folder, if it is a new one and this is the first of several processes; the loggers, CSV first.
+    """
+    home, first = root / RUNS / task.task, rank_zero_only.rank == 0  # type: ignore[attr-defined]
+    claimed: Path | None = None
+    run: Path | None
+    if resumed is not None and _continues(resumed, home, settings.name):
+        run = resumed.run.resolve()
+        name = run.parent.relative_to(home.resolve()).as_posix()
+    else:
+        run = claimed = claim(home / name) if first else None  # the others learn of it from the first
+    version = None if run is None else int(run.name.removeprefix("version_"))
+    csv = CSVLogger(root / RUNS, name=f"{task.task}/{name}", version=version)
+    if resumed is not None and first:
+        (Path(csv.log_dir) / RESULT).unlink(missing_ok=True)  # it has not come to its end any more
+        continue_metrics(csv, resumed.step)
+    if given not in (None, True):
+        return claimed, [csv, *as_list(given)]
+    fold = settings.data.fold
+    # What runs are most often told apart by.
+    tags = [settings.model.get("backbone"), settings.model.get("design"), None if fold is None else f"fold {fold}"]
+    board = wandb_logger(task.task, name, csv.log_dir, [tag for tag in tags if tag])
+    return claimed, [csv] if board is None else [csv, board]
+
+
+def _continues(resumed: Checkpoint, home: Path, name: str | None) -> bool:
+    """Whether a fit goes on in the folder of its run: where it stopped, but not from an earlier point."""
+    run = resumed.run.resolve()
+    ours = run.is_relative_to(home.resolve()) and re.fullmatch(r"version_\d+", run.name) is not None
+    return ours and name is None and resumed.path.name == "last.ckpt"
+
+
+def finish_run(trainer: pl.Trainer, task: Task, seconds: float, log_model: bool) -> None:
+    """Leave the result, and say where the run lies and what to type next.
+
+    Args:
+        trainer: that has fitted.
+        task: class of the model.
+        seconds: that the fit took.
+        log_model: whether W&B is given the best checkpoint.
+    """
+    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    best = next((one for one in callbacks if isinstance(one, BestCheckpoint)), None)
+    score = None if best is None or best.best_model_score is None else float(best.best_model_score)
+    path, run = best.best_model_path if best is not None else "", trainer.log_dir
+    first = trainer.is_global_zero and run is not None
+    if first and trainer.loggers and not trainer.interrupted:
+        last = trainer.callback_metrics.get(task.monitor)
+        figures = {"last": None if last is None else float(last), "best": score}
+        times = {"epochs": trainer.current_epoch, "seconds": round(seconds, 1)}
+        write_json(Path(str(run)) / RESULT, {"metric": task.monitor, **figures, **times})
+    boards = []
+    for logger in trainer.loggers:
+        logger.finalize("success")
+        if isinstance(logger, WandbLogger):
+            if log_model and path and first:
+                name = f"{task.task}-{logger.experiment.id}"
+                logger.experiment.log_model(path, name, aliases=["best"])
+            boards.append(str(Path(logger.experiment.dir).parent))
+            logger.experiment.finish()
+    if not first:
+        return
+    print(f"\nrun: {run}")
+    if boards and "offline-run" in boards[0]:
+        print(f"W&B: wandb sync {shlex.quote(shown(boards[0]))}")
+    if score is not None:
+        print(f"best {task.monitor}: {score:.4f}")
+        print(f"next: python -m {task.task} predict --ckpt_path {shlex.quote(shown(path))}")

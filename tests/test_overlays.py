@@ -25,7 +25,7 @@ GROWTH = (
     *("--model.normalize", "none"),
     *("--data.plants_per_batch", 2, "--data.images_per_plant", 3, *QUICK),
 )
-HEADER_COMMAND = re.compile(r"^#   python -m ((?:growth|julia) .*?)(?:\s+#.*)?$", re.MULTILINE)
+HEADER_COMMAND = re.compile(r"^#   python -m ((?:growth|julia) .*?)(?: +#.*)?$", re.MULTILINE)
 COMMANDS = sorted({found for path in CONFIGS.rglob("*.yaml") for found in HEADER_COMMAND.findall(path.read_text())})
 
 

@@ -1,8 +1,9 @@
-"""Each overlay of configs/extra and each search space of configs/sweeps, by a run."""
+"""Each overlay of configs/extra and each search space of configs/sweeps, by a run; each command of a header."""
 
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 import yaml
 
+from julia.synthetic import draw as draw_julia
 from tests.conftest import Run
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -23,11 +25,29 @@ GROWTH = (
     *("--model.normalize", "none"),
     *("--data.plants_per_batch", 2, "--data.images_per_plant", 3, *QUICK),
 )
+HEADER_COMMAND = re.compile(r"^#   python -m ((?:growth|julia) .*?)(?: +#.*)?$", re.MULTILINE)
+COMMANDS = sorted({found for path in CONFIGS.rglob("*.yaml") for found in HEADER_COMMAND.findall(path.read_text())})
 
 
 def callbacks(config: Path) -> list[str]:
     listed = yaml.safe_load(config.read_text())["trainer"]["callbacks"]
     return [callback["class_path"].rsplit(".", 1)[-1] for callback in listed]
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.rglob("*.yaml")), ids=lambda path: str(path.relative_to(CONFIGS)))
+def test_a_header_names_its_own_file(path: Path) -> None:
+    comments = [line for line in path.read_text().splitlines() if line.startswith("#   ")]
+    assert any(str(path.relative_to(CONFIGS.parent)) in line for line in comments)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_header_command_is_accepted_as_typed(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    monkeypatch.chdir(CONFIGS.parent)
+    with pytest.raises(SystemExit) as caught:
+        run(*shlex.split(command), "--print_config")
+    assert caught.value.code == 0, capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -102,6 +122,21 @@ def test_early_stopping_stops(run: Run, growth_root: Path, julia_root: Path, tas
     latest = Path(f"runs/{task}/{name}/latest")
     assert callbacks(latest / "config.yaml")[-1] == "EarlyStopping"
     assert pd.read_csv(latest / "metrics.csv")["epoch"].max() < 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["growth", "julia"])
+def test_overfit_drives_the_training_loss_to_nearly_0(run: Run, growth_root: Path, tmp_path: Path, task: str) -> None:
+    recipe, size, root = {"growth": ("lenet", 48, growth_root), "julia": ("airbench", 16, tmp_path / "data")}[task]
+    if task == "julia":
+        draw_julia(root, train=1240, test=31, seed=0)  # 62 of them are trained on: fewer cannot hold every class
+    overlays = ("--config", CONFIGS / f"{recipe}.yaml", "--config", EXTRA / f"overfit_{task}.yaml")
+    run(task, "fit", *overlays, "--model.image_size", size, "--data.root", root, *QUICK)
+    latest = Path(f"runs/{task}/{recipe}/latest")
+    metrics = pd.read_csv(latest / "metrics.csv")
+    losses = metrics["train/loss"].dropna()
+    assert losses.tail(5).mean() < 0.02 * losses.head(5).mean()
+    assert metrics["val/loss" if task == "julia" else "val/rmse"].notna().sum() == 1
 
 
 @pytest.mark.slow

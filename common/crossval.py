@@ -89,6 +89,8 @@ class CrossValidation:
             config.write_text(yaml.safe_dump(settings, sort_keys=False))
             command = [sys.executable, "-m", self.model.task, "fit", "--config", str(config)]
             environment = {**os.environ, "WANDB_RUN_GROUP": self.name}
+            for shared in ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_RESUME"):
+                environment.pop(shared, None)  # of a sweep's run: each fold is a run of its own
             if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
                 # Where torchrun lets ranks meet, those of the fold before have left their addresses.
                 environment["TORCHELASTIC_USE_AGENT_STORE"] = "False"

@@ -154,7 +154,7 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
         truth, predicted = evaluated[:, 1].int(), evaluated[:, 2].int()
         self.counts = multiclass_confusion_matrix(predicted, truth, len(CLASSES)).numpy()
         log_dir = self.trainer.log_dir  # on every rank: it is broadcast
-        if self.trainer.is_global_zero and log_dir and not self.trainer.sanity_checking:
+        if self.trainer.is_global_zero and log_dir and self.trainer.loggers and not self.trainer.sanity_checking:
             table = pd.DataFrame(self.counts, index=list(CLASSES), columns=list(CLASSES))
             with replacing(Path(log_dir) / "confusion.csv") as temporary:
                 table.to_csv(temporary, index_label="truth")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import runpy
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,10 +12,13 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock  # which torch brings
+from matplotlib.figure import Figure
 
 from common.checkpoints import PARTS
 from growth.synthetic import draw as draw_growth
 from julia.synthetic import draw as draw_julia
+from tests.quick import blank
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -31,22 +36,42 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # of processes that a test starts: as here
+
+
+Shared = Callable[[str, Callable[[Path], object]], Path]
 
 
 @pytest.fixture(scope="session")
-def julia_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
+    """Make a folder once for all test workers, and get it. Tests that change it work on a copy."""
+    base = tmp_path_factory.getbasetemp()
+    home = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    home.mkdir(exist_ok=True)
+
+    def make(name: str, build: Callable[[Path], object]) -> Path:
+        folder, made = home / name, home / f"{name}.made"
+        with FileLock(home / f"{name}.lock"):
+            if not made.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of a build that failed
+                folder.mkdir()
+                build(folder)
+                made.touch()
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def julia_root(shared: Shared) -> Path:
     """The synthetic julia set: 310 training and 31 test bitmaps. Tests that change it work on a copy."""
-    root = tmp_path_factory.mktemp("julia") / "data"
-    draw_julia(root, train=310, test=31, seed=0)
-    return root
+    return shared("julia", lambda folder: draw_julia(folder, train=310, test=31, seed=0))
 
 
 @pytest.fixture(scope="session")
-def growth_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def growth_root(shared: Shared) -> Path:
     """The synthetic growth set: two species of 4 plants with 8 photos of 64×48 pixels, and 30 test pairs."""
-    root = tmp_path_factory.mktemp("growth") / "data"
-    draw_growth(root, plants=4, width=64, height=48, **GROWTH)
-    return root
+    return shared("growth", lambda folder: draw_growth(folder, plants=4, width=64, height=48, **GROWTH))
 
 
 @pytest.fixture(scope="session")
@@ -63,10 +88,15 @@ Run = Callable[..., str]
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Type ``python -m <task> ...`` and get what it prints; ``fails=True`` wants exit code 2 and gets stderr."""
+    """Type ``python -m <task> ...`` and get what it prints; ``fails=True`` wants exit code 2 and gets stderr.
+
+    The figures of a fit are made but not rendered, which takes longer than a small fit: test_tracking renders them.
+    """
+    savefig = Figure.savefig
 
     def type_command(*words: object, fails: bool = False) -> str:
         monkeypatch.setattr(sys, "argv", [str(word) for word in words])
+        monkeypatch.setattr(Figure, "savefig", blank if words[1:2] == ("fit",) else savefig)
         if not fails:
             runpy.run_module(str(words[0]), run_name="__main__")
             captured = capsys.readouterr()

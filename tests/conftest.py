@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import runpy
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from matplotlib.figure import Figure
 from common.checkpoints import PARTS
 from growth.synthetic import draw as draw_growth
 from julia.synthetic import draw as draw_julia
-from tests.quick import blank
+from tests.quick import REPOSITORY, blank
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -37,6 +38,11 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # of processes that a test starts: as here
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the slow tests, so that at the end no worker waits for another one's."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 Shared = Callable[[str, Callable[[Path], object]], Path]
@@ -81,6 +87,43 @@ def real_julia() -> Path:
     if not (root / "train.zip").is_file():
         pytest.skip(f"no real data in {root}")
     return root
+
+
+QUIET = ("--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false")
+OFFLINE = {
+    "julia": (
+        *("--model.backbone", "airbench", "--model.image_size", 16, "--model.lr", 0.002, "--data.batch_size", 32),
+        *("--data.fold", 1, "--log_model", "true", "--name", "mine", "--save_every_n_epochs", 1),
+    ),
+    "growth": (
+        *("--model.backbone", "leaf_hull", "--model.pretrained", "false", "--model.normalize", "none"),
+        *("--model.image_size", 32, "--data.plants_per_batch", 2),
+    ),
+}
+
+
+@pytest.fixture
+def offline_fit(shared: Shared, julia_root: Path, growth_root: Path) -> Callable[[str], Path]:
+    """Fit a task with W&B offline, once, and get the run's folder.
+
+    In a process of its own: W&B's service stays in the folder that it was started in.
+    """
+
+    def run_folder(task: str) -> Path:
+        root = {"julia": julia_root, "growth": growth_root}[task]
+        words = (*OFFLINE[task], "--data.root", root, "--trainer.max_epochs", 2, "--trainer.log_every_n_steps", 1)
+
+        def fit(folder: Path) -> None:
+            variables = os.environ | {"PYTHONPATH": str(REPOSITORY), "WANDB_MODE": "offline"}
+            variables |= {"WANDB_RUN_GROUP": "five folds"} if task == "julia" else {}
+            command = [sys.executable, "-m", task, "fit", *map(str, words), *QUIET]
+            done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+
+        name = "mine" if task == "julia" else "leaf_hull"
+        return shared(f"offline-{task}", fit) / "runs" / task / name / "version_0"
+
+    return run_folder
 
 
 Run = Callable[..., str]

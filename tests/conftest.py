@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import runpy
+import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,10 +13,13 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock  # which torch brings
+from matplotlib.figure import Figure
 
 from common.checkpoints import PARTS
 from growth.synthetic import draw as draw_growth
 from julia.synthetic import draw as draw_julia
+from tests.quick import REPOSITORY, blank
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -31,22 +37,47 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # of processes that a test starts: as here
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the slow tests, so that at the end no worker waits for another one's."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+Shared = Callable[[str, Callable[[Path], object]], Path]
 
 
 @pytest.fixture(scope="session")
-def julia_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
+    """Make a folder once for all test workers, and get it. Tests that change it work on a copy."""
+    base = tmp_path_factory.getbasetemp()
+    home = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    home.mkdir(exist_ok=True)
+
+    def make(name: str, build: Callable[[Path], object]) -> Path:
+        folder, made = home / name, home / f"{name}.made"
+        with FileLock(home / f"{name}.lock"):
+            if not made.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of a build that failed
+                folder.mkdir()
+                build(folder)
+                made.touch()
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def julia_root(shared: Shared) -> Path:
     """The synthetic julia set: 310 training and 31 test bitmaps. Tests that change it work on a copy."""
-    root = tmp_path_factory.mktemp("julia") / "data"
-    draw_julia(root, train=310, test=31, seed=0)
-    return root
+    return shared("julia", lambda folder: draw_julia(folder, train=310, test=31, seed=0))
 
 
 @pytest.fixture(scope="session")
-def growth_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def growth_root(shared: Shared) -> Path:
     """The synthetic growth set: two species of 4 plants with 8 photos of 64×48 pixels, and 30 test pairs."""
-    root = tmp_path_factory.mktemp("growth") / "data"
-    draw_growth(root, plants=4, width=64, height=48, **GROWTH)
-    return root
+    return shared("growth", lambda folder: draw_growth(folder, plants=4, width=64, height=48, **GROWTH))
 
 
 @pytest.fixture(scope="session")
@@ -58,15 +89,57 @@ def real_julia() -> Path:
     return root
 
 
+QUIET = ("--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false")
+OFFLINE = {
+    "julia": (
+        *("--model.backbone", "airbench", "--model.image_size", 16, "--model.lr", 0.002, "--data.batch_size", 32),
+        *("--data.fold", 1, "--log_model", "true", "--name", "mine", "--save_every_n_epochs", 1),
+    ),
+    "growth": (
+        *("--model.backbone", "leaf_hull", "--model.pretrained", "false", "--model.normalize", "none"),
+        *("--model.image_size", 32, "--data.plants_per_batch", 2),
+    ),
+}
+
+
+@pytest.fixture
+def offline_fit(shared: Shared, julia_root: Path, growth_root: Path) -> Callable[[str], Path]:
+    """Fit a task with W&B offline, once, and get the run's folder.
+
+    In a process of its own: W&B's service stays in the folder that it was started in.
+    """
+
+    def run_folder(task: str) -> Path:
+        root = {"julia": julia_root, "growth": growth_root}[task]
+        words = (*OFFLINE[task], "--data.root", root, "--trainer.max_epochs", 2, "--trainer.log_every_n_steps", 1)
+
+        def fit(folder: Path) -> None:
+            variables = os.environ | {"PYTHONPATH": str(REPOSITORY), "WANDB_MODE": "offline"}
+            variables |= {"WANDB_RUN_GROUP": "five folds"} if task == "julia" else {}
+            command = [sys.executable, "-m", task, "fit", *map(str, words), *QUIET]
+            done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+
+        name = "mine" if task == "julia" else "leaf_hull"
+        return shared(f"offline-{task}", fit) / "runs" / task / name / "version_0"
+
+    return run_folder
+
+
 Run = Callable[..., str]
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Type ``python -m <task> ...`` and get what it prints; ``fails=True`` wants exit code 2 and gets stderr."""
+    """Type ``python -m <task> ...`` and get what it prints; ``fails=True`` wants exit code 2 and gets stderr.
+
+    The figures of a fit are made but not rendered, which takes longer than a small fit: test_tracking renders them.
+    """
+    savefig = Figure.savefig
 
     def type_command(*words: object, fails: bool = False) -> str:
         monkeypatch.setattr(sys, "argv", [str(word) for word in words])
+        monkeypatch.setattr(Figure, "savefig", blank if words[1:2] == ("fit",) else savefig)
         if not fails:
             runpy.run_module(str(words[0]), run_name="__main__")
             captured = capsys.readouterr()

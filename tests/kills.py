@@ -103,10 +103,18 @@ def draw(task: str, root: Path) -> None:
 
 def start(task: str, root: Path, home: Path, *words: object) -> subprocess.Popen[bytes]:
     """Start a fit, in a folder of its own."""
-    command = [sys.executable, "-m", task, "fit", *SMALL, "--data.root", root, *WORDS[task], *words]
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "WANDB_MODE": "disabled", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", *typed(task, root, *words)]
     with (home / "output.txt").open("ab") as output:
-        return subprocess.Popen(list(map(str, command)), cwd=home, env=environment, stdout=output, stderr=output)
+        return subprocess.Popen(command, cwd=home, env=environment(), stdout=output, stderr=output)
+
+
+def typed(task: str, root: Path, *words: object) -> list[str]:
+    """The arguments of ``python -m`` for a fit."""
+    return [*map(str, (task, "fit", *SMALL, "--data.root", root, *WORDS[task], *words))]
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(REPOSITORY), "WANDB_MODE": "disabled", "OMP_NUM_THREADS": "1"}
 
 
 def last_of(task: str, home: Path) -> Path:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from benchmarks import accuracy, fit, predict, preparing, scale, start
+from benchmarks import accuracy, fit, predict, preparing, scale, start, timing
 from benchmarks.timing import BARE, SEED, Row, median_ratio, show
 from growth.synthetic import draw as draw_growth
+from tests.quick import typed
 
 pytestmark = pytest.mark.slow
 
@@ -21,6 +23,20 @@ def sets(tmp_path: Path, julia_root: Path) -> Path:
     (tmp_path / "julia").symlink_to(julia_root)
     draw_growth(tmp_path / "growth", plants=9, days=10, test_plants=1, test_pairs=4, width=32, height=32, seed=0)
     return tmp_path
+
+
+@pytest.fixture
+def forked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Modules that benchmarks start are forked."""
+
+    def python(*arguments: str, folder: Path = tmp_path, **environment: str) -> tuple[str, float]:
+        if arguments[0] != "-m":
+            return timing.python(*arguments, folder=folder, **environment)
+        begin = time.perf_counter()
+        return typed(folder, *arguments[1:], **environment), time.perf_counter() - begin
+
+    for module in (accuracy, scale, start):
+        monkeypatch.setattr(module, "python", python)
 
 
 def test_preparing(tmp_path: Path) -> None:
@@ -55,13 +71,13 @@ def test_predict(tmp_path: Path) -> None:
     assert few.ratio is None and many.beside == "30 pairs" and many.ratio
 
 
-def test_start(sets: Path) -> None:
+def test_start(sets: Path, forked: None) -> None:
     rows = list(start.rows(sets, repetitions=1))
     assert [row.what.split()[0] for row in rows] == ["growth", "second", "second"]
     assert all(row.ratio for row in rows)
 
 
-def test_scale(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_scale(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], forked: None) -> None:
     monkeypatch.setattr(sys, "argv", ["scale", "--numbers", "310", "620"])
     scale.main()
     lines = capsys.readouterr().out.splitlines()
@@ -69,7 +85,7 @@ def test_scale(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
     assert {line.count("|") for line in lines[1:]} == {lines[1].count("|")}
 
 
-def test_accuracy(sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_accuracy(sets: Path, monkeypatch: pytest.MonkeyPatch, forked: None) -> None:
     monkeypatch.setattr(accuracy, "ACCURACY", 0.0)
     monkeypatch.setattr(accuracy, "DAYS", 1000.0)
     julia, growth = accuracy.rows({"julia": sets / "julia", "growth": sets / "growth"}, species="BC", patience=100)

@@ -17,28 +17,31 @@ import pytest
 import torch
 import yaml
 
-from tests.conftest import Run
+from tests.conftest import Run, Shared
 
 # The smallest network of torchvision's that learns: what is tested here is not the accuracy.
 SMALL = ("--model.backbone", "mobilenet_v3_small", "--model.image_size", 16, "--trainer.enable_progress_bar", "false")
 
 
 @pytest.fixture(scope="session")
-def julia_run(julia_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def julia_run(julia_root: Path, shared: Shared) -> Path:
     """The run folder of a short fit, made by the command itself in a process of its own."""
-    folder = tmp_path_factory.mktemp("fit")
     words = [*SMALL, "--data.root", julia_root, "--data.batch_size", 64, "--trainer.max_epochs", 2]
     words += ["--model.lr", 1e-3, "--data.shift", 0.05]
     command = [sys.executable, "-m", "julia", "fit", *map(str, words)]
-    environment = os.environ | {
-        "WANDB_MODE": "offline",
-        "HOME": str(folder),
-        "PYTHONPATH": str(Path(__file__).parents[1]),
-    }
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    (folder / "output.txt").write_text(done.stdout + done.stderr)
-    return folder / "runs" / "julia" / "mobilenet_v3_small" / "version_0"
+
+    def fit(folder: Path) -> None:
+        environment = os.environ | {
+            "WANDB_MODE": "offline",
+            "HOME": str(folder),
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": str(Path(__file__).parents[1]),
+        }
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        (folder / "output.txt").write_text(done.stdout + done.stderr)
+
+    return shared("julia-run", fit) / "runs" / "julia" / "mobilenet_v3_small" / "version_0"
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ DROP_FROM_BOUNDING_SET, OVERRIDE, READ_ANY = 24, 1, 2  # of linux/prctl.h and li
 def command(task: str, *words: object, prepare: Callable[[], Any] | None = None, **variables: str) -> tuple[int, str]:
     """Run ``python -m <task> ...`` on a machine made by ``prepare``: its exit code and stderr."""
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "WANDB_MODE": "disabled"}
-    environment |= {"PYTHONDONTWRITEBYTECODE": "1", **variables}  # half of it would stay
+    environment |= {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", **variables}  # half of it would stay
     done = subprocess.run(
         [sys.executable, "-m", task, *map(str, words)],
         env=environment,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -31,6 +30,7 @@ from julia.files import CLASSES
 from julia.model import CharacterClassifier
 from julia.synthetic import draw as draw_julia
 from tests.conftest import GROWTH, Run
+from tests.quick import typed
 
 REPOSITORY = Path(__file__).parents[1]
 CONFIGS = sorted(path.stem for path in (REPOSITORY / "configs").glob("*.yaml"))
@@ -140,15 +140,7 @@ def losses(config: str, julia_root: Path, growth_root: Path, *more: object) -> l
     steps += ("--trainer.precision", "64-true", *more)
     command = [*words[:2], "--config", path, *words[2:], *QUIET, *steps, *unseen]
     command += ["--name", config, "--trainer.enable_checkpointing", "false"]
-    environment = {"PYTHONPATH": str(REPOSITORY), "WANDB_MODE": "disabled", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-m", *map(str, command)],
-        env=environment | dict(os.environ),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    typed(Path.cwd(), *command, WANDB_MODE="disabled")
     table = pd.read_csv(Path("runs") / str(words[0]) / config / "version_0" / "metrics.csv")
     return [float(loss) for loss in table["train/loss"].dropna()]
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+
+from tests.conftest import Shared
+from tests.quick import typed
 
 REPOSITORY = Path(__file__).parents[1]
 DDP = (
@@ -27,17 +27,6 @@ QUIET = ("--trainer.enable_progress_bar", "false", "--trainer.precision", "32-tr
 
 
 TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc_per_node", 2, "-m")
-
-
-def typed(folder: Path, *words: object) -> str:
-    """Type ``python -m ...`` in a process of its own, which starts the others, and get what it prints."""
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", *map(str, words)]
-    done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def figures(folder: Path, task: str, checkpoint: Path, *flags: object) -> dict[str, float]:
@@ -81,22 +70,26 @@ def test_julia_in_three_processes(tmp_path: Path, julia_root: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(("launcher", "flags"), [((), THREE), (TORCHRUN, DDP)])
 def test_a_cross_validation_in_many_processes(
-    tmp_path: Path, julia_root: Path, launcher: tuple[object, ...], flags: tuple[object, ...]
+    tmp_path: Path, julia_root: Path, shared: Shared, launcher: tuple[object, ...], flags: tuple[object, ...]
 ) -> None:
     # LeNet has no statistics of a batch: of 60 bitmaps, in three or two shares or in one, it learns the same.
     model = ("--model.backbone", "lenet", "--model.image_size", 28, "--trainer.max_epochs", 2)
     words = (*model, "--data.root", julia_root, "--data.num_folds", 2, *QUIET)
-    typed(tmp_path, "julia", "crossval", *words, "--data.batch_size", 60, "--name", "one")
+
+    def alone(folder: Path) -> None:
+        typed(folder, "julia", "crossval", *words, "--data.batch_size", 60, "--name", "one")
+
+    one = shared("crossval-one", alone) / "runs" / "julia" / "one"
     share = 30 if launcher else 20
     said = typed(tmp_path, *launcher, "julia", "crossval", *words, "--data.batch_size", share, "--name", "many", *flags)
     assert said.count("over 2 folds") == 1  # one process speaks
-    one, many = (tmp_path / "runs" / "julia" / name for name in ("one", "many"))
+    many = tmp_path / "runs" / "julia" / "many"
     assert sorted(path.name for path in one.iterdir()) == sorted(path.name for path in many.iterdir())
     assert [path.name for path in (many / "fold_1").glob("version_*")] == ["version_0"]
-    alone, shared = (np.load(folder / "out_of_fold.npz") for folder in (one, many))
-    assert alone["ids"].tolist() == shared["ids"].tolist()
-    assert np.allclose(alone["estimates"], shared["estimates"], atol=1e-3)
-    assert not np.allclose(alone["estimates"], 1 / 62, atol=1e-3)
+    whole, parts = (np.load(folder / "out_of_fold.npz") for folder in (one, many))
+    assert whole["ids"].tolist() == parts["ids"].tolist()
+    assert np.allclose(whole["estimates"], parts["estimates"], atol=1e-3)
+    assert not np.allclose(whole["estimates"], 1 / 62, atol=1e-3)
 
 
 @pytest.mark.slow

@@ -7,8 +7,8 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,12 @@ import yaml
 from lightning import pytorch as pl
 
 from common.callbacks import WholeFiles
-from tests import kills
-from tests.conftest import Run
+from tests import kills, quick
+from tests.conftest import Run, Shared
 
 LENET = ("--model.backbone", "lenet", "--model.image_size", 28, "--data.rotation", 10, "--trainer.max_epochs", 2)
 QUIET = ("--trainer.enable_progress_bar", "false", "--trainer.precision", "32-true")
+START = kills.start
 
 
 class Stream(pl.Callback):
@@ -53,6 +54,30 @@ def saved(name: str, rank: int = 0) -> dict[tuple[int, int], tuple[torch.Tensor,
     return batches
 
 
+@pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fits of ``kills`` are forked."""
+
+    def start(task: str, root: Path, home: Path, *words: object) -> quick.Forked:
+        with (home / "output.txt").open("ab") as output:
+            number = output.fileno()
+            return quick.Forked(kills.typed(task, root, *words), home, kills.environment(), number, number)
+
+    monkeypatch.setattr(kills, "start", start)
+
+
+@pytest.fixture
+def drawn(shared: Shared) -> Callable[[str], Path]:
+    """The set of a task that ``kills`` draws."""
+    return lambda task: shared(f"kills-{task}", lambda folder: kills.draw(task, folder))
+
+
+@pytest.fixture
+def unbroken(shared: Shared, drawn: Callable[[str], Path], forked: None) -> Callable[[str], Path]:
+    """A fit of a task that was never killed."""
+    return lambda task: shared(f"unbroken-{task}", lambda folder: kills.finish(task, drawn(task), folder))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "moments"),
@@ -61,35 +86,33 @@ def saved(name: str, rank: int = 0) -> dict[tuple[int, int], tuple[torch.Tensor,
         ("growth", ["on_before_optimizer_step", "best.ckpt", "on_train_epoch_end", "any", "any"]),
     ],
 )
-def test_killed_and_resumed_is_never_killed(tmp_path: Path, task: str, moments: list[str]) -> None:
-    kills.draw(task, tmp_path / "data")
-    for name in ("unbroken", "killed"):
-        (tmp_path / name).mkdir()
-    kills.finish(task, tmp_path / "data", tmp_path / "unbroken")
-    struck = kills.chain(
-        task, tmp_path / "data", tmp_path / "unbroken", tmp_path / "killed", moments, random.Random(0), print
-    )
+def test_killed_and_resumed_is_never_killed(
+    tmp_path: Path,
+    drawn: Callable[[str], Path],
+    unbroken: Callable[[str], Path],
+    task: str,
+    moments: list[str],
+) -> None:
+    struck = kills.chain(task, drawn(task), unbroken(task), tmp_path, moments, random.Random(0), print)
     assert struck.total() >= 3
-    assert len(list((tmp_path / "killed").rglob("latest"))) == 1
+    assert len(list(tmp_path.rglob("latest"))) == 1
 
 
 @pytest.mark.slow
-def test_sigterm_saves_at_the_step_and_exits_with_143(tmp_path: Path) -> None:
-    kills.draw("julia", tmp_path / "data")
-    for name in ("unbroken", "stopped"):
-        (tmp_path / name).mkdir()
-    kills.finish("julia", tmp_path / "data", tmp_path / "unbroken")
-    home = tmp_path / "stopped"
+def test_sigterm_saves_at_the_step_and_exits_with_143(
+    tmp_path: Path, drawn: Callable[[str], Path], unbroken: Callable[[str], Path]
+) -> None:
+    home, data = tmp_path, drawn("julia")
     # In the middle of an epoch: 15 steps each.
     one = '{"class_path": "tests.kills.Kill", "init_args": {"hook": "on_train_batch_start", "call": 20, "signal": 15}}'
-    process = kills.start("julia", tmp_path / "data", home, "--trainer.callbacks+", one)
+    process = START("julia", data, home, "--trainer.callbacks+", one)
     assert process.wait(300) == 143
     last = kills.last_of("julia", home)
     assert torch.load(last, weights_only=True)["global_step"] == 20
     assert f"--ckpt_path {last.resolve().relative_to(home)}" in (home / "output.txt").read_text()
     assert not list(home.rglob("result.json"))
-    kills.finish("julia", tmp_path / "data", home)
-    assert kills.differences("julia", tmp_path / "unbroken", home) == []
+    kills.finish("julia", data, home)
+    assert kills.differences("julia", unbroken("julia"), home) == []
 
 
 BROKEN = {
@@ -137,9 +160,9 @@ def test_a_fit_that_is_broken_off_goes_on_as_if_it_were_not(run: Run, julia_root
 
 
 @pytest.mark.slow
-def test_sigterm_while_the_cache_is_built_leaves_nothing(tmp_path: Path) -> None:
-    kills.draw("julia", tmp_path / "data")
-    process = kills.start("julia", tmp_path / "data", tmp_path)
+@pytest.mark.usefixtures("forked")
+def test_sigterm_while_the_cache_is_built_leaves_nothing(tmp_path: Path, drawn: Callable[[str], Path]) -> None:
+    process = kills.start("julia", drawn("julia"), tmp_path)
     while not list(tmp_path.glob("cache/.*")):
         assert process.poll() is None
     process.send_signal(signal.SIGTERM)
@@ -173,12 +196,10 @@ def test_samples_are_the_same_for_any_number_of_workers(
 @pytest.mark.slow
 def test_ranks_share_the_samples_of_one_process(tmp_path: Path, julia_root: Path) -> None:
     ranks = 3
-    environment = os.environ | {"PYTHONPATH": str(kills.REPOSITORY), "OMP_NUM_THREADS": "1"}
     for number in (1, ranks):
         words = ("--data.root", julia_root, "--data.batch_size", 60 // number, *stream(f"r{number}"))
         many = ("--trainer.strategy", "ddp", "--trainer.devices", number, "--trainer.accelerator", "cpu")
-        command = [sys.executable, "-m", "julia", "fit", *LENET, *QUIET, *words, *(many if number > 1 else ())]
-        subprocess.run(list(map(str, command)), cwd=tmp_path, env=environment, check=True, timeout=300)
+        quick.typed(tmp_path, "julia", "fit", *LENET, *QUIET, *words, *(many if number > 1 else ()))
     alone = saved("r1")
     shares = [saved(f"r{ranks}", rank) for rank in range(ranks)]
     # 247 bitmaps: 4 batches of 60, or 12 of 20. LeNet has no statistics of a batch: the fits are the same.
@@ -197,9 +218,10 @@ def test_ranks_share_the_samples_of_one_process(tmp_path: Path, julia_root: Path
 
 
 @pytest.mark.slow
-def test_two_fits_at_once_share_the_cache_and_no_run_folder(tmp_path: Path) -> None:
-    kills.draw("julia", tmp_path / "data")
-    fits = [kills.start("julia", tmp_path / "data", tmp_path, "--trainer.max_epochs", 1) for _ in range(2)]
+@pytest.mark.usefixtures("forked")
+def test_two_fits_at_once_share_the_cache_and_no_run_folder(tmp_path: Path, drawn: Callable[[str], Path]) -> None:
+    data = drawn("julia")
+    fits = [kills.start("julia", data, tmp_path, "--trainer.max_epochs", 1) for _ in range(2)]
     assert [fit.wait(300) for fit in fits] == [0, 0], (tmp_path / "output.txt").read_text()
     home = tmp_path / "runs" / "julia" / "mobilenet_v3_small"
     runs = sorted(path for path in home.iterdir() if path.name != "latest")
@@ -210,10 +232,10 @@ def test_two_fits_at_once_share_the_cache_and_no_run_folder(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_two_processes_stop_at_one_step(tmp_path: Path, julia_root: Path) -> None:
-    kills.draw("julia", tmp_path / "data")
+@pytest.mark.usefixtures("forked")
+def test_two_processes_stop_at_one_step(tmp_path: Path, drawn: Callable[[str], Path]) -> None:
     many = ("--trainer.strategy", "ddp", "--trainer.devices", 2, "--trainer.accelerator", "cpu")
-    process = kills.start("julia", tmp_path / "data", tmp_path, *many, "--trainer.max_epochs", 500)
+    process = kills.start("julia", drawn("julia"), tmp_path, *many, "--trainer.max_epochs", 500)
     last = kills.last_of("julia", tmp_path)
     while not last.exists():
         assert process.poll() is None, (tmp_path / "output.txt").read_text()
@@ -226,8 +248,8 @@ def test_two_processes_stop_at_one_step(tmp_path: Path, julia_root: Path) -> Non
 
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
-def test_a_rank_that_dies_ends_the_others(tmp_path: Path, victim: int) -> None:
-    kills.draw("julia", tmp_path / "data")
+def test_a_rank_that_dies_ends_the_others(tmp_path: Path, drawn: Callable[[str], Path], victim: int) -> None:
+    (tmp_path / "data").symlink_to(drawn("julia"))  # by which its processes are known
     one = f'{{"class_path": "tests.test_resume.Fail", "init_args": {{"rank": {victim}}}}}'
     many = ("--trainer.strategy", "ddp", "--trainer.devices", 2, "--trainer.accelerator", "cpu")
     process = kills.start("julia", tmp_path / "data", tmp_path, *many, "--trainer.callbacks+", one)

@@ -203,8 +203,8 @@ def test_many_arguments_share_a_column(make: Make, typed: Any) -> None:
     assert max(map(len, out.splitlines())) <= 160
 
 
-@pytest.fixture
-def browser() -> Iterator[Any]:
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
     webdriver = pytest.importorskip("selenium.webdriver")
     if not (shutil.which("chromium") and shutil.which("chromedriver")):
         pytest.skip("no chromium and chromedriver on this machine")
@@ -218,6 +218,15 @@ def browser() -> Iterator[Any]:
     driver = webdriver.Chrome(options=options, service=service)
     yield driver
     driver.quit()
+
+
+@pytest.fixture
+def browser(chromium: Any) -> Any:
+    """Chromium as it was started: the size of its window, nothing said or asked for."""
+    chromium.set_window_size(1280, 900)
+    for log in ("browser", "performance"):
+        chromium.get_log(log)
+    return chromium
 
 
 def requested(browser: Any) -> list[str]:

@@ -18,6 +18,7 @@ import torch
 
 from common import ensemble
 from julia.files import CLASSES
+from tests import quick
 from tests.conftest import PARTS_OF_A_FIT, Run
 
 SMALL = ("--model.backbone", "airbench", "--model.image_size", 16, "--trainer.enable_progress_bar", "false")
@@ -25,9 +26,14 @@ ONE_EPOCH = ("--trainer.max_epochs", 1, "--data.batch_size", 32, "--data.num_fol
 
 
 @pytest.fixture
-def crossval(run: Run, julia_root: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def forked_folds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fits of the folds are forked."""
+    monkeypatch.setattr(subprocess, "Popen", quick.Popen)
+
+
+@pytest.fixture
+def crossval(run: Run, julia_root: Path, forked_folds: None) -> Run:
     """Type ``python -m julia crossval``, small."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
 
     def type_command(*words: object, fails: bool = False) -> str:
         return run("julia", "crossval", *SMALL, *ONE_EPOCH, "--data.root", julia_root, *words, fails=fails)
@@ -149,9 +155,8 @@ def test_views_are_averaged_and_those_not_learned_refused(run: Run, julia_root: 
 
 @pytest.mark.slow
 def test_growth_folds_are_by_plant_and_turned_photos_average(
-    run: Run, growth_root: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, growth_root: Path, monkeypatch: pytest.MonkeyPatch, forked_folds: None
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     flags = ("--model.backbone", "leaf_hull", "--model.pretrained", "false", "--model.normalize", "none")
     data = ("--data.root", growth_root, "--data.plants_per_batch", 2, "--data.images_per_plant", 3)
     words = (

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,7 @@ import wandb
 from wandb_workspaces.workspaces import Workspace
 
 from common import dashboard
-from tests.common.test_tracking import fit
 from tests.offline import configuration, logged
-
-EVERY_STEP = ("--trainer.log_every_n_steps", 1)
-SMALL = {
-    "julia": ("--model.backbone", "airbench", "--model.image_size", 16, "--data.batch_size", 32),
-    "growth": ("--model.backbone", "leaf_hull", "--model.pretrained", "false", "--model.normalize", "none"),
-}
 
 
 @pytest.fixture(autouse=True)
@@ -49,11 +42,9 @@ def texts(value: object) -> Iterator[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("task", ["growth", "julia"])
 def test_every_panel_names_what_fit_logs(
-    task: str, growth_root: Path, julia_root: Path, monkeypatch: pytest.MonkeyPatch
+    task: str, offline_fit: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root = {"growth": growth_root, "julia": julia_root}[task]
-    fit(task, *SMALL[task], "--data.root", root, "--trainer.max_epochs", 2, "--name", "x", *EVERY_STEP)
-    folder = Path("runs") / task / "x" / "version_0"
+    folder = offline_fit(task)
     names, config = logged(folder), configuration(folder)
     typed(monkeypatch, "--project", task)
     found = 0

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,23 +14,9 @@ from tests.offline import configuration, logged, records
 
 pytestmark = pytest.mark.slow
 
-REPOSITORY = Path(__file__).parents[2]
-QUICK = ("--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false")
 
-
-def fit(task: str, *words: object, **environment: str) -> None:
-    """Fit in a process of its own: W&B's service stays in the folder that it was started in."""
-    variables = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "WANDB_MODE": "offline"}
-    command = [sys.executable, "-m", task, "fit", *map(str, words), *QUICK]
-    done = subprocess.run(command, env=variables | environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-def test_julia(julia_root: Path) -> None:
-    model = ("--model.backbone", "airbench", "--model.image_size", 16, "--model.lr", 0.002, "--data.batch_size", 32)
-    words = ("--data.root", julia_root, "--data.fold", 1, "--trainer.max_epochs", 2, "--log_model", "true")
-    fit("julia", *model, *words, "--name", "mine", "--save_every_n_epochs", 1, WANDB_RUN_GROUP="five folds")
-    folder = Path("runs/julia/mine/version_0")
+def test_julia(offline_fit: Callable[[str], Path]) -> None:
+    folder = offline_fit("julia")
     (start,) = [record.run for record in records(folder) if record.HasField("run")][:1]
     assert (start.project, start.display_name, start.run_group) == ("julia", "mine", "five folds")
     assert sorted(start.tags) == ["airbench", "fold 1"]
@@ -57,11 +41,8 @@ def test_julia(julia_root: Path) -> None:
     assert kept == {"best.ckpt", "last.ckpt", "epoch_000.ckpt", "epoch_001.ckpt"}
 
 
-def test_growth(growth_root: Path) -> None:
-    model = ("--model.backbone", "leaf_hull", "--model.pretrained", "false", "--model.normalize", "none")
-    data = ("--model.image_size", 32, "--data.plants_per_batch", 2, "--data.root", growth_root)
-    fit("growth", *model, *data, "--trainer.max_epochs", 2)
-    folder = Path("runs/growth/leaf_hull/version_0")
+def test_growth(offline_fit: Callable[[str], Path]) -> None:
+    folder = offline_fit("growth")
     (start,) = [record.run for record in records(folder) if record.HasField("run")][:1]
     assert (start.project, start.run_group, sorted(start.tags)) == ("growth", "leaf_hull", ["leaf_hull", "siamese"])
     metrics = {

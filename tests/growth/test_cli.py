@@ -13,27 +13,41 @@ import yaml
 
 from growth.model import PairNet
 from growth.synthetic import draw, pairs
-from tests.conftest import REAL_DATA, Run
+from tests.conftest import REAL_DATA, Run, Shared
+from tests.quick import typed
 
 SMALL = (
-    *("--model.backbone", "resnet18", "--model.stem", "small", "--model.pretrained", "false"),
+    *("--model.backbone", "lenet", "--model.pretrained", "false"),
     *("--model.image_size", 24, "--trainer.enable_progress_bar", "false"),
 )
 CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+@pytest.fixture
+def fitted(shared: Shared, growth_root: Path) -> Path:
+    """The run folder of a short fit, with fold 2 of 4 held out."""
+    folds = ("--data.num_folds", 4, "--data.fold", 2)
+    words = ("growth", "fit", *SMALL, "--data.root", growth_root, "--trainer.max_epochs", 1, *folds)
+    return shared("growth-fit", lambda folder: typed(folder, *words)) / "runs" / "growth" / "lenet" / "version_0"
+
+
+@pytest.fixture
+def checkpoint(fitted: Path) -> Path:
+    return fitted / "checkpoints" / "last.ckpt"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("design", ["siamese", "twin"])
 def test_fit_and_predict(run: Run, growth_root: Path, design: str) -> None:
     run("growth", "fit", *SMALL, "--data.root", growth_root, "--model.design", design, "--trainer.max_epochs", 2)
-    metrics = pd.read_csv("runs/growth/resnet18/latest/metrics.csv")
+    metrics = pd.read_csv("runs/growth/lenet/latest/metrics.csv")
     assert {"val/rmse", "val/mae", "val/r2", "val/rmse_BC", "val/rmse_LT"} <= set(metrics.columns)
     output = run("growth", "predict", "--ckpt_path", "last")
-    assert "submission: runs/growth/resnet18/version_0/submission_last.csv" in output
-    table = pd.read_csv("runs/growth/resnet18/latest/submission_last.csv")
+    assert "submission: runs/growth/lenet/version_0/submission_last.csv" in output
+    table = pd.read_csv("runs/growth/lenet/latest/submission_last.csv")
     assert table.columns.tolist() == ["idx", "time_delta"]
     assert table["idx"].tolist() == list(range(30))
-    items = pd.read_csv("runs/growth/resnet18/latest/submission_last_items.csv").set_index("photo")
+    items = pd.read_csv("runs/growth/lenet/latest/submission_last_items.csv").set_index("photo")
     assert set(items["species"]) == {"BC", "LT"}
     rows = pd.read_csv(growth_root / "test_dataset" / "test_data.csv")
     assert len(items) == len(set(rows["before_file_path"]) | set(rows["after_file_path"]))
@@ -43,12 +57,13 @@ def test_fit_and_predict(run: Run, growth_root: Path, design: str) -> None:
 
 
 @pytest.mark.slow
-def test_predict_encodes_each_photo_once(run: Run, growth_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run("growth", "fit", *SMALL, "--data.root", growth_root, "--trainer.max_epochs", 1)
+def test_predict_encodes_each_photo_once(
+    run: Run, growth_root: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     encoded = []
     encode = PairNet.encode
     monkeypatch.setattr(PairNet, "encode", lambda net, images: encoded.append(len(images)) or encode(net, images))
-    run("growth", "predict", "--ckpt_path", "last")
+    run("growth", "predict", "--ckpt_path", checkpoint, "--submission.path", "s.csv")
     rows = pd.read_csv(growth_root / "test_dataset" / "test_data.csv")
     assert sum(encoded) == len(set(rows["before_file_path"]) | set(rows["after_file_path"])) < 60
 
@@ -57,8 +72,10 @@ def test_predict_encodes_each_photo_once(run: Run, growth_root: Path, monkeypatc
 def test_fitted_model_beats_the_mean_by_two(run: Run, tmp_path: Path) -> None:
     root = tmp_path / "drawn"
     draw(root, plants=5, days=16, test_plants=2, test_pairs=60, width=96, height=72, seed=1)
-    words = ("--model.image_size", 32, "--trainer.max_epochs", 50, "--model.lr", 2e-3, "--model.weight_decay", 0.05)
-    run("growth", "fit", *SMALL, "--data.root", root, *words)
+    network = ("--model.backbone", "resnet18", "--model.stem", "small", "--model.image_size", 32)
+    words = ("--trainer.max_epochs", 50, "--model.lr", 2e-3, "--model.weight_decay", 0.05)
+    once = ("--trainer.check_val_every_n_epoch", 50)  # and no more checkpoints
+    run("growth", "fit", *SMALL, *network, "--data.root", root, *words, *once)
     run("growth", "predict", "--ckpt_path", "last", "--submission.path", "s.csv")
     predicted = pd.read_csv("s.csv")["time_delta"].to_numpy()
     days = np.array([elapsed for _, _, elapsed in pairs(test_plants=2, test_pairs=60, days=16, seed=1)])
@@ -66,29 +83,15 @@ def test_fitted_model_beats_the_mean_by_two(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_validate_measures_the_fold_that_was_held_out(run: Run, growth_root: Path) -> None:
-    run(
-        "growth",
-        "fit",
-        *SMALL,
-        "--data.root",
-        growth_root,
-        "--trainer.max_epochs",
-        1,
-        "--data.num_folds",
-        4,
-        "--data.fold",
-        2,
-    )
-    logged = pd.read_csv("runs/growth/resnet18/latest/metrics.csv")["val/rmse"].dropna().iloc[-1]
-    assert str(logged)[:6] in run("growth", "validate", "--ckpt_path", "last")
+def test_validate_measures_the_fold_that_was_held_out(run: Run, fitted: Path, checkpoint: Path) -> None:
+    logged = pd.read_csv(fitted / "metrics.csv")["val/rmse"].dropna().iloc[-1]
+    assert str(logged)[:6] in run("growth", "validate", "--ckpt_path", checkpoint)
 
 
 @pytest.mark.slow
-def test_min_days_and_rounding_change_predictions_only(run: Run, growth_root: Path) -> None:
-    run("growth", "fit", *SMALL, "--data.root", growth_root, "--trainer.max_epochs", 1)
+def test_min_days_and_rounding_change_predictions_only(run: Run, checkpoint: Path) -> None:
     words = ("--model.min_days", 2, "--model.round_days", "true")
-    run("growth", "predict", "--ckpt_path", "last", "--submission.path", "s.csv", *words)
+    run("growth", "predict", "--ckpt_path", checkpoint, "--submission.path", "s.csv", *words)
     days = pd.read_csv("s.csv")["time_delta"]
     assert days.min() >= 2
     assert (days == days.round()).all()

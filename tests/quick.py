@@ -1,0 +1,136 @@
+"""What spares tests the most: processes that need not import torch and Lightning anew, figures that are not rendered.
+
+A process here is forked from one that has imported all of them. From there on it is as one that was typed: arguments,
+environment, folder, signals, exit code. Tests of its start, and those that look for it by its command, use subprocess.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import runpy
+import signal
+import subprocess
+import sys
+from multiprocessing.reduction import DupFd
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+REPOSITORY = Path(__file__).parents[1]
+TASKS = ("growth", "julia")
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload([f"{task}.{part}" for task in TASKS for part in ("data", "model")] + ["common.cli"])
+
+
+def blank(_: Figure, stream: Any, format: str) -> None:
+    """Save a figure as one white pixel: rendering it takes longer than a small fit."""
+    Image.new("L", (1, 1), 255).save(stream, format)
+
+
+class Stream:
+    """A stream that a new process gets.
+
+    Args:
+        number: its descriptor here.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Stream._received, (DupFd(self.number),)
+
+    @staticmethod
+    def _received(sent: Any) -> Stream:
+        return Stream(sent.detach())
+
+
+class Forked:
+    """``python -m ...``, with as much of ``subprocess.Popen`` as is used here.
+
+    Args:
+        words: the module and its arguments.
+        folder: where to run.
+        environment: all of it.
+        output: descriptor of its stdout.
+        errors: descriptor of its stderr.
+    """
+
+    def __init__(
+        self, words: list[str], folder: Path, environment: dict[str, str], output: int = 1, errors: int = 2
+    ) -> None:
+        arguments = (words, str(folder), dict(environment), Stream(output), Stream(errors))
+        self.process = CONTEXT.Process(target=_run, args=arguments)
+        with pytest.MonkeyPatch.context() as patch:  # for the one that they are forked from: the first one starts it
+            patch.setenv("PYTHONPATH", str(REPOSITORY))
+            patch.setenv("OMP_NUM_THREADS", "1")
+            self.process.start()
+        assert self.process.pid is not None
+        self.pid = self.process.pid
+
+    def poll(self) -> int | None:
+        return self.process.exitcode
+
+    returncode = property(poll)
+
+    def wait(self, timeout: float | None = None) -> int:
+        self.process.join(timeout)
+        code = self.poll()
+        if code is None:
+            raise subprocess.TimeoutExpired("", timeout or 0)
+        return code
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def __enter__(self) -> Forked:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.wait()
+
+
+class Popen(subprocess.Popen):  # type: ignore[type-arg]
+    """In place of ``subprocess.Popen``: forks where ``python -m <task>`` is to be started, as for a fold or a rank."""
+
+    def __new__(cls, args: Any, *more: Any, **options: Any) -> Any:
+        if isinstance(args, list) and args[:2] == [sys.executable, "-m"] and args[2] in TASKS and not more:
+            assert options.keys() <= {"env", "cwd"}
+            return Forked(args[2:], options.get("cwd") or Path.cwd(), options.get("env") or dict(os.environ))
+        return super().__new__(cls)
+
+
+def _run(words: list[str], folder: str, environment: dict[str, str], output: Stream, errors: Stream) -> None:
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    for stream, number in ((output, 1), (errors, 2)):
+        os.dup2(stream.number, number)
+        os.close(stream.number)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    multiprocessing.set_start_method(None, force=True)  # of its loaders' workers: as ever
+    subprocess.Popen = Popen  # type: ignore[misc]
+    Figure.savefig = blank  # type: ignore[assignment, method-assign]
+    sys.argv = words
+    runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+
+
+def typed(folder: Path, *words: object, **environment: str) -> str:
+    """Type ``python -m ...`` in a folder, and get what it prints."""
+    variables = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"} | environment
+    with (folder / ".output").open("w+") as output, (folder / ".errors").open("w+") as errors:
+        code = Forked([*map(str, words)], folder, variables, output.fileno(), errors.fileno()).wait(300)
+        output.seek(0), errors.seek(0)
+        assert code == 0, errors.read()
+        return output.read()

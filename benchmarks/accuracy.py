@@ -26,6 +26,7 @@ from benchmarks import seeds
 from benchmarks.fit import CONFIGS
 from benchmarks.timing import SEED, Row, hardware, python, show
 from common.folds import grouped_split, stratified_split
+from growth.data import GrowthData
 from growth.files import pairs_of
 from growth.files import read_training_set as read_photos
 from julia.files import read_training_set as read_characters
@@ -93,7 +94,7 @@ def seed_growth(root: Path, folder: Path, species: str, backbone: str = "lenet")
     """Train in the seed's way; the RMSE of all pairs of the held-out plants after each tenth of its epoch of 5,000."""
     photos = read_photos(root)
     photos = photos.take(np.flatnonzero(photos.species == species))
-    train, val = grouped_split(photos.plant, photos.species, VAL_FRACTION, seed=0)
+    train, val = grouped_split(photos.plant, photos.species, VAL_FRACTION, 0, (GrowthData.group, GrowthData.stratum))
     team = seeds.Pairs(seeds.resize(photos.files, 224, folder), backbone, 224)
     pairs, truth = pairs_of(photos.take(val))
     held_out = list(zip(val[pairs.before].tolist(), val[pairs.after].tolist(), strict=True))

@@ -14,7 +14,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.timing import Apart
 from common.callbacks import LastCheckpoint
-from growth.model import pair_loss
 
 BLOCK_SECONDS = 0.3
 WARM_UP = 3
@@ -24,19 +23,15 @@ class Bare:
     """The same network, precision, optimiser and batch on one constant tensor, without Lightning."""
 
     def __init__(self, module: Any, batch: Any, precision: str, clip: float | None) -> None:
-        settings = {name: value for name, value in module.hparams.items() if name != "_instantiator"}
-        self.module: Any = type(module)(**settings, pretrained=False).to(module.device).train()
+        self.module: Any = type(module).build(dict(module.hparams)).to(module.device).train()
         self.optimizer = torch.optim.AdamW(self.module.parameters(), lr=1e-4, fused=clip is None)
         half = torch.float16 if precision == "16-mixed" else torch.bfloat16
         self.autocast = torch.autocast(module.device.type, half, enabled="mixed" in precision)
         self.batch, self.clip = batch, clip
 
     def loss(self) -> Tensor:
-        module, batch = self.module, self.batch
-        if module.task == "julia":
-            loss: Tensor = module.loss(module.net(batch.images).float(), batch.targets)
-            return loss
-        return pair_loss(module.loss, module.net(batch.images, batch.before, batch.after), batch.days)
+        loss: Tensor = self.module.compute_loss(self.batch)
+        return loss
 
     def step(self) -> None:
         with self.autocast:
@@ -124,7 +119,7 @@ class Beside(pl.Callback):
             self._begin(trainer, module, batch)
             self.mark = time.perf_counter()
         elif self.started:
-            self.all_items.append(len(batch.targets if module.task == "julia" else batch.days))
+            self.all_items.append(module.count_items(batch))
             self.left -= 1
             if self.left == 0:
                 self._end_block(trainer, now)

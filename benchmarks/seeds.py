@@ -5,15 +5,24 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from common.backbones import Head
 from common.images import ImageFile, read_bytes
-from growth.model import PairNet
-from julia.model import CharacterNet
+from growth.model import GrowthRegressor
+from julia.model import CharacterClassifier
+
+Net = TypeVar("Net", bound=nn.Module)
+
+
+def as_built(net: Net) -> Net:
+    """Lay weights out as PyTorch does; our models have the channels last."""
+    return net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload, no-any-return]
 
 
 def read(path: Path, mode: str) -> Tensor:
@@ -39,7 +48,7 @@ class Characters:
 
     def __init__(self, paths: Sequence[Path], labels: np.ndarray, lr: float = 1e-3) -> None:
         self.paths, self.labels = paths, torch.from_numpy(labels)
-        self.net = CharacterNet("resnet18", normalize="none")
+        self.net = as_built(CharacterClassifier("resnet18", normalize="none").net)
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=lr)
 
     def logits(self, rows: Sequence[int]) -> Tensor:
@@ -69,7 +78,8 @@ class Pairs:
 
     def __init__(self, paths: Sequence[Path], backbone: str, size: int, lr: float = 3e-5) -> None:
         self.paths = paths
-        self.net = PairNet(backbone, "twin", head="linear" if backbone == "lenet" else "imagenet", image_size=size)
+        head: Head = "linear" if backbone == "lenet" else "imagenet"
+        self.net = as_built(GrowthRegressor(backbone, "twin", head=head, image_size=size, pretrained=False).net)
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=lr)
 
     def days(self, pairs: Sequence[tuple[int, int]], flips: bool = False) -> Tensor:

@@ -216,6 +216,15 @@ class TaskCLI(LightningCLI):
             del fit[flag]
         self.fit_settings = yaml.safe_load(parser_of(self, "fit").dump(fit, skip_none=False))
 
+    def instantiate_classes(self) -> None:
+        try:
+            super().instantiate_classes()
+        except ValueError as error:  # of a class that an argument names
+            reason = [line.strip(" -") for line in str(error).splitlines() if line.startswith("  - ")]
+            raise UserError(
+                f"arguments do not suit each other: {(reason or [' '.join(str(error).split())])[0]}"
+            ) from error
+
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         given = self.config_init[self.subcommand].trainer
         callbacks = as_list(given.callbacks)

@@ -42,6 +42,7 @@ def silence_libraries() -> None:
         warnings.filterwarnings("ignore", f".*{re.escape(text)}")
     logging.raiseExceptions = False  # a log for which the disk has no space shall not drown the error
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # Lightning's calls, not ours
+    os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # else MLflow refuses to write plain files
 
 
 def _wandb_error() -> type[Exception] | tuple[()]:

@@ -23,7 +23,7 @@ from tests.quick import REPOSITORY, blank
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
-# What load_model asks of a checkpoint beside weights and arguments.
+# What read_checkpoint asks of a checkpoint beside weights and arguments.
 PARTS_OF_A_FIT: dict[str, Any] = {**dict.fromkeys(PARTS), "callbacks": {}, "pytorch-lightning_version": "2.6.4"}
 
 GROWTH = {"test_plants": 2, "test_pairs": 30, "days": 8, "seed": 0}

@@ -26,9 +26,9 @@ from PIL import Image
 from common.checkpoints import read_checkpoint
 from common.crossval import _Estimates
 from common.errors import UserError
+from common.files import replacing
 from common.images import cached_images, find_images, read_image
 from common.runs import find_runs, read_run
-from common.submission import replacing
 from common.tables import read_table
 from growth.files import read_test_set as growth_test
 from growth.files import read_training_set as growth_training
@@ -694,7 +694,7 @@ def test_a_configuration_that_holds_itself_is_refused_whatever_its_flag(refused:
 @pytest.mark.parametrize("task", ["growth", "julia"])
 def test_what_is_no_file_is_not_written_over(refused: Run, task: str) -> None:
     os.mkfifo("pipe")
-    said = refused("common.dashboard", "--project", task, "--output", "pipe")
+    said = refused(task, "dashboard", "--output", "pipe")
     assert said == "error: --output pipe: is a folder or device; give the name of a file"
     with pytest.raises(UserError, match="pipe: is a folder or device"), replacing(Path("pipe")):
         raise AssertionError

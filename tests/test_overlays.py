@@ -211,3 +211,16 @@ def test_tensorboard_instead_of_wandb(run: Run, julia_root: Path, monkeypatch: p
     assert "airbench" in (folder / "hparams.yaml").read_text()
     assert not list(Path().glob("runs/julia/airbench/version_0/wandb"))
     assert (Path("runs/julia/airbench/version_0") / "metrics.csv").is_file()
+
+
+@pytest.mark.slow
+def test_mlflow_gets_curves_settings_and_pictures(run: Run, julia_root: Path) -> None:
+    tracking = pytest.importorskip("mlflow.tracking")
+    run(*JULIA, "--data.root", julia_root, "--config", EXTRA / "mlflow.yaml", "--trainer.max_epochs", 1)
+    client = tracking.MlflowClient("file:runs/mlflow")
+    (logged,) = client.search_runs([client.get_experiment_by_name("runs").experiment_id])
+    assert logged.info.status == "FINISHED"
+    assert {"val/acc", "val/loss"} <= logged.data.metrics.keys()
+    assert logged.data.params["model/backbone"] == "airbench"
+    pictures = {Path(file.path).name for file in client.list_artifacts(logged.info.run_id, "pictures")}
+    assert pictures == {"confusion.png", "worst_classes.png", "worst_errors.png"}

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -10,8 +9,9 @@ import torch
 from torch import nn
 from torchvision import models
 
-from common.backbones import LeafHull, LeNet, Normalize, Stem, build_backbone
+from common.backbones import Stem, build_backbone
 from common.errors import UserError
+from common.networks import LeNet, Normalize
 
 OPTIONS: dict[str, Any] = {"in_channels": 3, "num_outputs": 5, "image_size": 64}
 
@@ -113,42 +113,6 @@ def test_image_normalisation_takes_light_and_contrast_away() -> None:
     assert torch.allclose(normal.mean((1, 2, 3)), torch.zeros(4), atol=1e-5)
     assert torch.allclose(normalize(0.5 * images + 0.1), normal, atol=0.02)
     assert torch.isfinite(normalize(torch.ones(1, 1, 28, 28))).all()
-
-
-def leaves(size: int, *discs: tuple[float, float, float], colour: tuple[float, float, float] = (0.2, 0.5, 0.1)) -> Any:
-    """A photo with round leaves (x, y, radius, in units of half a side) on grey, 1×3×size×size."""
-    axis = torch.linspace(-1, 1, size)
-    photo = torch.full((3, size, size), 0.6)
-    for x, y, radius in discs:
-        inside = (axis - x) ** 2 + (axis[:, None] - y) ** 2 < radius**2
-        photo[:, inside] = torch.tensor(colour)[:, None]
-    return photo[None]
-
-
-def test_leaf_hull_measures_the_hull_and_the_blue_of_leaves() -> None:
-    network = LeafHull(1)
-    size, blue = network.measure(leaves(160, (0.0, 0.0, 0.3)))[0].tolist()
-    assert math.exp(size) == pytest.approx(math.pi * 0.3**2, rel=0.1)
-    assert math.exp(blue / 4) == pytest.approx(0.11, rel=0.05)
-    # Between two leaves the hull goes on; elsewhere on the photo and turned it is the same.
-    two = network.measure(leaves(160, (-0.3, 0.0, 0.1), (0.3, 0.0, 0.1)))[0, 0].item()
-    assert math.exp(two) == pytest.approx(math.pi * 0.1**2 + 0.6 * 0.2, rel=0.1)
-    turned = network.measure(leaves(160, (0.0, -0.3, 0.1), (0.0, 0.3, 0.1)))[0, 0].item()
-    assert turned == pytest.approx(two, abs=0.01)
-    larger = network.measure(leaves(160, (0.0, 0.0, 0.6)))[0, 0].item()
-    assert larger - size == pytest.approx(2 * math.log(2), abs=0.1)
-
-
-@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
-def test_leaf_hull_of_a_photo_without_leaves_is_finite(value: float) -> None:
-    assert LeafHull(1)(torch.full((2, 3, 40, 30), value)).isfinite().all()
-
-
-def test_leaf_hull_needs_colour() -> None:
-    with pytest.raises(UserError, match="needs the colours"):
-        build_backbone("leaf_hull", in_channels=1, num_outputs=1, image_size=64)
-    with pytest.raises(UserError, match="normalize none"):
-        build_backbone("leaf_hull", in_channels=3, num_outputs=1, image_size=64, normalize="imagenet")
 
 
 @pytest.mark.parametrize("size", [8, 9, 32, 48])

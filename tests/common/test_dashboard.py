@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,10 @@ import pytest
 import wandb
 from wandb_workspaces.workspaces import Workspace
 
-from common import dashboard
+from common.dashboard import arguments
+from julia.data import CharacterData
+from julia.model import CharacterClassifier
+from tests.conftest import Run
 from tests.offline import configuration, logged
 
 
@@ -19,11 +21,6 @@ from tests.offline import configuration, logged
 def _no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("WANDB_API_KEY", "NETRC"):
         monkeypatch.delenv(name, raising=False)
-
-
-def typed(monkeypatch: pytest.MonkeyPatch, *words: object) -> None:
-    monkeypatch.setattr(sys, "argv", ["dashboard", *map(str, words)])
-    dashboard.main()
 
 
 def sections(path: str) -> dict[str, list[dict[str, Any]]]:
@@ -41,12 +38,10 @@ def texts(value: object) -> Iterator[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", ["growth", "julia"])
-def test_every_panel_names_what_fit_logs(
-    task: str, offline_fit: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_panel_names_what_fit_logs(task: str, offline_fit: Callable[[str], Path], run: Run) -> None:
     folder = offline_fit(task)
     names, config = logged(folder), configuration(folder)
-    typed(monkeypatch, "--project", task)
+    run(task, "dashboard")
     found = 0
     for panels in sections(f"dashboard-{task}.json").values():
         assert panels
@@ -69,55 +64,53 @@ def test_every_panel_names_what_fit_logs(
     assert found > 40
 
 
-def test_without_a_key_it_says_what_is_missing(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    typed(monkeypatch, "--project", "julia", "--entity", "us")
-    said = capsys.readouterr().out.splitlines()
-    assert said[0].startswith("no W&B key, so nothing is published: type wandb login")
-    assert said[1] == "written: dashboard-julia.json"
+def test_without_a_key_it_says_what_is_missing(run: Run) -> None:
+    said = run("julia", "dashboard", "--entity", "us").splitlines()
+    first = next(number for number, line in enumerate(said) if line.startswith("no W&B key"))
+    assert said[first].startswith("no W&B key, so nothing is published: type wandb login")
+    assert said[first + 1] == "written: dashboard-julia.json"
+    assert [path.name for path in Path().iterdir()] == ["dashboard-julia.json"]
     spec = json.loads(Path("dashboard-julia.json").read_text())
     assert (spec["entity"], spec["project"]) == ("us", "julia")
     curves = {panel["config"]["chartTitle"] for panel in sections("dashboard-julia.json")["learning curves"]}
     assert {"val/acc (higher is better)", "val/loss (lower is better)"} <= curves
 
 
-def test_with_a_key_it_is_published(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_with_a_key_it_is_published(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     saved: list[Workspace] = []
     monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
     monkeypatch.setattr(Workspace, "save", lambda view: saved.append(view))
     monkeypatch.setattr(Workspace, "url", "https://wandb.example.org/view")
-    typed(monkeypatch, "--project", "growth", "--entity", "us")
+    said = run("growth", "dashboard", "--entity", "us")
     assert [(view.entity, view.project) for view in saved] == [("us", "growth")]
-    assert capsys.readouterr().out == "published: https://wandb.example.org/view\n"
+    assert "published: https://wandb.example.org/view" in said.splitlines()
     assert not list(Path().iterdir())
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--project", "cats"), "error: --project cats: give growth or julia\n"),
-        (("--project", "julia", "--output", "no/x.json"), "error: --output no/x.json: the folder no does not exist\n"),
+        (("--output", "no/x.json"), "error: --output no/x.json: the folder no does not exist"),
+        (("--ckpt_path", "x.ckpt"), "error: --ckpt_path x.ckpt: dashboard takes none; leave it out"),
     ],
 )
-def test_mistakes(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], message: str
-) -> None:
-    with pytest.raises(SystemExit) as caught:
-        typed(monkeypatch, *words)
-    assert caught.value.code == 2 and capsys.readouterr().err == message
+def test_mistakes(refused: Run, words: tuple[str, ...], message: str) -> None:
+    assert refused("julia", "dashboard", *words) == message
 
 
-def test_a_refusal_of_the_server_is_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_refusal_of_the_server_is_one_line(refused: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_: Workspace) -> None:
         raise wandb.errors.CommError("permission denied\n(403)")
 
     monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
     monkeypatch.setattr(Workspace, "save", refuse)
-    with pytest.raises(SystemExit) as caught:
-        typed(monkeypatch, "--project", "growth", "--entity", "us")
-    error = capsys.readouterr().err
-    assert caught.value.code == 2 and error.count("\n") == 1
+    error = refused("growth", "dashboard", "--entity", "us")
     assert error.startswith("error: W&B has not taken the workspace of growth: permission denied (403)")
+
+
+def test_it_offers_what_can_be_set_and_bears_on_the_result() -> None:
+    names = arguments(CharacterClassifier, CharacterData)
+    assert {"model.lr", "data.batch_size", "trainer.precision", "trainer.max_epochs", "seed_everything"} <= set(names)
+    # Not of the machine, and what the model hands to the data only once.
+    assert not {"data.root", "data.cache_dir", "data.num_workers", "data.image_size", "model.pretrained"} & set(names)
+    assert len(set(names)) == len(names)

@@ -50,7 +50,7 @@ def test_attribution_is_where_the_answer_comes_from() -> None:
     class Corner(nn.Module):
         task = "growth"
 
-        def scores(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        def explained_scores(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             return images[:, :, :8, :8].sum(dim=(1, 2, 3))[:, None], torch.zeros(len(images), dtype=torch.int64)
 
     image = torch.zeros(1, 3, 32, 32)

@@ -5,25 +5,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
-from common.metrics import Rows
 from PIL import Image
 
 import growth.plots
 import julia.plots
 from common.plots import Gallery, learning_curves, save_png
 from julia.files import CLASSES
-
-
-def test_rows_are_kept_in_order_until_reset() -> None:
-    rows = Rows()
-    rows.update(torch.tensor([3, 1]), torch.tensor([0.5, 0.25]))
-    rows.update(torch.zeros(0), torch.zeros(0))  # a rank without any
-    rows.update(torch.tensor([2]), torch.tensor([1.0]))
-    assert rows.compute().tolist() == [[3, 0.5], [1, 0.25], [2, 1.0]]
-    rows.reset()
-    rows.update(torch.tensor([7]), torch.tensor([0.0]))
-    assert rows.compute().tolist() == [[7, 0]]
 
 
 def test_learning_curves_mark_the_best_epoch_in_its_direction() -> None:
@@ -92,7 +79,7 @@ def pairs() -> pd.DataFrame:
 
 
 def test_days_by_species() -> None:
-    figure = growth.plots.days(pairs())
+    figure = growth.plots.days(pairs(), {"A": 4.21, "B": 2.0})
     labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert labels == ["A: RMSE 4.21 days, 4 pairs", "B: RMSE 2.00 days, 1 pairs"]
     assert figure.axes[0].get_xlabel() == "elapsed, days"

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from common.backbones import build_backbone
 from common.images import ImageFile
+from common.networks import Normalize
 from growth.files import Photos
-from growth.model import PairNet, pair_days, pair_loss
+from growth.model import GrowthRegressor, PairNet, pair_days, pair_loss
 from growth.pairs import PairDataset, PlantBatches, RandomPairBatches, all_pairs
 
 
@@ -72,8 +75,8 @@ def test_random_pairs_are_of_one_group_and_in_order() -> None:
 
 def network(design: str, seed: int = 0) -> PairNet:
     torch.manual_seed(seed)
-    net = PairNet("resnet18", design, "small", image_size=16, normalize="image")  # type: ignore[arg-type]
-    return net.eval()
+    encoder = partial(build_backbone, "resnet18", in_channels=3, num_outputs=1, image_size=16, stem="small")
+    return PairNet(encoder, Normalize("image", 3), design, days_scale=10.0).eval()  # type: ignore[arg-type]
 
 
 def test_all_pairs_give_loss_and_gradient_of_the_pairs_one_by_one() -> None:
@@ -119,7 +122,7 @@ def test_grad_checkpointing_changes_neither_names_nor_gradients(name: str) -> No
     nets = []
     for grad_checkpointing in (False, True):
         torch.manual_seed(0)
-        net = PairNet(name, image_size=32, grad_checkpointing=grad_checkpointing)
+        net = GrowthRegressor(name, image_size=32, pretrained=False, grad_checkpointing=grad_checkpointing).net
         net.eval()  # the same numbers, without dropout and running averages
         days = net(
             torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1)), torch.tensor([0]), torch.tensor([1])

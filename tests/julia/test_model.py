@@ -5,13 +5,12 @@ import pytest
 import torch
 from torch import nn
 
-from julia.data import CharacterData
 from julia.files import CLASSES
-from julia.model import CaseBlindAccuracy, CharacterClassifier, CharacterNet
+from julia.model import CaseBlindAccuracy, CharacterClassifier
 
 
 def test_resnet18_has_the_seeds_parameters_and_sizes() -> None:
-    net = CharacterNet()
+    net = CharacterClassifier().net
     assert sum(parameter.numel() for parameter in net.parameters()) == 11_199_486
     sizes: dict[str, tuple[int, ...]] = {}
 
@@ -41,13 +40,13 @@ def test_case_blind_accuracy() -> None:
 def test_submission_names_the_most_probable_class() -> None:
     probabilities = np.zeros((3, 62), dtype=np.float32)
     probabilities[[0, 1, 2], [0, 26, 61]] = 1
-    assert CharacterClassifier().submission_values({"probabilities": probabilities}, CharacterData()) == ["a", "A", "9"]
+    assert CharacterClassifier().values(probabilities).tolist() == ["a", "A", "9"]
 
 
 def test_weight_decay_spares_biases_and_norms() -> None:
     from common.optim import parameter_groups
 
-    decayed, spared = parameter_groups(CharacterNet(), 0.1)
+    decayed, spared = parameter_groups(CharacterClassifier().net, 0.1)
     assert (decayed["weight_decay"], spared["weight_decay"]) == (0.1, 0.0)
     assert all(parameter.ndim > 1 for parameter in decayed["params"])  # type: ignore[attr-defined]
     assert len(decayed["params"]) == 21  # type: ignore[arg-type]

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from common.errors import UserError
+from growth.leaf_hull import LeafHull
+from growth.model import GrowthRegressor
+
+
+def leaves(size: int, *discs: tuple[float, float, float], colour: tuple[float, float, float] = (0.2, 0.5, 0.1)) -> Any:
+    """A photo with round leaves (x, y, radius, in units of half a side) on grey, 1×3×size×size."""
+    axis = torch.linspace(-1, 1, size)
+    photo = torch.full((3, size, size), 0.6)
+    for x, y, radius in discs:
+        inside = (axis - x) ** 2 + (axis[:, None] - y) ** 2 < radius**2
+        photo[:, inside] = torch.tensor(colour)[:, None]
+    return photo[None]
+
+
+def test_leaf_hull_measures_the_hull_and_the_blue_of_leaves() -> None:
+    network = LeafHull(1)
+    size, blue = network.measure(leaves(160, (0.0, 0.0, 0.3)))[0].tolist()
+    assert math.exp(size) == pytest.approx(math.pi * 0.3**2, rel=0.1)
+    assert math.exp(blue / 4) == pytest.approx(0.11, rel=0.05)
+    # Between two leaves the hull goes on; elsewhere on the photo and turned it is the same.
+    two = network.measure(leaves(160, (-0.3, 0.0, 0.1), (0.3, 0.0, 0.1)))[0, 0].item()
+    assert math.exp(two) == pytest.approx(math.pi * 0.1**2 + 0.6 * 0.2, rel=0.1)
+    turned = network.measure(leaves(160, (0.0, -0.3, 0.1), (0.0, 0.3, 0.1)))[0, 0].item()
+    assert turned == pytest.approx(two, abs=0.01)
+    larger = network.measure(leaves(160, (0.0, 0.0, 0.6)))[0, 0].item()
+    assert larger - size == pytest.approx(2 * math.log(2), abs=0.1)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+def test_leaf_hull_of_a_photo_without_leaves_is_finite(value: float) -> None:
+    assert LeafHull(1)(torch.full((2, 3, 40, 30), value)).isfinite().all()
+
+
+def test_leaf_hull_needs_colour() -> None:
+    with pytest.raises(UserError, match="needs the colours"):
+        GrowthRegressor("leaf_hull", image_size=64, channels=1, normalize="none", pretrained=False)
+    with pytest.raises(UserError, match="normalize none"):
+        GrowthRegressor("leaf_hull", image_size=64, normalize="imagenet", pretrained=False)
+    with pytest.raises(UserError, match="no pretrained weights for leaf_hull"):
+        GrowthRegressor("leaf_hull", image_size=64, normalize="none", pretrained=True)
+    with pytest.raises(UserError, match="did you mean leaf_hull"):
+        GrowthRegressor("leaf_hul", image_size=64, normalize="none", pretrained=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -20,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from common.arguments import Machine
 from common.augment import View
 from common.batches import ImageBatch, ImageDataset, ImageRows, as_is, key_of, progress_of
+from common.familiar import learn_familiar
 from common.folds import Split, split_rows
 from common.images import ImageFile, Images, Mode, cached_images
 from common.submission import SampleSubmission
@@ -141,6 +143,10 @@ class ImageData(LightningDataModule, ABC):
             UserError: a batch is larger than the training set, or too small.
         """
 
+    def kinds_of_images(self) -> list[str]:
+        """Name what each image of the training or of the test set shows, where that is known before predicting."""
+        return []
+
     def augment(self, batch: Any, key: int) -> Any:
         """Change a training batch at random, each image by what the key and its row give."""
         return batch
@@ -199,7 +205,8 @@ class ImageData(LightningDataModule, ABC):
         epoch, batch = self.resumed_at
         if self.trainer is not None:
             epoch, batch = progress_of(self.trainer)
-        return {"fit_seed": self.fit_seed, "epoch": epoch, "batch": batch, "split": self.split._asdict()}
+        rows = {"split": self.split._asdict(), "familiar": self.familiar}
+        return {"fit_seed": self.fit_seed, "epoch": epoch, "batch": batch, **rows}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue where a fit stood.
@@ -211,6 +218,12 @@ class ImageData(LightningDataModule, ABC):
             self.fit_seed = state_dict["fit_seed"]
             self.resumed_at = (state_dict["epoch"], state_dict["batch"])
             self.split.check(Split(**state_dict["split"]))
+
+    @cached_property
+    def familiar(self) -> dict[str, Any]:
+        """What the training images are like, as :mod:`common.familiar`; found once, for the first checkpoint."""
+        kinds, rows = self.kinds_of_images(), self.train_set.rows
+        return learn_familiar(self.train_set.images, rows, [kinds[row] for row in rows] if kinds else [])
 
     def fingerprint(self) -> dict[str, object]:
         """Say what is trained on: the cache, named after what it was made from, and the numbers of images."""

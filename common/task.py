@@ -99,7 +99,8 @@ class ImageTask(LightningModule, ABC, Generic[Data, Batch]):
         super().__init__()
         # Those of the class that this is the base of, too; weights come from the checkpoint, not from their source.
         self.save_hyperparameters(ignore=["pretrained", "net", "metrics"], logger=False)
-        self.hparams.pop("_instantiator", None)  # a name that LightningCLI adds
+        for name in self.hparams.keys() - kinds_of(type(self)).keys():
+            del self.hparams[name]  # what that class hands to this one, and a name that LightningCLI adds
         self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.lr, self.weight_decay, self.warmup, self.final_lr = lr, weight_decay, warmup, final_lr
         # Not in groups, which take two metrics for one as soon as their first batches agree.

@@ -109,6 +109,10 @@ class GrowthData(ImageData):
         self.sample = self.test_pairs.sample
         return self.test_pairs.files
 
+    def kinds_of_images(self) -> list[str]:
+        photos = self.test_pairs if self.predicting else self.photos
+        return [f"species {name}" for name in photos.species]
+
     def make_sets(self, images: Images, train: np.ndarray, val: np.ndarray) -> None:
         self.train_set = PairDataset(images, self.photos, train, self.pair_within)
         self.val_set = PairDataset(images, self.photos, val)

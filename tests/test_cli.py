@@ -189,9 +189,12 @@ def test_no_data_yet(refused: Run) -> None:
     assert not Path("cache").exists()
 
 
-@pytest.mark.parametrize("subcommand", ["validate", "predict", "export", "feature_maps"])
-def test_no_checkpoint_is_an_error(refused: Run, subcommand: str) -> None:
-    assert f"python -m julia {subcommand} --ckpt_path" in refused("julia", subcommand)
+@pytest.mark.parametrize(
+    ("subcommand", "words"),
+    [("validate", ()), ("predict", ()), ("export", ("--output", "x.onnx")), ("feature_maps", ("--image", "x.png"))],
+)
+def test_no_checkpoint_is_an_error(refused: Run, subcommand: str, words: tuple[str, ...]) -> None:
+    assert f"python -m julia {subcommand} --ckpt_path" in refused("julia", subcommand, *words)
 
 
 def test_mistyped_argument_and_key(run: Run, tmp_path: Path) -> None:
@@ -260,15 +263,29 @@ def test_faults_found_while_predicting(refused: Run, checkpoint: Path, julia_roo
 @pytest.mark.slow
 def test_checkpoint_of_another_network(refused: Run, checkpoint: Path) -> None:
     line = refused("julia", "predict", "--ckpt_path", checkpoint, "--model.backbone", "resnet18")
-    assert "do not fit the network" in line
+    assert f"--model.backbone resnet18: the checkpoint {checkpoint} has mobilenet_v3_small, which stays" in line
+    saved = torch.load(checkpoint, weights_only=True)
+    saved["hyper_parameters"]["backbone"] = "resnet18"
+    torch.save(saved, "other.ckpt")
+    assert "do not fit the network" in refused("julia", "predict", "--ckpt_path", "other.ckpt")
 
 
-def test_tasks_do_not_import_each_other_nor_common_them() -> None:
-    root = Path(__file__).parents[1]
-    for package, others in (("growth", ("julia",)), ("julia", ("growth",)), ("common", ("growth", "julia"))):
-        for path in (root / package).glob("*.py"):
-            for line in path.read_text().splitlines():
-                assert not line.lstrip().startswith(tuple(f"{verb} {o}" for o in others for verb in ("import", "from")))
+@pytest.mark.slow
+def test_what_belongs_to_the_weights_is_refused_beside_a_checkpoint_in_every_subcommand(
+    refused: Run, checkpoint: Path, tmp_path: Path
+) -> None:
+    words: dict[str, tuple[object, ...]] = {
+        "fit": ("--trainer.max_epochs", 5),
+        "validate": (),
+        "predict": (),
+        "export": ("--output", "x.onnx"),
+        "feature_maps": ("--image", "x.png"),
+    }
+    for subcommand, more in words.items():
+        for flag, value, has in (("--data.seed", 1, 0), ("--model.lr", 0.5, 0.001), ("--data.fold", 2, None)):
+            line = refused("julia", subcommand, "--ckpt_path", checkpoint, *more, flag, value)
+            assert line == f"error: {flag} {value}: the checkpoint {checkpoint} has {has}, which stays; leave it out"
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow

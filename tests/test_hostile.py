@@ -386,8 +386,22 @@ def runs() -> Iterator[Case]:
             "half": b'{"seconds": 1',
             "nesting": b"[" * 100_000,
             "text for a number": b'{"seconds": "long"}',
+            "a metric without a value": b'{"seconds": 1, "metric": "val/acc"}',
+            "text for a value": b'{"seconds": 1, "metric": "val/acc", "best": "good"}',
+            "a list for a metric": b'{"seconds": 1, "metric": ["val/acc"], "best": 1}',
             "infinity": b'{"seconds": Infinity}',
             "not UTF-8": b'{"metric": "\xff"}',
+            "nothing": b"",
+        },
+        "run.json": {
+            "a list": b"[]",
+            "half": b'{"task": "julia"',
+            "nesting": b"[" * 100_000,
+            "a number for a task": b'{"task": 1, "monitor": "val/acc", "directions": {}, "machine": []}',
+            "text for directions": b'{"task": "julia", "monitor": "val/acc", "directions": "max", "machine": []}',
+            "numbers for the machine": b'{"task": "julia", "monitor": "val/acc", "directions": {}, "machine": [1]}',
+            "no direction": b'{"task": "julia", "monitor": "val/acc", "directions": {}, "machine": []}',
+            "not UTF-8": b'{"task": "\xff"}',
             "nothing": b"",
         },
         "config.yaml": {
@@ -584,11 +598,14 @@ def test_any_bytes_are_a_table_or_refused(tmp_path: Path, data: bytes) -> None:
 
 
 @FUZZ
-@given(metrics=TEXT, result=TEXT, config=TEXT)
-def test_any_bytes_are_a_run_or_refused(tmp_path: Path, metrics: bytes, result: bytes, config: bytes) -> None:
+@given(metrics=TEXT, result=TEXT, config=TEXT, about=TEXT)
+def test_any_bytes_are_a_run_or_refused(
+    tmp_path: Path, metrics: bytes, result: bytes, config: bytes, about: bytes
+) -> None:
     run = tmp_path / "runs" / "julia" / "x" / "version_0"
     run.mkdir(parents=True, exist_ok=True)
-    for name, data in (("metrics.csv", metrics), ("result.json", result), ("config.yaml", config)):
+    files = {"metrics.csv": metrics, "result.json": result, "config.yaml": config, "run.json": about}
+    for name, data in files.items():
         (run / name).write_bytes(data)
     tried(lambda: read_run(run), run)
 

@@ -112,8 +112,10 @@ def test_growth_in_two_processes(tmp_path: Path, growth_root: Path) -> None:
             *flags,
         )
     # Two held-out plants, of one species each; then one, which leaves a process without any.
-    for only in ((), ("--data.species", "[BC]")):
-        one, two = (figures(tmp_path, "growth", checkpoint, *only, *flags) for flags in ((), DDP))
+    words = (*model, *data, "--data.root", growth_root, *QUIET, "--trainer.max_epochs", 1, "--name", "only")
+    typed(tmp_path, "growth", "fit", *words, "--data.species", "[BC]", *DDP)
+    for path in (checkpoint, tmp_path / "runs" / "growth" / "only" / "version_0" / "checkpoints" / "last.ckpt"):
+        one, two = (figures(tmp_path, "growth", path, *flags) for flags in ((), DDP))
         assert one.keys() == two.keys() >= {"val/rmse", "val/mae", "val/r2", "val/rmse_BC"}
         assert one == pytest.approx(two, abs=1e-4)
     one, two = (pd.read_csv(tmp_path / f"{number}.csv") for number in ("one", "two"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -12,12 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 import yaml
 from lightning import pytorch as pl
 
-from common.callbacks import WholeFiles
+from common.resume import WholeFiles
 from tests import kills, quick
 from tests.conftest import Run, Shared
 
@@ -99,20 +101,65 @@ def test_killed_and_resumed_is_never_killed(
 
 
 @pytest.mark.slow
-def test_sigterm_saves_at_the_step_and_exits_with_143(
-    tmp_path: Path, drawn: Callable[[str], Path], unbroken: Callable[[str], Path]
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_at_the_step_and_the_run_goes_on_in_its_folder(
+    tmp_path: Path, drawn: Callable[[str], Path], unbroken: Callable[[str], Path], number: signal.Signals, code: int
 ) -> None:
-    home, data = tmp_path, drawn("julia")
+    home, data, whole = tmp_path, drawn("julia"), unbroken("julia")
     # In the middle of an epoch: 15 steps each.
-    one = '{"class_path": "tests.kills.Kill", "init_args": {"hook": "on_train_batch_start", "call": 20, "signal": 15}}'
-    process = START("julia", data, home, "--trainer.callbacks+", one)
-    assert process.wait(300) == 143
+    settings = f'{{"hook": "on_train_batch_start", "call": 20, "signal": {number.value}}}'
+    one = f'{{"class_path": "tests.kills.Kill", "init_args": {settings}}}'
+    start = START if number == signal.SIGTERM else kills.start  # which forks
+    assert start("julia", data, home, "--trainer.callbacks+", one).wait(300) == code
     last = kills.last_of("julia", home)
     assert torch.load(last, weights_only=True)["global_step"] == 20
-    assert f"--ckpt_path {last.resolve().relative_to(home)}" in (home / "output.txt").read_text()
+    said = (home / "output.txt").read_text()
+    path = last.resolve().relative_to(home)
+    assert f"stopped by {number.name}; to resume, give the same command --ckpt_path {path}" in said
+    assert ("stopping after this step; Ctrl-C again ends at once" in said) == (number == signal.SIGINT)
     assert not list(home.rglob("result.json"))
     kills.finish("julia", data, home)
-    assert kills.differences("julia", unbroken("julia"), home) == []
+    assert kills.differences("julia", whole, home) == []
+    run = path.parents[1]
+    assert [folder.relative_to(home) for folder in home.rglob("version_*")] == [run]
+    assert (home / run / "result.json").is_file()
+    assert yaml.safe_load((home / run / "config.yaml").read_text())["ckpt_path"] is None
+    tables = [pd.read_csv(folder / run / "metrics.csv") for folder in (whole, home)]
+    logged, again = (table.drop(columns=table.filter(like="_per_s")) for table in tables)
+    pd.testing.assert_frame_equal(again[logged.columns], logged, check_exact=True)
+    rates = tables[1]["train/images_per_s"].dropna()
+    assert len(rates) == 8 and (rates > 0).all()  # of each epoch, also of the one that was broken off
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("forked")
+def test_a_second_ctrl_c_ends_at_once_and_the_fit_resumes_from_what_was_saved(
+    tmp_path: Path, drawn: Callable[[str], Path], unbroken: Callable[[str], Path]
+) -> None:
+    home, data, whole = tmp_path, drawn("julia"), unbroken("julia")
+    # The second while the first one waits for the end of the step, in the second epoch.
+    code = kills.start("julia", data, home, "--trainer.callbacks+", "tests.test_resume.Twice").wait(300)
+    assert code == 130, (home / "output.txt").read_text()[-2000:]
+    assert "stopped by" not in (home / "output.txt").read_text()
+    assert torch.load(kills.last_of("julia", home), weights_only=True)["global_step"] == 15
+    kills.finish("julia", data, home)
+    assert kills.differences("julia", whole, home) == []
+
+
+class Twice(pl.Callback):
+    """Types Ctrl-C twice in the 20th step."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        self.steps += 1
+        if self.steps == 20:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def on_before_optimizer_step(self, *_: Any) -> None:
+        if self.steps == 20:
+            os.kill(os.getpid(), signal.SIGINT)
 
 
 BROKEN = {
@@ -148,7 +195,11 @@ def test_a_fit_that_is_broken_off_goes_on_as_if_it_were_not(run: Run, julia_root
         assert not list(Path("runs/julia/broken").rglob("result.json"))
         source = "last"
     again = words[-2:] if flag == "--trainer.callbacks" else ()
-    run("julia", "fit", "--name", "broken", "--ckpt_path", source, *QUIET, *again)
+    # From where it was broken off it goes on in its folder; from an earlier point, in a new one.
+    run("julia", "fit", *(more[-2:] if hook is None else ()), "--ckpt_path", source, *QUIET, *again)
+    made = sorted(path.name for path in Path("runs/julia/broken").glob("version_*"))
+    assert made == (["version_0", "version_1"] if hook is None else ["version_0"])
+    assert all((path / "result.json").is_file() for path in Path("runs/julia/broken").glob("version_*"))
     one, other = (
         torch.load(f"runs/julia/{name}/latest/checkpoints/last.ckpt", weights_only=True) for name in ("whole", "broken")
     )
@@ -323,7 +374,7 @@ def test_a_resumed_fit_keeps_settings_seed_and_the_best_epoch(run: Run, refused:
     run("julia", "fit", *words, *flat, "--save_every_n_epochs", 1)
     folder = Path("runs/julia/lenet/version_0/checkpoints")
     said = run("julia", "fit", "--ckpt_path", folder / "epoch_001.ckpt")
-    assert "going on from" in said
+    assert f"resuming {folder / 'epoch_001.ckpt'}" in said
     config = yaml.safe_load(Path("runs/julia/lenet/version_1/config.yaml").read_text())
     assert (config["seed_everything"], config["trainer"]["max_epochs"]) == (5, 3)
     resumed = Path("runs/julia/lenet/version_1/checkpoints")
@@ -348,7 +399,8 @@ def test_what_a_resumed_fit_or_an_export_cannot_change_is_refused(run: Run, refu
     }
     more = {flag: ("--trainer.max_epochs", 3) for flag in changes if flag != "--trainer.max_epochs"}
     for flag, value in changes.items():
-        assert flag in refused("julia", "fit", "--ckpt_path", "last", *more.get(flag, ()), flag, value)
+        line = refused("julia", "fit", "--ckpt_path", "last", *more.get(flag, ()), flag, value)
+        assert flag in line and ("which stays" in line or flag == "--trainer.max_epochs")
     assert "a larger --trainer.max_epochs" in refused("julia", "fit", "--ckpt_path", "last")
     assert "--model.image_size 64" in refused(
         "julia", "export", "--ckpt_path", "last", "--output", "a.onnx", "--model.image_size", 64
@@ -356,4 +408,11 @@ def test_what_a_resumed_fit_or_an_export_cannot_change_is_refused(run: Run, refu
     home = Path("runs/julia/lenet")
     assert sorted(path.name for path in home.parent.rglob("version_*")) == ["version_0"]
     run("julia", "fit", *QUIET, "--ckpt_path", "last", "--trainer.max_epochs", 2, "--data.eval_batch_size", 16)
-    assert (home / "version_1" / "result.json").is_file()
+    # The run goes on in its folder, with what was typed.
+    assert sorted(path.name for path in home.parent.rglob("version_*")) == ["version_0"]
+    config = yaml.safe_load((home / "version_0" / "config.yaml").read_text())
+    assert config["ckpt_path"] is None
+    assert (config["trainer"]["max_epochs"], config["data"]["eval_batch_size"]) == (2, 16)
+    result = json.loads((home / "version_0" / "result.json").read_text())
+    assert result["epochs"] == 2
+    assert pd.read_csv(home / "version_0" / "metrics.csv")["val/acc"].notna().sum() == 2

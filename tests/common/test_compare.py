@@ -14,8 +14,20 @@ import pytest
 import yaml
 
 from common import compare
+from common.arguments import machine_arguments
+from common.data import ImageData
+from common.runs import describe_run, write_json
+from common.task import ImageTask
+from growth.data import GrowthData
+from growth.model import GrowthRegressor
+from julia.data import CharacterData
+from julia.model import CharacterClassifier
 
 Make = Callable[..., Path]
+TASKS: dict[str, tuple[type[ImageTask[Any, Any]], type[ImageData]]] = {
+    "julia": (CharacterClassifier, CharacterData),
+    "growth": (GrowthRegressor, GrowthData),
+}
 
 
 @pytest.fixture
@@ -23,7 +35,8 @@ def make(tmp_path: Path) -> Make:
     """Write a run folder as ``fit`` leaves it."""
 
     def run(name: str, values: list[float] | None, finished: bool = True, task: str = "julia", **model: object) -> Path:
-        metric = "val/acc" if task == "julia" else "val/rmse"
+        of_task, of_data = TASKS[task]
+        metric = of_task.monitor
         folder = tmp_path / "runs" / task / name / "version_0"
         (folder / "wandb" / "files").mkdir(parents=True)
         (folder / "wandb" / "files" / "config.yaml").write_text("not: ours\n")
@@ -35,8 +48,12 @@ def make(tmp_path: Path) -> Make:
                 for epoch, value in enumerate(values)
             ]
             (folder / "metrics.csv").write_text("\n".join([f"epoch,step,{metric},train/loss", *lines]) + "\n")
+        machine = sorted(machine_arguments(of_task, of_data))
+        describe_run(folder, of_task, machine, {"rows": 9, "digest": "0" * 16})
         if finished:
-            (folder / "result.json").write_text(json.dumps({"metric": metric, "seconds": 90.0}))
+            best = (min if of_task.directions[metric] == "min" else max)(values) if values else None
+            figures = {"last": values[-1] if values else None, "best": best}
+            write_json(folder / "result.json", {"metric": metric, **figures, "epochs": 9, "seconds": 90.0})
         (folder.parent / "latest").symlink_to("version_0")
         return folder
 
@@ -128,6 +145,58 @@ def test_runs_of_two_places_keep_names_apart(make: Make, typed: Any) -> None:
     typed("runs/julia", "other", "moved", "--csv", "runs.csv")
     names = ["moved/a/version_0", "other/runs/julia/a/version_0", "runs/julia/a/version_0"]
     assert pd.read_csv("runs.csv")["run"].tolist() == names
+
+
+def test_what_a_run_says_of_itself_decides(make: Make, typed: Any) -> None:
+    for name, values in (("a", [2.0, 1.0]), ("b", [0.5, 3.0])):
+        folder = make(name, values)
+        about = json.loads((folder / "run.json").read_text())
+        assert about["held_out"] == {"rows": 9, "digest": "0" * 16}
+        about |= {"task": "third", "directions": {"val/acc": "min"}, "machine": ["model.lr"]}
+        (folder / "run.json").write_text(json.dumps(about))
+        settings = {"model": {"backbone": name, "lr": len(name + name * len(values))}, "data": {"root": name}}
+        (folder / "config.yaml").write_text(yaml.safe_dump(settings))
+    shutil.move("runs", "elsewhere")
+    out, err = typed("elsewhere", "--csv", "runs.csv")
+    table = pd.read_csv("runs.csv")
+    assert table["run"].tolist() == ["b/version_0", "a/version_0"] and table["best"].tolist() == [0.5, 1.0]
+    assert table.columns.tolist() == [*compare.FIXED, "model.backbone", "data.root"]  # the rate is the machine's
+    assert "best val/acc first" in out and err == ""
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_runs_of_earlier_versions_are_told_by_their_folder_and_result(make: Make, typed: Any, task: str) -> None:
+    for name, values in (("low", [0.3, 0.1]), ("high", [0.2, 0.9]), ("none", None)):
+        make(name, values, finished=values is not None, task=task)
+        (Path("runs") / task / name / "version_0" / "run.json").unlink()
+    config = Path("runs", task, "low", "version_0", "config.yaml")
+    config.write_text(config.read_text().replace("root: data", "root: elsewhere"))
+    out, err = typed(f"runs/{task}", "--csv", "runs.csv")
+    table = pd.read_csv("runs.csv")
+    order = ["high", "low", "none"] if task == "julia" else ["low", "high", "none"]
+    assert table["run"].tolist() == [f"{name}/version_0" for name in order]
+    assert table["best"].tolist()[:2] == ([0.9, 0.3] if task == "julia" else [0.1, 0.2])
+    assert "data.root" not in table.columns
+    assert err.count("\n") == 1 and "no metrics yet" in err
+    # Beside a run that says what it is, and in other places.
+    make("new", [0.5], task=task)
+    typed(f"runs/{task}", "--csv", "runs.csv")
+    assert set(pd.read_csv("runs.csv")["run"]) == {f"{name}/version_0" for name in (*order, "new")}
+    _, err = typed(f"runs/{task}/none", fails=True)
+    assert "made by an earlier version and unfinished; give it beside a finished run" in err
+    shutil.copytree(f"runs/{task}", "moved")
+    _, err = typed("moved", fails=True)
+    assert err.startswith("error: ") and "no run.json, and not below runs/<task>; leave it out" in err
+
+
+@pytest.mark.parametrize("result", [{}, {"metric": "val/acc"}, {"metric": "val/acc", "best": None, "last": 0.2}])
+def test_a_result_that_says_less_is_no_reason_to_fail(make: Make, typed: Any, result: dict[str, object]) -> None:
+    make("new", [0.5])
+    folder = make("old", [0.1, 0.2])  # as of an earlier version, fitted without checkpoints
+    (folder / "run.json").unlink()
+    (folder / "result.json").write_text(json.dumps(result | {"seconds": 9.0}))
+    typed("runs/julia", "--csv", "runs.csv")
+    assert pd.read_csv("runs.csv")["best"].tolist() == [0.5, 0.2]
 
 
 @pytest.mark.parametrize(

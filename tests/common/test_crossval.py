@@ -10,6 +10,7 @@ import sys
 import time
 import weakref
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -80,17 +81,33 @@ def test_crossval_predicts_each_row_once_and_goes_on_where_it_stopped(
     error = crossval("--folds", "0,1", "--others", f"[{home}/out_of_fold.npz]", fails=True)
     assert "of other rows than these" in error
 
-    error = crossval("--model.lr", "0.01", fails=True)
-    assert "was fitted with another model.lr" in error
-
-    config = home / "fold_0" / "version_0" / "config.yaml"
-    config.write_text(config.read_text()[:100] + "{")
-    assert "cannot be read; delete the folder to fit anew" in crossval(fails=True)
-
     # The folds as an ensemble: as many members, one submission.
     output = run("julia", "predict", "--ckpt_path", f"{home}/fold_*/latest/checkpoints/last.ckpt")
     assert output.count("member: ") == 3
     assert (home / "submission_ensemble3.csv").is_file()
+
+    # The newest run is one fold: which one is meant cannot be told.
+    error = run("julia", "predict", "--ckpt_path", "last", fails=True)
+    assert "the newest run is one fold" in error and f"'{home}/fold_*/latest/checkpoints/last.ckpt' for all" in error
+
+    # Where the data lie is the machine's; what bears on the result is not.
+    moved = Path(shutil.copytree(julia_root, "moved"))
+    shutil.copytree("cache", "other")
+    place = ("--data.root", moved, "--data.cache_dir", "other", "--data.eval_batch_size", 16)
+    assert "fold 0: finished in runs/julia/airbench/fold_0/version_0, not fitted again" in crossval(
+        *place, "--folds", "0"
+    )
+    output = crossval("--model.lr", "0.01", "--folds", "0")
+    assert "fold 0: runs/julia/airbench/fold_0/version_0 was fitted with another model.lr, fitting it anew" in output
+    again = home / "fold_0" / "version_1"
+    assert "lr: 0.01" in (again / "config.yaml").read_text()
+    assert (home / "fold_0" / "version_0" / "checkpoints" / "last.ckpt").stat().st_mtime_ns == made["fold_0"]
+
+    config = again / "config.yaml"
+    config.write_text(config.read_text()[:100] + "{")
+    output = crossval("--model.lr", "0.01", "--folds", "0")
+    assert f"fold 0: {config} cannot be read as YAML" in output and "fitting it anew" in output
+    assert (home / "fold_0" / "version_2" / "result.json").is_file()
 
 
 @pytest.mark.slow
@@ -140,6 +157,11 @@ def test_views_are_averaged_and_those_not_learned_refused(run: Run, julia_root: 
     error = run("julia", "predict", "--ckpt_path", plain, "--submission.tta", 2, fails=True)
     assert "does not suit this model: its training left images as they are" in error
     assert not list(Path("runs/julia/plain/version_0").glob("submission*"))
+    # What is typed is typed for all members.
+    words = ("--ckpt_path", turned, plain, "--submission.path", "told.csv")
+    run("julia", "predict", *words, "--data.inversion", 0.25, "--submission.tta", 2)
+    error = run("julia", "predict", *words, "--data.inversion", 0, "--submission.tta", 2, fails=True)
+    assert "its training left images as they are" in error
 
     run("julia", "predict", "--ckpt_path", turned, "--submission.path", "one.csv")
     run("julia", "predict", "--ckpt_path", turned, "--submission.path", "two.csv", "--submission.tta", 2)
@@ -245,25 +267,27 @@ def test_a_fold_that_fails_says_so_once_and_leaves_no_table(crossval: Run) -> No
 
 
 def test_members_of_an_ensemble_leave_memory_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[weakref.ref[Member]] = []
+
     class Member:
+        @classmethod
+        def build(cls, arguments: dict[str, int]) -> Member:
+            gc.collect()
+            assert sum(member() is not None for member in made) <= 1  # the one that has just been asked
+            member = cls()
+            made.append(weakref.ref(member))
+            return member
+
         def estimates(self, outputs: dict[str, np.ndarray], data: None) -> np.ndarray:
             return outputs["days"]
 
-    made: list[weakref.ref[Member]] = []
-
-    def member_of(*_: object) -> tuple[Member, None]:
-        gc.collect()
-        assert sum(member() is not None for member in made) <= 1  # the one that has just been asked
-        member = Member()
-        made.append(weakref.ref(member))
-        return member, None
-
-    monkeypatch.setattr(ensemble, "member_of", member_of)
-    for name in ("read_checkpoint", "_data_of", "learned_views"):
+    for name in ("data_of", "learned_views"):
         monkeypatch.setattr(ensemble, name, lambda *_: None)
-    monkeypatch.setattr(ensemble, "predicted", lambda *_: {"days": np.array([float(len(made)), 7.0])})
-    outputs, deviation = ensemble.averaged(None, Member(), None, [Path(str(number)) for number in range(5)], 1)  # type: ignore[arg-type]
-    assert len(made) == 4
+    monkeypatch.setattr(ensemble, "predict_views", lambda *_: {"days": np.array([float(len(made)), 7.0])})
+    loaded: list[object] = []
+    members = [SimpleNamespace(model={}, load_into=lambda network: loaded.append(id(network))) for _ in range(5)]
+    outputs, deviation = ensemble.average_members(None, Member(), None, members, 1)  # type: ignore[arg-type]
+    assert (len(made), len(loaded)) == (4, 5)
     assert outputs["days"].tolist() == [2.0, 7.0]
     assert deviation is not None and deviation == pytest.approx([np.std(range(5), ddof=1), 0.0])
 

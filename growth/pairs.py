@@ -58,9 +58,9 @@ class PlantBatches:
 
     def __call__(self, rng: np.random.Generator) -> list[list[int]]:
         """Draw an epoch."""
-        deals = [
-            deal for photos in self.photos for deal in np.array_split(rng.permutation(photos), self._deals(photos))
-        ]
+        deals: list[np.ndarray] = []
+        for photos in self.photos:
+            deals += np.array_split(rng.permutation(photos), self._deals(photos))
         order = rng.permutation(len(deals))
         starts = range(0, len(order), self.plants_per_batch)
         return [np.concatenate([deals[i] for i in order[start:][: self.plants_per_batch]]).tolist() for start in starts]
@@ -90,11 +90,9 @@ class RandomPairBatches:
         return [self._batch(rng) for _ in range(len(self))]
 
     def _batch(self, rng: np.random.Generator) -> list[tuple[int, int]]:
-        first = rng.choice(self.rows, self.pairs_per_batch)
-        second = np.array([rng.choice(self.others[row]) for row in first])
-        swap = self.day[first] > self.day[second]
-        before, after = np.where(swap, second, first), np.where(swap, first, second)
-        return list(zip(before.tolist(), after.tolist(), strict=True))
+        rows = rng.choice(self.rows, self.pairs_per_batch).tolist()
+        pairs = [(row, int(rng.choice(self.others[row]))) for row in rows]
+        return [(one, other) if self.day[one] < self.day[other] else (other, one) for one, other in pairs]
 
 
 class PairDataset(ImageRows[PairBatch]):
@@ -124,12 +122,6 @@ class PairDataset(ImageRows[PairBatch]):
             chosen = wanted
             before, after = all_pairs(self.groups[chosen], self.day[chosen])
         days = self.day[chosen[after]] - self.day[chosen[before]]
-        return PairBatch(
-            self.pixels(chosen),
-            torch.from_numpy(before.copy()),
-            torch.from_numpy(after.copy()),
-            torch.from_numpy(days.astype(np.float32)),
-            torch.from_numpy(self.species[chosen[before]]),
-            torch.from_numpy(self.plant_number[chosen]),
-            torch.from_numpy(chosen),
-        )
+        species, plant = self.species[chosen[before]], self.plant_number[chosen]
+        arrays = (before.copy(), after.copy(), days.astype(np.float32), species, plant, chosen)
+        return PairBatch(self.pixels(chosen), *map(torch.from_numpy, arrays))

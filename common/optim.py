@@ -17,12 +17,7 @@ from common.errors import UserError
 
 
 def warmup_cosine(step: int, warmup_steps: int, total_steps: int, final: float = 0.0) -> float:
-    """The factor on the learning rate at a step.
-
-    1. during warm-up: rises in equal steps to 1;
-    2. after it: falls along half a cosine;
-    3. at and beyond ``total_steps``: ``final``.
-    """
+    """The factor on the learning rate at a step: up to 1 in equal steps, then down half a cosine to ``final``."""
     if step < warmup_steps:
         return (step + 1) / (warmup_steps + 1)
     if step >= total_steps:
@@ -34,10 +29,8 @@ def warmup_cosine(step: int, warmup_steps: int, total_steps: int, final: float =
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     """Split the parameters: weight decay on matrices and kernels, none on biases and normalisation layers."""
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+    matrices, others = [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim <= 1]
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
 def adamw_warmup_cosine(

@@ -66,9 +66,6 @@ class SubmissionFiles:
     Beside the CSV go the raw outputs, ``<path>.npz``, a table of the items, ``<path>_items.csv``, and, of several
     checkpoints, how far they differ, ``<path>_spread.csv``.
 
-    Args:
-        path: the CSV to write.
-
     Raises:
         UserError: ``path`` cannot be written.
     """
@@ -85,13 +82,9 @@ class SubmissionFiles:
     def write(
         self, outputs: Outputs, deviation: np.ndarray | None, model: ImageTask[Any, Any], data: ImageData
     ) -> None:
-        """Write the files.
+        """Write the files from the outputs of all items, in order, of ``data``, which ``model`` turns into values.
 
-        Args:
-            outputs: the outputs of all items, in order.
-            deviation: how far the members of an ensemble differ in their estimates, or None of one model.
-            model: turns outputs into values.
-            data: the data module that the outputs come from.
+        ``deviation`` is how far the members of an ensemble differ in their estimates, or None for one model.
         """
         sample, estimates = data.sample, model.estimates(outputs, data)
         table = pd.DataFrame({sample.id_column: list(sample.ids), sample.value_column: model.values(estimates)})

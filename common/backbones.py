@@ -118,11 +118,11 @@ def _torchvision_classifier(name: str, image_size: int, stem: Stem, ours: list[s
         raise UserError(f"--model.backbone {name}: no such backbone; {hint}")
     options: dict[str, object] = {}
     if name.startswith("vit_"):
-        options["image_size"] = image_size
-    if name.startswith("maxvit"):
-        options["input_size"] = (image_size, image_size)
-    if name in WITH_AUXILIARY_HEADS:
-        options.update(aux_logits=True, init_weights=False)
+        options = {"image_size": image_size}
+    elif name.startswith("maxvit"):
+        options = {"input_size": (image_size, image_size)}
+    elif name in WITH_AUXILIARY_HEADS:
+        options = {"aux_logits": True, "init_weights": False}
     try:
         network: nn.Module = models.get_model(name, weights=None, **options)
     except (ValueError, AssertionError, RuntimeError) as error:
@@ -142,11 +142,10 @@ def _pretrained_state(name: str, network: nn.Module, pretrained: Pretrained) -> 
     weights = models.get_model_weights(name).DEFAULT  # type: ignore[attr-defined]
     file = weights.url.rsplit("/", 1)[-1]
     try:
+        source = weights.url if pretrained is True else str(pretrained)
         if pretrained is True:
-            source = weights.url
             state = torch.hub.load_state_dict_from_url(source, progress=True, check_hash=True, weights_only=True)
         else:
-            source = str(pretrained)
             state = torch.load(source, map_location="cpu", weights_only=True)
     except URLError as error:
         raise UserError(

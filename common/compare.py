@@ -144,11 +144,7 @@ def page(runs: list[Run], table: pd.DataFrame, about: dict[str, Any]) -> str:
 
 
 def write(text: str, path: Path, flag: str) -> None:
-    """Write a file, whole or not at all.
-
-    Raises:
-        UserError: the file system refuses it.
-    """
+    """Write a file, whole or not at all; a :class:`UserError` if the file system refuses it."""
     try:
         with replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")

@@ -79,11 +79,7 @@ def workspace(task: Task, data: type[ImageData], entity: str) -> Any:
 
 
 def publish(task: Task, data: type[ImageData], entity: str | None) -> str:
-    """Save the workspace with W&B, and give its address.
-
-    Raises:
-        UserError: W&B refuses, or cannot be reached.
-    """
+    """Save the workspace with W&B, and give its address; a :class:`UserError` if it refuses or is out of reach."""
     import wandb
 
     try:

@@ -17,17 +17,11 @@ Array = npt.NDArray[Any]
 
 
 class Split(NamedTuple):
-    """The rows that a fit trains on and holds out, by their ids.
-
-    Attributes:
-        trained: ids, in order.
-        held_out: ids, in order.
-        digests: of the ids of either side with their true values.
-    """
+    """The rows that a fit trains on and holds out, by their ids, in order."""
 
     trained: list[str]
     held_out: list[str]
-    digests: tuple[str, str]
+    digests: tuple[str, str]  # of the ids of either side with their true values
 
     @classmethod
     def of(cls, ids: Sequence[str], truth: Array, train: Indices, val: Indices) -> Split:
@@ -37,11 +31,7 @@ class Split(NamedTuple):
         return cls([ids[row] for row in train], [ids[row] for row in val], (one, other))
 
     def check(self, fitted: Split) -> None:
-        """Refuse a model that was fitted with another split.
-
-        Raises:
-            UserError: it says how the two differ.
-        """
+        """Raise a :class:`UserError` that says how this split differs from the one that a model was fitted with."""
         if self.digests == tuple(fitted.digests):
             return
         ours, theirs = ({*split.trained, *split.held_out} for split in (self, fitted))
@@ -62,7 +52,7 @@ def split_rows(
     seed: int,
     called: tuple[str, str],
 ) -> tuple[Indices, Indices]:
-    """Hold out a share of the rows, or one of the folds.
+    """Hold out a share of the rows, or one of the folds; give the rows to train on and those held out, each sorted.
 
     Args:
         strata: the stratum of each row, N: each stratum has its share of what is held out.
@@ -72,9 +62,6 @@ def split_rows(
         fold: which fold is held out, from 0.
         seed: the same seed gives the same split.
         called: what groups and strata are called, in the plural.
-
-    Returns:
-        Rows to train on and rows held out, each sorted.
 
     Raises:
         UserError: a share or number is out of range, or a stratum is too small.

@@ -58,7 +58,6 @@ class LeNet(nn.Sequential):
     """LeNet as in the seed design for 224×224: 16·54·54 → 120 → 84 → 10 → outputs.
 
     Shape: N×in_channels×image_size×image_size, float → N×num_outputs.
-
     Source: LeCun et al., "Gradient-based learning applied to document recognition", 1998, with ReLU.
     """
 
@@ -81,7 +80,6 @@ class Airbench(nn.Sequential):
     of 3×3 taps, not whitened from the data.
 
     Shape: N×in_channels×H×W, H and W 8 or more → N×num_outputs.
-
     Source: K. Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU", arXiv:2404.00498.
     """
 

@@ -57,9 +57,8 @@ def adamw_warmup_cosine(
 class StochasticWeightAveraging(callbacks.WeightAveraging):
     """Average the weights that the last epochs end with (Izmailov et al., arXiv:1803.05407).
 
-    Until then the weights themselves are validated and saved, from then on their average; the statistics of BatchNorm
-    are averaged, too, not measured anew. Lightning's callback of this name puts its average into the model only after
-    the last checkpoint has been written.
+    From then on their average is validated and saved, with averaged, not newly measured, statistics of BatchNorm.
+    Lightning's callback of this name puts its average into the model only after the last checkpoint is written.
 
     Args:
         start: share of the epochs after which averaging begins.
@@ -100,10 +99,7 @@ class LearningRateFinder(callbacks.LearningRateFinder):
     """Lightning's search for a learning rate (Smith, arXiv:1506.01186), whose result reaches the schedule, too.
 
     Lightning's own sets the rate of the optimiser, which the schedule sets back at its next step. A resumed fit keeps
-    the rate it has.
-
-    Raises:
-        UserError: nothing was found.
+    the rate it has. Finding nothing is a :class:`UserError`.
     """
 
     def lr_find(self, trainer: Trainer, pl_module: LightningModule) -> None:

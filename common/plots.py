@@ -81,13 +81,7 @@ def tidy(axes: Axes, title: str, x: str, y: str) -> None:
 
 
 def learning_curves(metrics: pd.DataFrame, directions: dict[str, Direction], units: dict[str, str]) -> Figure:
-    """Draw a panel a metric over the epochs, the best value marked.
-
-    Args:
-        metrics: Lightning's metrics.csv.
-        directions: which metrics, and which way each gets better.
-        units: of the metrics that have one.
-    """
+    """Draw a panel for each metric of ``directions`` over the epochs of Lightning's metrics.csv, the best marked."""
     names = [name for name in directions if name in metrics.columns and metrics[name].notna().any()]
     columns = min(3, len(names)) or 1
     rows = -(-len(names) // columns) or 1

@@ -90,10 +90,9 @@ class SubmissionFiles:
         table = pd.DataFrame({sample.id_column: list(sample.ids), sample.value_column: model.values(estimates)})
         with replacing(self.raw_path) as temporary, temporary.open("wb") as stream:
             np.savez_compressed(stream, ids=np.array(list(sample.ids)), **outputs)  # type: ignore[arg-type]
-        with replacing(self.items_path) as temporary:
-            model.table_of_items(outputs, data).to_csv(temporary, index=False)
+        tables = {self.items_path: model.table_of_items(outputs, data)}
         if deviation is not None:
-            with replacing(self.spread_path) as temporary:
-                table.assign(spread=model.spread(estimates, deviation)).to_csv(temporary, index=False)
-        with replacing(self.path) as temporary:
-            table.to_csv(temporary, index=False)
+            tables[self.spread_path] = table.assign(spread=model.spread(estimates, deviation))
+        for path, rows in (tables | {self.path: table}).items():  # the submission last
+            with replacing(path) as temporary:
+                rows.to_csv(temporary, index=False)

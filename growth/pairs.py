@@ -16,34 +16,21 @@ PairWithin = Literal["plant", "species"]
 
 
 class PairBatch(NamedTuple):
-    """U photos and P pairs that index them.
+    """U photos and P pairs that index them."""
 
-    Attributes:
-        images: U×C×H×W; uint8 from the loader, float in [0, 1] on the device.
-        before: index of the earlier photo of each pair, P, int64.
-        after: index of the later photo of each pair, P, int64.
-        days: days elapsed in each pair, P, float32.
-        species: number of the species of each pair, P, int64.
-        plant: number of the plant of each photo in the set, U, int64.
-        row: which photo of the set each is, U, int64.
-    """
-
-    images: Tensor
-    before: Tensor
-    after: Tensor
-    days: Tensor
-    species: Tensor
-    plant: Tensor
-    row: Tensor
+    images: Tensor  # U×C×H×W; uint8 from the loader, float in [0, 1] on the device
+    before: Tensor  # index of the earlier photo of each pair, P, int64
+    after: Tensor  # index of the later photo of each pair, P, int64
+    days: Tensor  # elapsed in each pair, P, float32
+    species: Tensor  # number of the species of each pair, P, int64
+    plant: Tensor  # number of the plant of each photo in the set, U, int64
+    row: Tensor  # which photo of the set each is, U, int64
 
 
 class PlantBatches:
     """Batches of several photos of each of several plants; an epoch takes every photo once.
 
-    Args:
-        plant: the plant of each photo, N.
-        plants_per_batch: how many plants share a batch.
-        images_per_plant: photos of a plant in a batch; one left over joins the plant's last batch.
+    ``plant`` is that of each photo, N. A photo left over joins another ``images_per_plant`` of its plant.
     """
 
     def __init__(self, plant: np.ndarray, plants_per_batch: int, images_per_plant: int) -> None:
@@ -67,14 +54,7 @@ class PlantBatches:
 
 
 class RandomPairBatches:
-    """The baseline's batches: each pair is two photos drawn at random, of one plant or of one species.
-
-    Args:
-        groups: what may be paired with each other, N.
-        day: day of each photo, N.
-        num_pairs: pairs an epoch.
-        pairs_per_batch: pairs a batch.
-    """
+    """The baseline's batches: pairs of two photos drawn at random that share a group (N) and differ in day (N)."""
 
     def __init__(self, groups: np.ndarray, day: np.ndarray, num_pairs: int, pairs_per_batch: int) -> None:
         self.day = day

@@ -137,9 +137,8 @@ class _Plant:
         rng = np.random.default_rng([*self._key, day])
         image = self._ground.copy()
         time = day * self._rate
-        first = 4  # leaves that the seedling already has
-        for leaf in range(int(time / self._look.days_per_leaf) + first):
-            age = time - (leaf - first) * self._look.days_per_leaf
+        for leaf in range(int(time / self._look.days_per_leaf) + 4):  # the seedling already has four
+            age = time - (leaf - 4) * self._look.days_per_leaf
             turn, longer, wider = self._habit[leaf]
             # Full length goes on rising with the leaf's number, so that late days still differ.
             full = 0.62 * (1 - np.exp(-(leaf + 4) / 14)) * (1 + 0.06 * longer)
@@ -165,8 +164,7 @@ class _Plant:
         across = np.asarray([-along[1], along[0]]) / width
         origin = low - base
         affine = (*along, along @ origin + 0.1 * _LEAF / shrink, *across, across @ origin + 0.6 * _LEAF / shrink)
-        size = (int(high[0] - low[0]), int(high[1] - low[1]))
-        cut = picture.transform(size, Image.Transform.AFFINE, affine, Image.Resampling.BILINEAR)
+        cut = picture.transform(tuple(high - low), Image.Transform.AFFINE, affine, Image.Resampling.BILINEAR)
         image.paste(cut, (int(low[0]), int(low[1])), cut)
 
 
@@ -216,8 +214,8 @@ def draw(
     with new_folder(directory) as folder:
         for species in SPECIES:
             for number in range(1, plants + 1):
-                stems = [f"DAT{day:02}" for day in range(1, days + 1)]
                 home = folder / "train_dataset" / species / f"{species}_{number:02}"
+                stems = [f"DAT{day:02}" for day in range(1, days + 1)]
                 _save(_Plant(seed, species, number, (width, height)), home, stems)
             for number in _numbers(seed, species, test_plants):
                 home = folder / "test_dataset" / species / str(number)

@@ -92,11 +92,7 @@ def publish(task: Task, data: type[ImageData], entity: str | None) -> str:
 
 
 def build_dashboard(task: Task, data: type[ImageData], entity: str | None, output: Path | None) -> None:
-    """Publish the workspace, or write its specification where there is no key or a file is named.
-
-    Raises:
-        UserError: W&B refuses, or the file cannot be written.
-    """
+    """Publish the workspace, or write its specification where there is no key or a file is named."""
     if output is None and wandb_key_configured():
         print(f"published: {publish(task, data, entity)}")
         return

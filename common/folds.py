@@ -94,11 +94,7 @@ def stratified_split(labels: Array, val_fraction: float, seed: int) -> tuple[Ind
 
 
 def stratified_folds(labels: Array, num_folds: int, seed: int) -> list[Indices]:
-    """Deal rows at random into folds, each with its share of every class, and give the rows of each, sorted.
-
-    Raises:
-        UserError: there are fewer than 2 folds, or more than rows of the smallest class.
-    """
+    """Deal rows at random into folds, each with its share of every class, and give the rows of each, sorted."""
     from sklearn.model_selection import StratifiedKFold
 
     most = int(np.unique(labels, return_counts=True)[1].min())

@@ -95,8 +95,7 @@ def rows(index: pd.Index) -> str:
 def read_metrics(path: Path) -> tuple[dict[str, pd.Series[float]], list[str]]:
     """Read the whole lines of Lightning's metrics.csv, whose last line may still be in the writing.
 
-    Returns:
-        Metric → values by epoch, counted from 1, several where it is logged more often; and what is wrong, a line each.
+    Gives metric → values by epoch, from 1, several where it is logged more often; and what is wrong, a line each.
     """
     if not path.is_file():
         return {}, [f"{path}: no metrics yet"]

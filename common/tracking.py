@@ -25,11 +25,7 @@ STEP = "trainer/global_step"  # Lightning's own x-axis
 
 
 def wandb_key_configured() -> bool:
-    """Whether W&B could log in: ``WANDB_API_KEY``, or what ``wandb login`` left in the netrc file.
-
-    Raises:
-        UserError: ``WANDB_BASE_URL`` is no address.
-    """
+    """Whether W&B could log in: by ``WANDB_API_KEY``, or by what ``wandb login`` left in the netrc file."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     server = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")

@@ -78,11 +78,7 @@ class RandomPairBatches:
 class PairDataset(ImageRows[PairBatch]):
     """Whole batches of pairs by index.
 
-    Args:
-        images: M×H×W×C, uint8.
-        photos: the table of the same M photos.
-        rows: the rows of both that belong to this set; samplers count within them.
-        pair_within: whether pairs are made within a plant or within a species.
+    Of M photos (images M×H×W×C, uint8, and their table) ``rows`` belong to this set; samplers count within these.
     """
 
     def __init__(self, images: Images, photos: Photos, rows: np.ndarray, pair_within: PairWithin = "plant") -> None:

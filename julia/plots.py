@@ -62,11 +62,9 @@ def worst_classes(counts: np.ndarray) -> Figure:
 
 
 def worst_errors(evaluated: pd.DataFrame, images: Images) -> Gallery:
-    """Show the characters that were missed with the greatest confidence.
+    """Show the characters that were missed with the greatest confidence, of images M×H×W×C, uint8.
 
-    Args:
-        evaluated: a line a character: row (of ``images``), truth and predicted (indices of classes), probability.
-        images: M×H×W×C, uint8.
+    ``evaluated`` has a line a character: row (of the images), truth, predicted (indices of classes), probability.
     """
     missed = evaluated[evaluated["truth"] != evaluated["predicted"]]
     missed = missed.sort_values(["probability", "row"], ascending=[False, True]).head(GALLERY)

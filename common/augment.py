@@ -50,9 +50,8 @@ class Augmentation(nn.Module):
         inversion: float = 0.0,
     ) -> None:
         super().__init__()
-        self.flip = flip
+        self.flip, self.group_zoom = flip, group_zoom
         self.rotation, self.shift, self.zoom, self.shear = math.radians(rotation), shift, zoom, math.radians(shear)
-        self.group_zoom = group_zoom
         self.brightness, self.contrast, self.inversion = brightness, contrast, inversion
 
     def forward(self, images: Tensor, key: int, number: Tensor, group: Tensor | None = None) -> Tensor:
@@ -61,7 +60,9 @@ class Augmentation(nn.Module):
             shared = 0 if group is None else drawn(key + 1, group, 1)[0]
             images = resampled(images, self._origins(draws[:8], shared))
         elif self.flip:
-            images = self._laid(images, draws[0])
+            lays, originals, images = (4 * draws[0] + 4).floor(), images, torch.empty_like(images)
+            for lay, view in enumerate(laid_views()):
+                images[lays == lay] = view(originals[lays == lay])
         if any((self.brightness, self.contrast, self.inversion)):
             images = self._lit(images, draws[8:])
         return images
@@ -69,8 +70,7 @@ class Augmentation(nn.Module):
     def _origins(self, draws: Tensor, shared: Tensor | float) -> Tensor:
         """Tell where the pixels of each image come from: N×2×3, as :func:`resampled`, from 8×N and N draws."""
         turn, right, down, grow, shear_x, shear_y, lay, mirror = draws
-        angle = self.rotation * turn
-        scale = 1 + self.zoom * grow
+        angle, scale = self.rotation * turn, 1 + self.zoom * grow
         if self.group_zoom:
             scale = scale * (1 + self.group_zoom) ** shared
         across, along = (self.shear * shear_x).tan(), (self.shear * shear_y).tan()
@@ -83,13 +83,6 @@ class Augmentation(nn.Module):
         back = torch.linalg.inv_ex(change).inverse
         shift = 2 * self.shift * torch.stack([right, down], dim=1)[:, :, None]
         return torch.cat([back, -back @ shift], dim=2)
-
-    def _laid(self, images: Tensor, draws: Tensor) -> Tensor:
-        lay = (4 * draws + 4).floor()
-        laid = torch.empty_like(images)
-        for number, view in enumerate(laid_views()):
-            laid[lay == number] = view(images[lay == number])
-        return laid
 
     def _lit(self, images: Tensor, draws: Tensor) -> Tensor:
         added, factor, chance = draws
@@ -105,17 +98,11 @@ def drawn(key: int, number: Tensor, count: int) -> Tensor:
 
     A generator without a state: SplitMix64's mixing function (Steele et al., OOPSLA 2014) of key, number and count.
     """
-    bits: Tensor = key + _signed(0x9E3779B97F4A7C15) * (
-        count * number + torch.arange(count, device=number.device)[:, None]
-    )
-    bits = (bits ^ _shifted(bits, 30)) * _signed(0xBF58476D1CE4E5B9)
-    bits = (bits ^ _shifted(bits, 27)) * _signed(0x94D049BB133111EB)
+    counter = count * number + torch.arange(count, device=number.device)[:, None]
+    bits: Tensor = key + (0x9E3779B97F4A7C15 - 2**64) * counter  # torch's 64 bits are signed
+    bits = (bits ^ _shifted(bits, 30)) * (0xBF58476D1CE4E5B9 - 2**64)
+    bits = (bits ^ _shifted(bits, 27)) * (0x94D049BB133111EB - 2**64)
     return _shifted(bits ^ _shifted(bits, 31), 40).float() / 2**23 - 1
-
-
-def _signed(word: int) -> int:
-    """Read 64 bits as torch does."""
-    return word - 2**64 if word >= 2**63 else word
 
 
 def _shifted(bits: Tensor, places: int) -> Tensor:
@@ -148,8 +135,7 @@ def laid_views() -> list[View]:
     """The eight ways to lay a square, itself first. Each: N×C×S×S → the same."""
 
     def laid(quarters: int, mirrored: bool, images: Tensor) -> Tensor:
-        turned = torch.rot90(images, quarters, (2, 3))
-        return turned.flip(3) if mirrored else turned
+        return torch.rot90(images, quarters, (2, 3)).flip([3] if mirrored else [])
 
     return [partial(laid, quarters, mirrored) for mirrored in (False, True) for quarters in range(4)]
 
@@ -157,12 +143,8 @@ def laid_views() -> list[View]:
 def moved_views(shift: float, zoom: float, negatives: bool) -> list[View]:
     """The image, shifted four ways, and all five from nearer and farther; each also as its negative. Itself first.
 
-    Args:
-        shift: the shift, as a share of the side; 0 for none.
-        zoom: the change of scale; 0.1 is 0.9× and 1.1×; 0 for none.
-        negatives: whether each is followed by its negative.
-
-    Each: N×C×H×W, float in [0, 1] → the same; the border is continued outwards.
+    The shift is a share of the side; a zoom of 0.1 is 0.9× and 1.1×; 0 is for none of them. The border is continued
+    outwards. Each: N×C×H×W, float in [0, 1] → the same.
     """
 
     def moved(scale: float, right: float, down: float, negative: bool, images: Tensor) -> Tensor:
@@ -174,6 +156,4 @@ def moved_views(shift: float, zoom: float, negatives: bool) -> list[View]:
     steps = [(0.0, 0.0), *([(shift, 0.0), (-shift, 0.0), (0.0, shift), (0.0, -shift)] if shift else [])]
     scales = [1.0, *([1 - zoom, 1 + zoom] if zoom else [])]
     signs = [False, True] if negatives else [False]
-    return [
-        partial(moved, scale, right, down, negative) for scale in scales for right, down in steps for negative in signs
-    ]
+    return [partial(moved, scale, *step, negative) for scale in scales for step in steps for negative in signs]

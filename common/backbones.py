@@ -7,10 +7,9 @@ stem), and the numbers it gives (the head).
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 from urllib.error import URLError
 
 import torch
@@ -45,7 +44,7 @@ def build_backbone(
     stem: Stem = "imagenet",
     head: Head = "linear",
     pretrained: Pretrained = False,
-    own: Mapping[str, Own] = MappingProxyType({}),
+    own: Mapping[str, Own] | None = None,
 ) -> nn.Module:
     """Build an encoder: N×in_channels×image_size×image_size, float → N×num_outputs.
 
@@ -60,62 +59,34 @@ def build_backbone(
             3×3 with stride 1 (He et al., arXiv:1512.03385, section 4.2, for CIFAR).
         head: ``linear`` replaces the last layer; ``imagenet`` keeps its 1000 logits and stacks a linear layer on them.
         pretrained: true for torchvision's ImageNet weights, or the path of a file that holds a state dict of them.
-        own: networks of the task's own, by name: from channels, outputs and pixels a side to the network.
+        own: networks of the task's own, by name.
 
     Raises:
-        UserError: no such name, channels or size that it does not take, or weights that cannot be had or do
-            not fit.
+        UserError: no such name, channels or size that it does not take, or weights that cannot be had or do not fit.
     """
-    if build := {**OURS, **own}.get(name):
+    ours = {**OURS, **(own or {})}
+    if name in ours:
         if pretrained:
             raise UserError(f"there are no pretrained weights for {name}; give --model.pretrained false")
-        network = build(in_channels, num_outputs, image_size)
+        network = ours[name](in_channels, num_outputs, image_size)
     else:
-        network = _adapted_classifier(name, in_channels, num_outputs, image_size, stem, head, pretrained, own)
+        network = _torchvision_classifier(name, image_size, stem, list(ours))
+        if pretrained:
+            network.load_state_dict(_pretrained_state(name, network, pretrained))
+        if name in WITH_AUXILIARY_HEADS:
+            network.aux_logits = False  # type: ignore[assignment]
+            for auxiliary in {"aux1", "aux2", "AuxLogits"} & dict(network.named_children()).keys():
+                setattr(network, auxiliary, None)
+        _adapt_stem(name, network, in_channels, stem)
+        network = _adapt_head(network, num_outputs, head)
     if image_size <= LARGEST_MINIMUM:
         try:
             with torch.no_grad():
                 network.eval()(torch.zeros(1, in_channels, image_size, image_size))
         except (RuntimeError, ValueError) as error:
-            raise UserError(
-                f"--model.image_size {image_size} is too small for {name}: {' '.join(str(error).split())}"
-            ) from None
+            reason = " ".join(str(error).split())
+            raise UserError(f"--model.image_size {image_size} is too small for {name}: {reason}") from None
     return network.train()
-
-
-def _adapted_classifier(
-    name: str,
-    in_channels: int,
-    num_outputs: int,
-    image_size: int,
-    stem: Stem,
-    head: Head,
-    pretrained: Pretrained,
-    own: Iterable[str],
-) -> nn.Module:
-    network = _torchvision_classifier(name, image_size, own)
-    # On CPUs, bf16 gradients of a strided convolution of a single pixel take in what lay in memory beside it (oneDNN).
-    smallest = 9 if stem == "small" else 17
-    if image_size < smallest and sum(map(_strided, network.modules())) > 1:
-        raise UserError(f"--model.image_size {image_size} is too small for {name}; give {smallest} or more")
-    if pretrained:
-        network.load_state_dict(_pretrained_state(name, network, pretrained))
-    if name in WITH_AUXILIARY_HEADS:
-        network.aux_logits = False  # type: ignore[assignment]
-        for auxiliary in {"aux1", "aux2", "AuxLogits"} & dict(network.named_children()).keys():
-            setattr(network, auxiliary, None)
-    _adapt_stem(name, network, in_channels, stem)
-    if head == "imagenet":
-        return nn.Sequential(network, Float32Linear(IMAGENET_CLASSES, num_outputs))
-    last_name, last = [pair for pair in network.named_modules() if isinstance(pair[1], nn.Linear | nn.Conv2d)][-1]
-    # squeezenet's classifier is a 1×1 convolution
-    replacement: nn.Module = (
-        Float32Linear(last.in_features, num_outputs)
-        if isinstance(last, nn.Linear)
-        else nn.Conv2d(last.in_channels, num_outputs, last.kernel_size)  # type: ignore[arg-type]
-    )
-    network.set_submodule(last_name, replacement)
-    return network
 
 
 def checkpoint_blocks(network: nn.Module) -> None:
@@ -138,30 +109,32 @@ def checkpoint_blocks(network: nn.Module) -> None:
     apply_activation_checkpointing(network, wrap, check_fn=lambda module: id(module) in blocks)
 
 
-def _torchvision_classifier(name: str, image_size: int, own: Iterable[str]) -> nn.Module:
+def _torchvision_classifier(name: str, image_size: int, stem: Stem, ours: list[str]) -> nn.Module:
+    """Build a network of torchvision as published, with random weights."""
     names = models.list_models(module=models)
     if name not in names:
-        close = difflib.get_close_matches(name, [*OURS, *own, *names], n=3)
+        close = difflib.get_close_matches(name, [*ours, *names], n=3)
         hint = f"did you mean {' or '.join(close)}?" if close else "see torchvision.models.list_models()"
         raise UserError(f"--model.backbone {name}: no such backbone; {hint}")
     options: dict[str, object] = {}
     if name.startswith("vit_"):
-        options["image_size"] = image_size
-    if name.startswith("maxvit"):
-        options["input_size"] = (image_size, image_size)
-    if name in WITH_AUXILIARY_HEADS:
-        options.update(aux_logits=True, init_weights=False)
+        options = {"image_size": image_size}
+    elif name.startswith("maxvit"):
+        options = {"input_size": (image_size, image_size)}
+    elif name in WITH_AUXILIARY_HEADS:
+        options = {"aux_logits": True, "init_weights": False}
     try:
         network: nn.Module = models.get_model(name, weights=None, **options)
     except (ValueError, AssertionError, RuntimeError) as error:
-        raise UserError(
-            f"--model.backbone {name} cannot be built for --model.image_size {image_size}: {error}"
-        ) from None
+        size = f"--model.image_size {image_size}"
+        raise UserError(f"--model.backbone {name} cannot be built for {size}: {error}") from None
+    # On CPUs, bf16 gradients of a strided convolution of a single pixel take in what lay in memory beside it (oneDNN).
+    smallest = 9 if stem == "small" else 17
+    convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+    strided = [layer for layer in convolutions if layer.stride != (1, 1) and layer.kernel_size != (1, 1)]
+    if image_size < smallest and len(strided) > 1:
+        raise UserError(f"--model.image_size {image_size} is too small for {name}; give {smallest} or more")
     return network
-
-
-def _strided(layer: nn.Module) -> bool:
-    return isinstance(layer, nn.Conv2d) and layer.stride != (1, 1) and layer.kernel_size != (1, 1)
 
 
 def _pretrained_state(name: str, network: nn.Module, pretrained: Pretrained) -> dict[str, Tensor]:
@@ -169,11 +142,10 @@ def _pretrained_state(name: str, network: nn.Module, pretrained: Pretrained) -> 
     weights = models.get_model_weights(name).DEFAULT  # type: ignore[attr-defined]
     file = weights.url.rsplit("/", 1)[-1]
     try:
+        source = weights.url if pretrained is True else str(pretrained)
         if pretrained is True:
-            source = weights.url
             state = torch.hub.load_state_dict_from_url(source, progress=True, check_hash=True, weights_only=True)
         else:
-            source = str(pretrained)
             state = torch.load(source, map_location="cpu", weights_only=True)
     except URLError as error:
         raise UserError(
@@ -191,15 +163,14 @@ def _pretrained_state(name: str, network: nn.Module, pretrained: Pretrained) -> 
     wrong = [key for key in wanted if key not in state or state[key].shape != wanted[key].shape]
     wrong += [key for key in state if key not in wanted]
     if wrong:
-        raise UserError(
-            f"--model.pretrained {source}: not weights of {name}, {len(wrong)} tensors differ (first: {wrong[0]}); "
-            f"expected {file}"
-        )
+        reason = f"not weights of {name}, {len(wrong)} tensors differ (first: {wrong[0]})"
+        raise UserError(f"--model.pretrained {source}: {reason}; expected {file}")
     return state
 
 
 def _adapt_stem(name: str, network: nn.Module, in_channels: int, stem: Stem) -> None:
     """Give the first convolution ``in_channels`` inputs and, for ``stem="small"``, 3×3 taps and stride 1."""
+    first: Any
     path, first = next(pair for pair in network.named_modules() if isinstance(pair[1], nn.Conv2d))
     if stem == "small" and name.startswith(("vit_", "swin_", "maxvit", "convnext")):
         raise UserError(f"--model.stem small does not fit {name}, whose first layer cuts patches; give imagenet")
@@ -207,19 +178,24 @@ def _adapt_stem(name: str, network: nn.Module, in_channels: int, stem: Stem) -> 
     kernel, stride, padding = ((3, 3), (1, 1), (1, 1)) if small else (first.kernel_size, first.stride, first.padding)
     if (in_channels, kernel, stride) == (first.in_channels, first.kernel_size, first.stride):
         return
-    adapted = nn.Conv2d(
-        in_channels,
-        first.out_channels,
-        kernel,  # type: ignore[arg-type]
-        stride,  # type: ignore[arg-type]
-        padding,  # type: ignore[arg-type]
-        bias=first.bias is not None,
-    )
+    bias = first.bias is not None
+    adapted: Any = nn.Conv2d(in_channels, first.out_channels, kernel, stride, padding, bias=bias)
     nn.init.kaiming_normal_(adapted.weight, mode="fan_out", nonlinearity="relu")
     if kernel == first.kernel_size:
         with torch.no_grad():
-            summed = first.weight.sum(dim=1, keepdim=True) / in_channels
-            adapted.weight.copy_(summed.expand_as(adapted.weight))
-            if first.bias is not None and adapted.bias is not None:
+            adapted.weight.copy_(first.weight.sum(dim=1, keepdim=True) / in_channels)  # broadcast
+            if bias:
                 adapted.bias.copy_(first.bias)
     network.set_submodule(path, adapted)
+
+
+def _adapt_head(network: nn.Module, num_outputs: int, head: Head) -> nn.Module:
+    if head == "imagenet":
+        return nn.Sequential(network, Float32Linear(IMAGENET_CLASSES, num_outputs))
+    last: Any
+    path, last = [pair for pair in network.named_modules() if isinstance(pair[1], nn.Linear | nn.Conv2d)][-1]
+    if isinstance(last, nn.Linear):
+        network.set_submodule(path, Float32Linear(last.in_features, num_outputs))
+    else:  # squeezenet's classifier is a 1×1 convolution
+        network.set_submodule(path, nn.Conv2d(last.in_channels, num_outputs, last.kernel_size))
+    return network

@@ -12,10 +12,11 @@ import json
 import math
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from common.errors import UserError, exit_on_user_error
@@ -37,21 +38,18 @@ def ranked(runs: list[Run], monitor: str, direction: Direction) -> list[Run]:
         if curve is not None:
             run.best = float(curve.min() if direction == "min" else curve.max())
             run.last = float(curve.iloc[-1])
-    return sorted(
-        runs, key=lambda run: (math.isnan(run.best), sign * run.best if run.best == run.best else 0, run.name)
-    )
+    return sorted(runs, key=lambda run: (math.isnan(run.best), sign * np.nan_to_num(run.best), run.name))
 
 
 def table_of(runs: list[Run]) -> pd.DataFrame:
     """Tabulate runs in order, with the arguments in which they differ."""
     names = dict.fromkeys(name for run in runs for name in run.arguments)
     differing = [name for name in names if len({run.arguments.get(name, ABSENT) for run in runs}) > 1]
-    rows = []
-    for run in runs:
-        state = {"state": "" if run.result else "unfinished"}
-        arguments = {name: run.arguments.get(name, ABSENT) for name in differing}
-        rows.append({"run": run.name} | run.row | state | arguments)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(
+        {"run": run.name, **run.row, "state": "" if run.result else "unfinished"}
+        | {name: run.arguments.get(name, ABSENT) for name in differing}
+        for run in runs
+    )
 
 
 def show(table: pd.DataFrame, metric: str) -> None:
@@ -61,24 +59,22 @@ def show(table: pd.DataFrame, metric: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    def grid(names: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    def grid(table: pd.DataFrame) -> Table:
         grid = Table(header_style="bold", title=f"{_counted(len(table))}, best {metric} first", title_justify="left")
-        for name in names:
+        for name in table.columns:
             # Folded, so that nothing of a long argument is hidden.
             grid.add_column(Text(name), justify="right" if name in FIXED[1:5] else "left", overflow="fold")
-        for row in rows:
-            grid.add_row(*(Text(_text(name, cell)) for name, cell in zip(names, row, strict=True)))
+        for row in table.to_numpy().tolist():
+            grid.add_row(*(Text(_text(name, cell)) for name, cell in zip(table.columns, row, strict=True)))
         return grid
 
     console = Console(width=None if sys.stdout.isatty() else 160, highlight=False)
-    arguments = list(table.columns[len(FIXED) :])
-    side_by_side = grid(list(table.columns), table.to_numpy().tolist())
-    if Measurement.get(console, console.options.update(width=10**6), side_by_side).maximum <= console.width:
-        console.print(side_by_side)
-        return
-    joined = [" · ".join(f"{name} {row[name]}" for name in arguments) for _, row in table.iterrows()]
-    fixed = table[list(FIXED)].to_numpy().tolist()
-    console.print(grid([*FIXED, "arguments"], [[*row, text] for row, text in zip(fixed, joined, strict=True)]))
+    shown = grid(table)
+    if Measurement.get(console, console.options.update(width=10**6), shown).maximum > console.width:
+        arguments = table.columns[len(FIXED) :]
+        joined = [" · ".join(f"{name} {row[name]}" for name in arguments) for _, row in table.iterrows()]
+        shown = grid(table[list(FIXED)].assign(arguments=joined))
+    console.print(shown)
 
 
 def _text(name: object, cell: object) -> str:
@@ -91,7 +87,7 @@ def _counted(runs: int) -> str:
     return f"{runs} run" if runs == 1 else f"{runs} runs"
 
 
-def _find(metric: str, patterns: dict[str, str] | dict[str, Direction]) -> str:
+def _find(metric: str, patterns: dict[str, str]) -> str:
     """Look up a metric among names that may hold an asterisk; nothing if it is not there."""
     return next((value for pattern, value in patterns.items() if fnmatch(metric, pattern)), "")
 
@@ -101,9 +97,7 @@ def _middle_cut(name: str) -> str:
     return name if len(name) <= LONGEST else f"{name[: half - 1]}…{name[-half:]}"
 
 
-def page(
-    runs: list[Run], table: pd.DataFrame, monitor: str, directions: dict[str, Direction], units: dict[str, str]
-) -> str:
+def page(runs: list[Run], table: pd.DataFrame, about: dict[str, Any]) -> str:
     """Make the page: the curves of every metric, and the table, which sorts; all in one text."""
     from plotly.offline import get_plotlyjs
 
@@ -111,43 +105,35 @@ def page(
         text = _text(name, cell)
         return f"<td{' class=long' if len(text) > LONGEST else ''}>{html.escape(text)}</td>"
 
-    def last_of_epoch(curve: pd.Series[float]) -> pd.Series[float]:
-        return curve[~curve.index.duplicated(keep="last")]
+    def metric_of(name: str) -> dict[str, str]:
+        unit, direction = _find(name, about.get("units", {})), _find(name, about["directions"])
+        better = {"min": " (lower is better)", "max": " (higher is better)", "": ""}[direction]
+        return {"name": name, "title": f"{name}, {unit}" if unit else name, "better": better}
 
-    arguments = list(table.columns[len(FIXED) :])
-    names = dict.fromkeys([*directions, *(name for run in runs for name in run.metrics)])
-    metrics = [name for name in names if any(name in run.metrics for run in runs)]
-    data = {
-        "metrics": [
-            {
-                "name": name,
-                "title": name + (f", {unit}" if (unit := _find(name, units)) else ""),
-                "better": {"min": " (lower is better)", "max": " (higher is better)", "": ""}[_find(name, directions)],
-            }
-            for name in metrics
-        ],
-        "runs": [
-            {
-                "colour": COLOURS[number % len(COLOURS)],
-                "dash": DASHES[(number + number // len(COLOURS)) % len(DASHES)],
-                # plotly reads some HTML in names
-                "label": html.escape(_middle_cut(run.name)),
-                "about": [f"<b>{html.escape(run.name)}</b>", *_about(run, arguments)],
-                "curves": {
-                    name: {"x": curve.index.tolist(), "y": [y if math.isfinite(y) else None for y in curve.tolist()]}
-                    for name, curve in ((name, last_of_epoch(curve)) for name, curve in run.metrics.items())
-                },
-            }
-            for number, run in enumerate(runs)
-        ],
-    }
-    head = "".join(
-        f'<th scope="col"><button type="button">{html.escape(str(name))}</button></th>' for name in table.columns
-    )
+    def curve_of(values: pd.Series[float]) -> dict[str, list[Any]]:
+        last = values[~values.index.duplicated(keep="last")]  # of each epoch
+        return {"x": last.index.tolist(), "y": [y if math.isfinite(y) else None for y in last.tolist()]}
+
+    def run_of(number: int, run: Run) -> dict[str, Any]:
+        settings = (f"{name}: {run.arguments.get(name, ABSENT)}" for name in table.columns[len(FIXED) :])
+        lines = [html.escape(line) for setting in settings for line in textwrap.wrap(setting, 80)]
+        return {
+            "colour": COLOURS[number % len(COLOURS)],
+            "dash": DASHES[(number + number // len(COLOURS)) % len(DASHES)],
+            "label": html.escape(_middle_cut(run.name)),  # plotly reads some HTML in names
+            "about": [f"<b>{html.escape(run.name)}</b>", *lines],  # hover text
+            "curves": {name: curve_of(values) for name, values in run.metrics.items()},
+        }
+
+    logged = {name for run in runs for name in run.metrics}
+    names = dict.fromkeys([*about["directions"], *(name for run in runs for name in run.metrics)])
+    metrics = [metric_of(name) for name in names if name in logged]
+    data = {"metrics": metrics, "runs": [run_of(number, run) for number, run in enumerate(runs)]}
+    headings = (html.escape(str(name)) for name in table.columns)
     body = "".join("<tr>" + "".join(map(cell_of, table.columns, row)) + "</tr>" for row in table.to_numpy())
     parts = {
-        "TITLE": html.escape(f"{_counted(len(runs))} of {runs[0].task}, best {monitor} first"),
-        "HEAD": head,
+        "TITLE": html.escape(f"{_counted(len(runs))} of {runs[0].task}, best {about['monitor']} first"),
+        "HEAD": "".join(f'<th scope="col"><button type="button">{name}</button></th>' for name in headings),
         "BODY": body,
         "PLOTLY": get_plotlyjs(),
         "DATA": json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
@@ -157,18 +143,8 @@ def page(
     return before + "".join(parts[name] + piece for name, piece in zip(rest[::2], rest[1::2], strict=True))
 
 
-def _about(run: Run, arguments: Sequence[str]) -> list[str]:
-    """List the arguments that differ for the eye of the mouse, in lines that fit the page."""
-    lines = (textwrap.wrap(f"{name}: {run.arguments.get(name, ABSENT)}", 80) for name in arguments)
-    return [html.escape(line) for wrapped in lines for line in wrapped]
-
-
 def write(text: str, path: Path, flag: str) -> None:
-    """Write a file, whole or not at all.
-
-    Raises:
-        UserError: the file system refuses it.
-    """
+    """Write a file, whole or not at all; a :class:`UserError` if the file system refuses it."""
     try:
         with replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
@@ -195,23 +171,22 @@ def main() -> None:
             print(f"note: {note}", file=sys.stderr)
         first = {run.task: str(run.path) for run in reversed(runs)}
         if len(first) > 1:
-            raise UserError(
-                f"runs of two tasks, such as {' and '.join(sorted(first.values()))}: give those of one task"
-            )
+            two = " and ".join(sorted(first.values()))
+            raise UserError(f"runs of two tasks, such as {two}: give those of one task")
         tell_apart(runs)
         # Runs of earlier versions do not say what decides; others do, or the results of finished ones.
         about = next((run.about for run in runs if "units" in run.about), None)
         about = about or next((run.about for run in runs if "monitor" in run.about), None)
         if about is None:
             raise UserError(f"{runs[0].path}: made by an earlier version and unfinished; give it beside a finished run")
-        monitor, directions, units = about["monitor"], about["directions"], about.get("units", {})
-        runs = ranked(runs, monitor, directions[monitor])
+        monitor: str = about["monitor"]
+        runs = ranked(runs, monitor, about["directions"][monitor])
         table = table_of(runs)
         # Files first: who pipes the table into head closes it half-way.
         if arguments.csv:
             write(table.to_csv(index=False), arguments.csv, "--csv")
         if arguments.html:
-            write(page(runs, table, monitor, directions, units), arguments.html, "--html")
+            write(page(runs, table, about), arguments.html, "--html")
         show(table, monitor)
 
 

@@ -18,8 +18,7 @@ def read_config(path: Path) -> dict[str, Any]:
     """Read a configuration, whose keys are text.
 
     Raises:
-        UserError: it is not YAML of plain values, it holds more than ``MOST_VALUES`` (a few lines of references can say
-            billions), or a ``class_path`` is no name of a class.
+        UserError: it is not YAML of plain values, it holds more than ``MOST_VALUES``, or a ``class_path`` is no name.
     """
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -36,7 +35,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def _number(value: Any, known: dict[int, int]) -> int:
-    """Count values, those that are referred to as often as they are."""
+    """Count values as often as they are referred to: a few lines of references can say billions."""
     if not isinstance(value, dict | list):
         return 1
     if id(value) not in known:

@@ -35,13 +35,7 @@ def arguments(task: Task, data: type[ImageData]) -> list[str]:
 
 
 def workspace(task: Task, data: type[ImageData], entity: str) -> Any:
-    """Make the workspace of a task, a ``wandb_workspaces.workspaces.Workspace``.
-
-    Args:
-        task: class of the model; its name is W&B's project.
-        data: class of the data module.
-        entity: the user or team that it belongs to.
-    """
+    """Make the workspace (of ``wandb_workspaces``) of a task, whose name is W&B's project, for a user or team."""
     import wandb_workspaces.reports.v2 as panels
     import wandb_workspaces.workspaces as workspaces
 
@@ -55,53 +49,37 @@ def workspace(task: Task, data: type[ImageData], entity: str) -> Any:
         named = {"metric_regex": name.replace("*", ".*")} if "*" in name else {"y": [name]}
         return panels.LinePlot(title=title, x=STEP, **named, **options)
 
-    against = [
-        panels.ScatterPlot(
-            title=f"best {monitor} against {name}", x=panels.Config(name), y=best, log_x=name in LOGARITHMIC or None
-        )
-        for name in arguments(task, data)
-    ]
-    coordinates = panels.ParallelCoordinatesPlot(
-        title=f"best {monitor} and the main arguments",
-        columns=[
-            *(
-                panels.ParallelCoordinatesPlotColumn(panels.Config(name), log=name in LOGARITHMIC or None)
-                for name in COORDINATES
-            ),
-            panels.ParallelCoordinatesPlotColumn(best, inverted=task.directions[monitor] == "min" or None),
-        ],
-    )
-    means = [
-        curve(name, groupby="Group", groupby_aggfunc="mean", groupby_rangefunc="minmax", aggregate=True)
-        for name in task.directions
-        if name.startswith("val/") and "*" not in name
-    ]
-    galleries = [panels.MediaBrowser(title=name, media_keys=[f"pictures/{name}"]) for name in task.drawn]
+    def scatter(name: str) -> Any:
+        title, log = f"best {monitor} against {name}", name in LOGARITHMIC or None
+        return panels.ScatterPlot(title=title, x=panels.Config(name), y=best, log_x=log)
+
+    column = panels.ParallelCoordinatesPlotColumn
+    coordinates = [column(panels.Config(name), log=name in LOGARITHMIC or None) for name in COORDINATES]
+    coordinates.append(column(best, inverted=task.directions[monitor] == "min" or None))
+    mean = {"groupby": "Group", "groupby_aggfunc": "mean", "groupby_rangefunc": "minmax", "aggregate": True}
+    validated = [name for name in task.directions if name.startswith("val/") and "*" not in name]
+    main = panels.ParallelCoordinatesPlot(title=f"best {monitor} and the main arguments", columns=coordinates)
     sections = {
         "learning curves": [curve(name) for name in task.directions],
-        "held-out rows": galleries,
-        "means of groups, such as folds": means,
-        "main arguments": [coordinates],
-        "each argument": against,
+        "held-out rows": [panels.MediaBrowser(title=name, media_keys=[f"pictures/{name}"]) for name in task.drawn],
+        "means of groups, such as folds": [curve(name, **mean) for name in validated],
+        "main arguments": [main],
+        "each argument": [scatter(name) for name in arguments(task, data)],
     }
     return workspaces.Workspace(
         entity=entity,
         project=task.task,
         name=f"{task.task}: runs compared",
         sections=[
-            workspaces.Section(name=name, panels=shown, is_open=number < 2)
-            for number, (name, shown) in enumerate(sections.items())
+            workspaces.Section(name=name, panels=shown, is_open=name in ("learning curves", "held-out rows"))
+            for name, shown in sections.items()
         ],
         settings=workspaces.WorkspaceSettings(x_axis=STEP),
     )
 
 
 def publish(task: Task, data: type[ImageData], entity: str | None) -> str:
-    """Save the workspace with W&B, and give its address.
-
-    Raises:
-        UserError: W&B refuses, or cannot be reached.
-    """
+    """Save the workspace with W&B, and give its address; a :class:`UserError` if it refuses or is out of reach."""
     import wandb
 
     try:
@@ -114,20 +92,16 @@ def publish(task: Task, data: type[ImageData], entity: str | None) -> str:
 
 
 def build_dashboard(task: Task, data: type[ImageData], entity: str | None, output: Path | None) -> None:
-    """Publish the workspace, or write its specification where there is no key or a file is named.
-
-    Raises:
-        UserError: as :func:`publish`, or the file cannot be written.
-    """
+    """Publish the workspace, or write its specification where there is no key or a file is named."""
     if output is None and wandb_key_configured():
         print(f"published: {publish(task, data, entity)}")
         return
     path = output or Path(f"dashboard-{task.task}.json")
     check_output(path, "--output")
     specification = workspace(task, data, entity or "")._to_model()
+    plain = specification.model_dump(mode="json", by_alias=True, exclude_none=True)
     with replacing(path) as temporary:
-        text = json.dumps(specification.model_dump(mode="json", by_alias=True, exclude_none=True), indent=1)
-        temporary.write_text(text + "\n")
+        temporary.write_text(json.dumps(plain, indent=1) + "\n")
     if output is None:
         print("no W&B key, so nothing is published: type wandb login, or set WANDB_API_KEY, and this command again")
     print(f"written: {path}")

@@ -1,16 +1,20 @@
 """What the programs that draw data sets share: their parser, whose errors are one line."""
 
 import argparse
+from pathlib import Path
 from typing import NoReturn
 
 from common.errors import UserError
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose `--help` shows the defaults and whose errors are one line with exit code 2."""
+    """A parser of DIR and whole numbers; `--help` shows the defaults, errors are one line with exit code 2."""
 
-    def __init__(self, prog: str, description: str) -> None:
+    def __init__(self, prog: str, description: str | None, **numbers: tuple[int, str]) -> None:
         super().__init__(prog, description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        self.add_argument("directory", metavar="DIR", type=Path, help="folder to make; if it exists it must be empty")
+        for name, (default, text) in numbers.items():
+            self.add_argument(f"--{name.replace('_', '-')}", type=int, default=default, metavar="N", help=text)
 
     def error(self, message: str) -> NoReturn:
         """Print `message` as one line on stderr and exit with code 2."""

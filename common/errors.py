@@ -40,12 +40,10 @@ def exit_on_user_error() -> Iterator[None]:
     except OSError as error:
         if error.errno not in REFUSALS:
             raise
-        remedy = "give a file or folder that you may use"
-        if error.errno in FULL:
-            shared = "" if error.filename else " (or, with --data.num_workers, in /dev/shm)"
-            remedy = f"free some space{shared}, or work on another disk"
-        if error.errno == errno.ENAMETOOLONG:
-            remedy = "give a shorter one"
+        shared = "" if error.filename else " (or, with --data.num_workers, in /dev/shm)"
+        remedies = dict.fromkeys(FULL, f"free some space{shared}, or work on another disk")
+        remedies[errno.ENAMETOOLONG] = "give a shorter one"
+        remedy = remedies.get(error.errno, "give a file or folder that you may use")
         message = f"{error.filename or 'cannot write'}: {error.strerror}; {remedy}"
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)

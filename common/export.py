@@ -24,10 +24,7 @@ BATCHES = (1, 2, 7)  # sizes that the file is checked at
 def export(model: ImageTask[Any, Any], checkpoint: str, path: Path) -> None:
     """Write a network as ONNX, after onnxruntime has given its answers: float32, uint8 images in, any batch size.
 
-    Args:
-        model: with its weights.
-        checkpoint: name of the file that they come from.
-        path: the file to write.
+    ``checkpoint`` names the file that its weights come from.
 
     Raises:
         UserError: the answers differ by more than 1e-4, the network cannot be exported, or ``path`` cannot be written.
@@ -83,12 +80,10 @@ def _difference(deployed: Deployed, path: Path, number: int) -> float:
     import onnxruntime
 
     rng = np.random.default_rng(number)
-    inputs: dict[str, np.ndarray] = {}
-    for name, example in deployed.inputs.items():
-        if name == "images":
-            inputs[name] = rng.integers(0, 256, (number, *example.shape[1:]), dtype=np.uint8)
-        else:
-            inputs[name] = rng.integers(0, number, 2 * number + 1)
+    images, *indices = deployed.inputs
+    shape = (number, *deployed.inputs[images].shape[1:])
+    inputs: dict[str, Any] = {images: rng.integers(0, 256, shape, dtype=np.uint8)}
+    inputs |= {name: rng.integers(0, number, 2 * number + 1) for name in indices}
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     (theirs,) = session.run([deployed.output], inputs)
     with torch.no_grad():

@@ -45,19 +45,19 @@ def draw(members: Sequence[Member], pixels: np.ndarray, layers: list[str] | None
     Raises:
         UserError: a layer does not exist, or has no channels of two dimensions; a picture cannot be written.
     """
-    paths = {name: stem.with_name(f"{stem.name}_{name}.png") for name in ("features", "attribution")}
-    for path in paths.values():
+    of_features, of_attribution = (stem.with_name(f"{stem.name}_{name}.png") for name in ("features", "attribution"))
+    for path in (of_features, of_attribution):
         check_output(path, "--output")
     image = torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
     found = [activations(member.model, image, layers) for member in members]
     if found[0]:
-        save_png(feature_figure(members, found, channels), paths["features"])
-        print(f"feature maps: {paths['features']} ({', '.join(found[0])})")
+        save_png(feature_figure(members, found, channels), of_features)
+        print(f"feature maps: {of_features} ({', '.join(found[0])})")
     else:
         print("feature maps: none, since this network has no layers with channels of two dimensions")
     maps = [attribution(member.model, image) for member in members]
-    save_png(attribution_figure(members, maps, image), paths["attribution"])
-    print(f"attribution: {paths['attribution']}")
+    save_png(attribution_figure(members, maps, image), of_attribution)
+    print(f"attribution: {of_attribution}")
     for member, parts in zip(members, maps, strict=True):
         if verdict := member.model.judge(image, parts):
             print(f"{member.name}: {verdict}")
@@ -65,12 +65,9 @@ def draw(members: Sequence[Member], pixels: np.ndarray, layers: list[str] | None
 
 @torch.no_grad()
 def activations(model: ImageTask[Any, Any], image: Tensor, layers: list[str] | None) -> dict[str, Tensor]:
-    """Give the output of layers for one image (1×C×S×S), each K×H×W.
+    """Give the output of layers for one image (1×C×S×S, float in [0, 1]), each K×H×W.
 
-    Args:
-        model: the network.
-        image: float in [0, 1].
-        layers: their names; three of different depth if None; none where the network cannot be traced.
+    Without names, these are three layers of different depth, or none where the network cannot be traced.
 
     Raises:
         UserError: a layer does not exist, or its output is no K×H×W.
@@ -82,7 +79,7 @@ def activations(model: ImageTask[Any, Any], image: Tensor, layers: list[str] | N
         names = get_graph_node_names(encoder, OPAQUE)[1]
     except Exception:  # torch.fx raises TypeError, TraceError, ... at what depends on values
         names = []
-    if unknown := [name for name in layers or [] if not any(n == name or n.startswith(f"{name}.") for n in names)]:
+    if unknown := [name for name in layers or [] if not any(f"{n}.".startswith(f"{name}.") for n in names)]:
         more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
         there = ", ".join(names[1:LISTED]) + more if names else "none that can be shown"
         raise UserError(f"--layers {unknown[0]}: no such layer; there are {there}")
@@ -93,24 +90,19 @@ def activations(model: ImageTask[Any, Any], image: Tensor, layers: list[str] | N
     maps = {name: value[0] for name, value in outputs.items() if isinstance(value, Tensor) and value.ndim == 4}
     if flat := [name for name in layers or [] if name not in maps]:
         raise UserError(f"--layers {flat[0]}: its output has no channels of two dimensions; give an earlier layer")
-    return maps if layers else _depths(maps)
-
-
-def _depths(maps: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Pick the last layer of the first, the middle and the last size."""
-    last = {tuple(value.shape[1:]): name for name, value in maps.items() if min(value.shape[1:]) > 1}
-    names = list(last.values())
-    chosen = dict.fromkeys(names[index] for index in (0, len(names) // 2, -1)) if names else {}
-    return {name: maps[name] for name in chosen}
+    if not layers:  # the last layer of the first, the middle and the last size
+        last = list({tuple(value.shape[1:]): name for name, value in maps.items() if min(value.shape[1:]) > 1}.values())
+        layers = list(dict.fromkeys([last[0], last[len(last) // 2], last[-1]])) if last else []
+        maps = {name: maps[name] for name in layers}
+    return maps
 
 
 def feature_figure(members: Sequence[Member], found: Sequence[dict[str, Tensor]], channels: int) -> Figure:
     """Lay out the channels that vary most: a block a layer, a row a checkpoint."""
     columns = min(channels, max(len(value) for value in found[0].values()))
-    cell = 0.8
-    heights = [cell * len(members) + 0.6] * len(found[0])
-    figure = new_figure(columns * cell + 2.6, sum(heights))
-    blocks = figure.subfigures(len(found[0]), 1, squeeze=False, height_ratios=heights)[:, 0]
+    height = 0.8 * len(members) + 0.6
+    figure = new_figure(0.8 * columns + 2.6, height * len(found[0]))
+    blocks = figure.subfigures(len(found[0]), 1, squeeze=False)[:, 0]
     for block, (layer, first) in zip(blocks, found[0].items(), strict=True):
         order = first.flatten(1).std(dim=1).argsort(descending=True)[:columns].tolist()
         shape = "×".join(map(str, first.shape[1:]))
@@ -122,14 +114,12 @@ def feature_figure(members: Sequence[Member], found: Sequence[dict[str, Tensor]]
             axes.set_axis_off()
         for row, (member, values) in enumerate(zip(members, maps, strict=True)):
             for column, (index, channel) in enumerate(zip(order, values, strict=True)):
-                axes = grid[row, column]
-                axes.imshow(channel, cmap="viridis", vmin=low, vmax=high, interpolation="nearest")
+                shown = grid[row, column].imshow(channel, vmin=low, vmax=high, interpolation="nearest")
                 if row == 0:
-                    axes.set_title(str(index), fontsize=7, pad=2)
-            grid[row, 0].text(
-                -0.15, 0.5, member.name, transform=grid[row, 0].transAxes, ha="right", va="center", fontsize=8
-            )
-        shown = grid[0, 0].images[0]
+                    grid[row, column].set_title(str(index), fontsize=7, pad=2)
+            first_axes = grid[row, 0]
+            place = {"transform": first_axes.transAxes, "ha": "right", "va": "center"}
+            first_axes.text(-0.15, 0.5, member.name, fontsize=8, **place)
         block.colorbar(shown, ax=grid, shrink=0.9, pad=0.01).set_label("activation", fontsize=8)
     return figure
 
@@ -165,7 +155,6 @@ def attribution_figure(members: Sequence[Member], maps: Sequence[Tensor], image:
     """Show the image, and beside it for each checkpoint where covering lowers and raises the answer."""
     pixels = image[0].permute(1, 2, 0).numpy()
     grey = pixels.mean(axis=2)
-    # Four panels a row.
     columns = min(4, len(members) + 1)
     rows = -(-(len(members) + 1) // columns)
     figure = new_figure(3.2 * columns + 0.8, 3.5 * rows)
@@ -176,18 +165,15 @@ def attribution_figure(members: Sequence[Member], maps: Sequence[Tensor], image:
     first.imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     first.set_title("the image", fontsize=9)
     most = max(float(parts.abs().max()) for parts in maps) or 1.0
-    for axes, member, part in zip(others, members, maps, strict=False):
-        parts = part.numpy()
+    for axes, member, parts in zip(others, members, (part.numpy() for part in maps), strict=False):
         axes.imshow(grey, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         shown = axes.imshow(parts, cmap="PuOr_r", vmin=-most, vmax=most, alpha=0.65, interpolation="bilinear")
         # Lines tell the signs apart in grey: full where covering lowers the answer, dashed where it raises it.
-        if float(parts.max()) > 0.25 * most:
-            axes.contour(parts, levels=[0.25 * most], colors="black", linewidths=1, linestyles="-")
-        if float(parts.min()) < -0.25 * most:
-            axes.contour(parts, levels=[-0.25 * most], colors="black", linewidths=1, linestyles="--")
+        for level, style in ((0.25 * most, "-"), (-0.25 * most, "--")):
+            if parts.min() < level < parts.max():
+                axes.contour(parts, levels=[level], colors="black", linewidths=1, linestyles=style)
         axes.set_title(f"{member.name}: {member.model.describe(image)[0]}", fontsize=9)
-    bar = figure.colorbar(shown, ax=grid, shrink=0.8)
-    bar.set_label(
-        f"change when covered, {members[0].model.score_unit}\n(full line: falls by it, dashed: rises)", fontsize=8
-    )
+    unit = members[0].model.score_unit
+    label = f"change when covered, {unit}\n(full line: falls by it, dashed: rises)"
+    figure.colorbar(shown, ax=grid, shrink=0.8).set_label(label, fontsize=8)
     return figure

@@ -13,58 +13,46 @@ import numpy.typing as npt
 from common.errors import UserError, listed
 
 Indices = npt.NDArray[np.int64]
+Array = npt.NDArray[Any]
 
 
 class Split(NamedTuple):
-    """The rows that a fit trains on and holds out, by their ids.
-
-    Attributes:
-        trained: ids, in order.
-        held_out: ids, in order.
-        digests: of the ids of either side with their true values.
-    """
+    """The rows that a fit trains on and holds out, by their ids, in order."""
 
     trained: list[str]
     held_out: list[str]
-    digests: tuple[str, str]
+    digests: tuple[str, str]  # of the ids of either side with their true values
 
     @classmethod
-    def of(cls, ids: Sequence[str], truth: npt.NDArray[Any], train: Indices, val: Indices) -> Split:
+    def of(cls, ids: Sequence[str], truth: Array, train: Indices, val: Indices) -> Split:
         """Name the rows of a split."""
         parts = [json.dumps(sorted((ids[row], truth[row].item()) for row in rows)) for rows in (train, val)]
         one, other = (hashlib.sha256(part.encode()).hexdigest()[:16] for part in parts)
         return cls([ids[row] for row in train], [ids[row] for row in val], (one, other))
 
     def check(self, fitted: Split) -> None:
-        """Refuse a model that was fitted with another split.
-
-        Raises:
-            UserError: it says how the two differ.
-        """
+        """Raise a :class:`UserError` that says how this split differs from the one that a model was fitted with."""
         if self.digests == tuple(fitted.digests):
             return
         ours, theirs = ({*split.trained, *split.held_out} for split in (self, fitted))
-        learned = {*self.held_out} & {*fitted.trained}
-        changes = [
-            f"{len(rows)} rows {what} ({listed(sorted(rows), most=3)})"
-            for rows, what in ((ours - theirs, "are new"), (theirs - ours, "are gone"))
-            if rows
-        ]
-        changes += [f"{len(learned)} of the {len(self.held_out)} held-out rows were learned from"] if learned else []
+        moved = {"are new": ours - theirs, "are gone": theirs - ours}
+        changes = [f"{len(ids)} rows {how} ({listed(sorted(ids), most=3)})" for how, ids in moved.items() if ids]
+        if learned := {*self.held_out} & {*fitted.trained}:
+            changes.append(f"{len(learned)} of the {len(self.held_out)} held-out rows were learned from")
         how = "; ".join(changes) or "true values of rows are others"
         raise UserError(f"the data differ from those that the checkpoint was fitted on: {how}; give the same data")
 
 
 def split_rows(
-    strata: npt.NDArray[Any],
-    groups: npt.NDArray[Any] | None,
+    strata: Array,
+    groups: Array | None,
     val_fraction: float,
     num_folds: int,
     fold: int | None,
     seed: int,
     called: tuple[str, str],
 ) -> tuple[Indices, Indices]:
-    """Hold out a share of the rows, or one of the folds.
+    """Hold out a share of the rows, or one of the folds; give the rows to train on and those held out, each sorted.
 
     Args:
         strata: the stratum of each row, N: each stratum has its share of what is held out.
@@ -75,9 +63,6 @@ def split_rows(
         seed: the same seed gives the same split.
         called: what groups and strata are called, in the plural.
 
-    Returns:
-        Rows to train on and rows held out, each sorted.
-
     Raises:
         UserError: a share or number is out of range, or a stratum is too small.
     """
@@ -85,17 +70,16 @@ def split_rows(
         if groups is None:
             return stratified_split(strata, val_fraction, seed)
         return grouped_split(groups, strata, val_fraction, seed, called)
-    folds = (
-        stratified_folds(strata, num_folds, seed)
-        if groups is None
-        else grouped_folds(groups, strata, num_folds, seed, called)
-    )
+    if groups is None:
+        folds = stratified_folds(strata, num_folds, seed)
+    else:
+        folds = grouped_folds(groups, strata, num_folds, seed, called)
     if not 0 <= fold < len(folds):
         raise UserError(f"--data.fold {fold}: there are folds 0 to {len(folds) - 1} (--data.num_folds)")
     return np.setdiff1d(np.arange(len(strata)), folds[fold]), folds[fold]
 
 
-def stratified_split(labels: npt.NDArray[Any], val_fraction: float, seed: int) -> tuple[Indices, Indices]:
+def stratified_split(labels: Array, val_fraction: float, seed: int) -> tuple[Indices, Indices]:
     """Split rows at random so that every class keeps its share on both sides; see :func:`split_rows`."""
     from sklearn.model_selection import train_test_split
 
@@ -104,59 +88,43 @@ def stratified_split(labels: npt.NDArray[Any], val_fraction: float, seed: int) -
     try:
         train, val = train_test_split(rows, test_size=val_fraction, random_state=seed, stratify=labels)
     except ValueError as error:
-        raise UserError(
-            f"--data.val_fraction {val_fraction} cannot split {len(labels)} rows by class: {error}"
-        ) from None
+        reason = f"cannot split {len(labels)} rows by class: {error}"
+        raise UserError(f"--data.val_fraction {val_fraction} {reason}") from None
     return np.sort(train), np.sort(val)
 
 
-def stratified_folds(labels: npt.NDArray[Any], num_folds: int, seed: int) -> list[Indices]:
-    """Deal rows at random into folds, each with its share of every class.
-
-    Returns:
-        Rows held out in each fold, sorted; every row is held out in exactly one.
-
-    Raises:
-        UserError: there are fewer than 2 folds, or more than rows of the smallest class.
-    """
+def stratified_folds(labels: Array, num_folds: int, seed: int) -> list[Indices]:
+    """Deal rows at random into folds, each with its share of every class, and give the rows of each, sorted."""
     from sklearn.model_selection import StratifiedKFold
 
     most = int(np.unique(labels, return_counts=True)[1].min())
     if not 2 <= num_folds <= most:
-        reason = f"the smallest class has {most} images"
-        raise UserError(
-            f"--data.num_folds {num_folds}: {reason}, so give 2 to {most}"
-            if most > 1
-            else f"--data.num_folds {num_folds}: {reason}, which no two folds can share; add images"
-        )
+        remedy = f"so give 2 to {most}" if most > 1 else "which no two folds can share; add images"
+        raise UserError(f"--data.num_folds {num_folds}: the smallest class has {most} images, {remedy}")
     folds = StratifiedKFold(num_folds, shuffle=True, random_state=seed).split(np.zeros(len(labels)), labels)
     return [np.sort(held_out) for _, held_out in folds]
 
 
-def grouped_folds(
-    groups: npt.NDArray[Any], strata: npt.NDArray[Any], num_folds: int, seed: int, called: tuple[str, str]
-) -> list[Indices]:
+def grouped_folds(groups: Array, strata: Array, num_folds: int, seed: int, called: tuple[str, str]) -> list[Indices]:
     """Deal whole groups into folds so that each fold gets its share of the groups of every stratum.
 
     Every group is held out in exactly one fold, except the only group of a stratum: that one stays in training. No
     fold holds out all groups of a stratum. As many folds as there are groups to hold out leave one out at a time.
-
-    Returns:
-        Rows held out in each fold, sorted; all other rows are to train on.
+    Gives the rows held out in each fold, sorted.
 
     Raises:
         UserError: ``num_folds`` is out of range, or no stratum has two groups.
     """
     # scikit-learn's StratifiedGroupKFold balances rows, not groups: it holds out the only group of a stratum, too.
     dealt = [group for names in _shuffled(groups, strata, seed, called) for group in names]
-    if not 2 <= num_folds <= len(dealt):
-        most = f"{len(dealt)} {called[0]} can be held out, give 2 to {len(dealt)}"
-        raise UserError(f"--data.num_folds {num_folds}: {most}")
+    most = len(dealt)
+    if not 2 <= num_folds <= most:
+        raise UserError(f"--data.num_folds {num_folds}: {most} {called[0]} can be held out, give 2 to {most}")
     return [_rows_of(groups, dealt[fold::num_folds]) for fold in range(num_folds)]
 
 
 def grouped_split(
-    groups: npt.NDArray[Any], strata: npt.NDArray[Any], val_fraction: float, seed: int, called: tuple[str, str]
+    groups: Array, strata: Array, val_fraction: float, seed: int, called: tuple[str, str]
 ) -> tuple[Indices, Indices]:
     """Hold out whole groups, the same share of every stratum; see :func:`split_rows`.
 
@@ -164,11 +132,9 @@ def grouped_split(
     group of a stratum stays in training.
     """
     _check_share(val_fraction)
-    held_out = [
-        group
-        for names in _shuffled(groups, strata, seed, called)
-        for group in names[: min(max(1, round(val_fraction * len(names))), len(names) - 1)]
-    ]
+    held_out = []
+    for names in _shuffled(groups, strata, seed, called):
+        held_out += names[: min(max(1, round(val_fraction * len(names))), len(names) - 1)]
     val = _rows_of(groups, held_out)
     return np.setdiff1d(np.arange(len(groups)), val), val
 
@@ -178,9 +144,7 @@ def _check_share(val_fraction: float) -> None:
         raise UserError(f"--data.val_fraction {val_fraction}: give a share between 0 and 1, such as 0.2")
 
 
-def _shuffled(
-    groups: npt.NDArray[Any], strata: npt.NDArray[Any], seed: int, called: tuple[str, str]
-) -> list[list[str]]:
+def _shuffled(groups: Array, strata: Array, seed: int, called: tuple[str, str]) -> list[list[str]]:
     """List the groups of each stratum that has two or more, in random order."""
     members: dict[str, set[str]] = {}
     for group, stratum in zip(groups, strata, strict=True):
@@ -188,11 +152,10 @@ def _shuffled(
     rng = np.random.default_rng(seed)
     shuffled = [rng.permutation(sorted(members[name])).tolist() for name in sorted(members) if len(members[name]) > 1]
     if not shuffled:
-        group, stratum = called
-        names = listed(sorted(members))
-        raise UserError(f"no {stratum} of {names} has two {group}: none can be held out; add {group}")
+        none = f"no {called[1]} of {listed(sorted(members))} has two {called[0]}"
+        raise UserError(f"{none}: none can be held out; add {called[0]}")
     return shuffled
 
 
-def _rows_of(groups: npt.NDArray[Any], names: list[str]) -> Indices:
+def _rows_of(groups: Array, names: list[str]) -> Indices:
     return np.flatnonzero(np.isin(np.asarray(groups, dtype=str), names))

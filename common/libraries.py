@@ -45,36 +45,25 @@ def silence_libraries() -> None:
     os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # else MLflow refuses to write plain files
 
 
-def _wandb_error() -> type[Exception] | tuple[()]:
-    """What W&B raises, if it has been imported: that takes seconds."""
-    return getattr(sys.modules.get("wandb"), "Error", ())
-
-
 @contextmanager
 def explain_library_errors() -> Iterator[None]:
-    """Turn errors of libraries that a user can put right into one line.
-
-    Raises:
-        UserError: the line.
-    """
+    """Turn errors of libraries that a user can put right into a :class:`UserError`."""
     try:
         yield
     except (MisconfigurationException, ModuleNotFoundError) as error:  # or a library that an option asks for
         raise UserError(" ".join(str(error).split())) from error
-    except _wandb_error() as error:
+    except getattr(sys.modules.get("wandb"), "Error", ()) as error:  # not imported here: that takes seconds
         offline = "fit with WANDB_MODE=offline and send the run later: wandb sync"
         raise UserError(f"W&B: {' '.join(str(error).split())}; {offline}") from error
     except RuntimeError as error:
         # torch raises plain RuntimeErrors, whose texts alone tell them apart.
         if any(text in str(error) for text in ("allocate memory", "out of memory", "size calculation overflowed")):
-            raise UserError(
-                "out of memory: give a smaller --model.image_size, or smaller batches (--data.*batch*)"
-            ) from error
+            remedy = "give a smaller --model.image_size, or smaller batches (--data.*batch*)"
+            raise UserError(f"out of memory: {remedy}") from error
         # Where there are none, Lightning asks for them a second time while it handles that.
         cause = error if "DataLoader worker (pid" in str(error) else error.__context__
         if cause is error or isinstance(cause, OSError):
-            raise UserError(
-                f"the loader's worker processes fail ({cause}): give them more memory "
-                "or, in a container, more shared memory (/dev/shm), or do without them: --data.num_workers 0"
-            ) from error
+            memory = "give them more memory or, in a container, more shared memory (/dev/shm)"
+            remedy = f"{memory}, or do without them: --data.num_workers 0"
+            raise UserError(f"the loader's worker processes fail ({cause}): {remedy}") from error
         raise

@@ -64,13 +64,7 @@ class Float32Linear(nn.Linear):
 class LeNet(nn.Sequential):
     """LeNet as in the seed design for 224×224: 16·54·54 → 120 → 84 → 10 → outputs.
 
-    Args:
-        in_channels: channels of the input.
-        num_outputs: numbers given for each image.
-        image_size: pixels a side of the (square) input.
-
     Shape: N×in_channels×image_size×image_size, float → N×num_outputs.
-
     Source: LeCun et al., "Gradient-based learning applied to document recognition", 1998, with ReLU.
     """
 
@@ -79,19 +73,10 @@ class LeNet(nn.Sequential):
         if side < 1:
             raise UserError(f"--model.image_size {image_size} is too small for lenet; give 12 or more")
         super().__init__(
-            nn.Conv2d(in_channels, 6, 5, padding=2),
-            nn.ReLU(),
-            nn.AvgPool2d(2),
-            nn.Conv2d(6, 16, 5),
-            nn.ReLU(),
-            nn.AvgPool2d(2),
-            nn.Flatten(),
-            nn.Linear(16 * side * side, 120),
-            nn.ReLU(),
-            nn.Linear(120, 84),
-            nn.ReLU(),
-            nn.Linear(84, 10),
-            Float32Linear(10, num_outputs),
+            *(nn.Conv2d(in_channels, 6, 5, padding=2), nn.ReLU(), nn.AvgPool2d(2)),
+            *(nn.Conv2d(6, 16, 5), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten()),
+            *(nn.Linear(16 * side * side, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU()),
+            *(nn.Linear(84, 10), Float32Linear(10, num_outputs)),
         )
 
 
@@ -102,20 +87,15 @@ class Airbench(nn.Sequential):
     of 3×3 taps, not whitened from the data.
 
     Shape: N×in_channels×H×W, H and W 8 or more → N×num_outputs.
-
     Source: K. Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU", arXiv:2404.00498.
     """
 
-    def __init__(
-        self, in_channels: int, num_outputs: int, image_size: int, widths: tuple[int, ...] = (64, 256, 256)
-    ) -> None:
+    def __init__(self, in_channels: int, num_outputs: int, image_size: int) -> None:
         if image_size < 8:
             raise UserError(f"--model.image_size {image_size} is too small for airbench; give 8 or more")
         layers: list[nn.Module] = [nn.Conv2d(in_channels, 16, 3, padding=1), nn.GELU()]
-        before = 16
-        for width in widths:
+        for before, width in ((16, 64), (64, 256), (256, 256)):
             layers += [nn.Conv2d(before, width, 3, padding=1, bias=False), nn.MaxPool2d(2)]
             layers += [nn.BatchNorm2d(width), nn.GELU()]
             layers += [nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.GELU()]
-            before = width
-        super().__init__(*layers, nn.AdaptiveMaxPool2d(1), nn.Flatten(), Float32Linear(before, num_outputs, bias=False))
+        super().__init__(*layers, nn.AdaptiveMaxPool2d(1), nn.Flatten(), Float32Linear(256, num_outputs, bias=False))

@@ -17,12 +17,7 @@ from common.errors import UserError
 
 
 def warmup_cosine(step: int, warmup_steps: int, total_steps: int, final: float = 0.0) -> float:
-    """The factor on the learning rate at a step.
-
-    1. during warm-up: rises in equal steps to 1;
-    2. after it: falls along half a cosine;
-    3. at and beyond ``total_steps``: ``final``.
-    """
+    """The factor on the learning rate at a step: up to 1 in equal steps, then down half a cosine to ``final``."""
     if step < warmup_steps:
         return (step + 1) / (warmup_steps + 1)
     if step >= total_steps:
@@ -34,10 +29,8 @@ def warmup_cosine(step: int, warmup_steps: int, total_steps: int, final: float =
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, object]]:
     """Split the parameters: weight decay on matrices and kernels, none on biases and normalisation layers."""
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+    matrices, others = [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim <= 1]
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
 def adamw_warmup_cosine(
@@ -64,9 +57,8 @@ def adamw_warmup_cosine(
 class StochasticWeightAveraging(callbacks.WeightAveraging):
     """Average the weights that the last epochs end with (Izmailov et al., arXiv:1803.05407).
 
-    Until then the weights themselves are validated and saved, from then on their average; the statistics of BatchNorm
-    are averaged, too, not measured anew. Lightning's callback of this name puts its average into the model only after
-    the last checkpoint has been written.
+    From then on their average is validated and saved, with averaged, not newly measured, statistics of BatchNorm.
+    Lightning's callback of this name puts its average into the model only after the last checkpoint is written.
 
     Args:
         start: share of the epochs after which averaging begins.
@@ -107,10 +99,7 @@ class LearningRateFinder(callbacks.LearningRateFinder):
     """Lightning's search for a learning rate (Smith, arXiv:1506.01186), whose result reaches the schedule, too.
 
     Lightning's own sets the rate of the optimiser, which the schedule sets back at its next step. A resumed fit keeps
-    the rate it has.
-
-    Raises:
-        UserError: nothing was found.
+    the rate it has. Finding nothing is a :class:`UserError`.
     """
 
     def lr_find(self, trainer: Trainer, pl_module: LightningModule) -> None:

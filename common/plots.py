@@ -31,13 +31,7 @@ GALLERY = 24  # pictures of a gallery
 
 @dataclass(frozen=True)
 class Gallery:
-    """Images with captions, in order.
-
-    Attributes:
-        title: what they have in common.
-        images: of each item, H×W×C, uint8.
-        captions: a line or two for each.
-    """
+    """Images (each H×W×C, uint8) with captions (a line or two each), in order, and what they have in common."""
 
     title: str
     images: Sequence[np.ndarray]
@@ -80,21 +74,14 @@ def tidy(axes: Axes, title: str, x: str, y: str) -> None:
 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_title(title, fontsize=11)
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
+    axes.set(xlabel=x, ylabel=y)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.3, linewidth=0.6)
     axes.set_axisbelow(True)
 
 
 def learning_curves(metrics: pd.DataFrame, directions: dict[str, Direction], units: Mapping[str, str]) -> Figure:
-    """Draw a panel a metric over the epochs, the best value marked.
-
-    Args:
-        metrics: Lightning's metrics.csv.
-        directions: which metrics, and which way each gets better.
-        units: of the metrics that have one.
-    """
+    """Draw a panel for each metric of ``directions`` over the epochs of Lightning's metrics.csv, the best marked."""
     names = [name for name in directions if name in metrics.columns and metrics[name].notna().any()]
     columns = min(3, len(names)) or 1
     rows = -(-len(names) // columns) or 1
@@ -104,13 +91,11 @@ def learning_curves(metrics: pd.DataFrame, directions: dict[str, Direction], uni
         epochs, values = curve.index.to_numpy() + 1, curve.to_numpy()
         axes = figure.add_subplot(rows, columns, number + 1)
         axes.plot(epochs, values, color=COLOURS[0], marker="." if len(values) < 50 else "")
-        best = values.argmin() if directions[name] == "min" else values.argmax()
+        best, better = (values.argmin(), "lower") if directions[name] == "min" else (values.argmax(), "higher")
+        title = f"last {values[-1]:.4g}"
         if name.startswith("val/"):
             axes.plot(epochs[best], values[best], MARKERS[3], color=COLOURS[1])
             title = f"best {values[best]:.4g}, epoch {epochs[best]:.0f}"
-        else:
-            title = f"last {values[-1]:.4g}"
-        better = "lower is better" if directions[name] == "min" else "higher is better"
         unit = f", {units[name]}" if name in units else ""
-        tidy(axes, title, "epoch", f"{name}{unit}\n({better})")
+        tidy(axes, title, "epoch", f"{name}{unit}\n({better} is better)")
     return figure

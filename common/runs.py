@@ -200,8 +200,9 @@ def _earlier(task: str, result: dict[str, Any] | None, metrics: dict[str, pd.Ser
     from common.data import ImageData
 
     about: dict[str, Any] = {"task": task, "machine": sorted(machine_arguments(object, ImageData))}
-    if result is not None and (curve := metrics.get(str(result.get("metric")))) is not None:
-        direction: Literal["min", "max"] = "min" if math.isclose(result["best"], curve.min(), rel_tol=1e-5) else "max"
+    best = (result or {}).get("best")  # none of a fit without checkpoints
+    if result and isinstance(best, int | float) and (curve := metrics.get(str(result.get("metric")))) is not None:
+        direction: Literal["min", "max"] = "min" if math.isclose(best, curve.min(), rel_tol=1e-5) else "max"
         about |= {"monitor": result["metric"], "directions": {result["metric"]: direction}}
     return about
 

@@ -66,9 +66,6 @@ class SubmissionFiles:
     Beside the CSV go the raw outputs, ``<path>.npz``, a table of the items, ``<path>_items.csv``, and, of several
     checkpoints, how far they differ, ``<path>_spread.csv``.
 
-    Args:
-        path: the CSV to write.
-
     Raises:
         UserError: ``path`` cannot be written.
     """
@@ -85,22 +82,17 @@ class SubmissionFiles:
     def write(
         self, outputs: Outputs, deviation: np.ndarray | None, model: ImageTask[Any, Any], data: ImageData
     ) -> None:
-        """Write the files.
+        """Write the files from the outputs of all items, in order, of ``data``, which ``model`` turns into values.
 
-        Args:
-            outputs: the outputs of all items, in order.
-            deviation: how far the members of an ensemble differ in their estimates, or None of one model.
-            model: turns outputs into values.
-            data: the data module that the outputs come from.
+        ``deviation`` is how far the members of an ensemble differ in their estimates, or None for one model.
         """
         sample, estimates = data.sample, model.estimates(outputs, data)
         table = pd.DataFrame({sample.id_column: list(sample.ids), sample.value_column: model.values(estimates)})
         with replacing(self.raw_path) as temporary, temporary.open("wb") as stream:
             np.savez_compressed(stream, ids=np.array(list(sample.ids)), **outputs)  # type: ignore[arg-type]
-        with replacing(self.items_path) as temporary:
-            model.table_of_items(outputs, data).to_csv(temporary, index=False)
+        tables = {self.items_path: model.table_of_items(outputs, data)}
         if deviation is not None:
-            with replacing(self.spread_path) as temporary:
-                table.assign(spread=model.spread(estimates, deviation)).to_csv(temporary, index=False)
-        with replacing(self.path) as temporary:
-            table.to_csv(temporary, index=False)
+            tables[self.spread_path] = table.assign(spread=model.spread(estimates, deviation))
+        for path, rows in (tables | {self.path: table}).items():  # the submission last
+            with replacing(path) as temporary:
+                rows.to_csv(temporary, index=False)

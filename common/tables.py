@@ -20,12 +20,7 @@ MAX_BYTES = 256 * 2**20
 
 @dataclass(frozen=True)
 class TableFile:
-    """A CSV on disk, or inside a zip archive.
-
-    Attributes:
-        path: the file, or the archive.
-        member: the name inside the archive; empty for a plain file.
-    """
+    """A CSV on disk, or, with the name of a member, inside a zip archive."""
 
     path: Path
     member: str = ""
@@ -88,9 +83,8 @@ def refuse_doubles(path: Path | TableFile, column: pd.Series) -> None:
     """Raise a :class:`UserError` that names the rows of values standing more than once."""
     doubled = column[column.duplicated(keep=False)]
     if len(doubled):
-        raise UserError(
-            f"{path}: {column.name} {listed(sorted(set(doubled)))} stands more than once, {rows(doubled.index)}"
-        )
+        twice = f"{column.name} {listed(sorted(set(doubled)))} stands more than once"
+        raise UserError(f"{path}: {twice}, {rows(doubled.index)}")
 
 
 def rows(index: pd.Index) -> str:
@@ -101,40 +95,36 @@ def rows(index: pd.Index) -> str:
 def read_metrics(path: Path) -> tuple[dict[str, pd.Series[float]], list[str]]:
     """Read the whole lines of Lightning's metrics.csv, whose last line may still be in the writing.
 
-    Returns:
-        Metric → values by epoch, counted from 1, several where it is logged more often; and what is wrong, a line each.
+    Gives metric → values by epoch, from 1, several where it is logged more often; and what is wrong, a line each.
     """
     if not path.is_file():
         return {}, [f"{path}: no metrics yet"]
-    text = path.read_bytes().decode("utf-8", errors="replace")
-    lines = text.replace("\r\n", "\n").split("\n")
-    notes = []
+    lines = path.read_bytes().decode("utf-8", errors="replace").replace("\r\n", "\n").split("\n")
     # Cut within a number, a line still looks like one: only its end tells.
-    if lines.pop().strip("\r"):
-        notes.append(f"{path}: line {len(lines) + 1} is cut and left out")
-    damaged = []
+    cut = lines.pop().strip("\r")
+    notes = [f"{path}: line {len(lines) + 1} is cut and left out"] if cut else []
     header = _cells(lines[0]) if lines else []
-    epoch = 1
-    values: dict[str, list[tuple[int, float]]] = {name: [] for name in header if name not in ("epoch", "step", "")}
+    points: dict[str, list[tuple[int, float]]] = {name: [] for name in header if name not in ("epoch", "step", "")}
+    epoch, damaged = 1, []
     for number, line in enumerate(lines[1:], 2):
         try:
             cells = dict(zip(header, _cells(line), strict=True))
             # Callbacks that log by the step alone leave the epoch empty.
             epoch = int(cells["epoch"]) + 1 if cells["epoch"] else epoch
-            numbers = {name: float(cells[name]) for name in values if cells[name]}
+            numbers = {name: float(cells[name]) for name in points if cells[name]}
         except (ValueError, KeyError):
             damaged.append(number)
             continue
         for name, value in numbers.items():
-            values[name].append((epoch, value))
+            points[name].append((epoch, value))
     if damaged:
         word = "line" if len(damaged) == 1 else "lines"
         notes.append(f"{path}: {word} {listed(damaged)} damaged and left out")
     metrics = {}
-    for name, points in values.items():
-        if any(not math.isnan(value) for _, value in points):
-            epochs, curve = zip(*points, strict=True)
-            metrics[name] = pd.Series(curve, index=epochs, dtype=float)
+    for name, curve in points.items():
+        if any(not math.isnan(value) for _, value in curve):
+            epochs, values = zip(*curve, strict=True)
+            metrics[name] = pd.Series(values, index=epochs, dtype=float)
     return metrics, notes if metrics else [*notes, f"{path}: no metrics yet"]
 
 

@@ -25,11 +25,7 @@ STEP = "trainer/global_step"  # Lightning's own x-axis
 
 
 def wandb_key_configured() -> bool:
-    """Whether W&B could log in: ``WANDB_API_KEY``, or what ``wandb login`` left in the netrc file.
-
-    Raises:
-        UserError: ``WANDB_BASE_URL`` is no address.
-    """
+    """Whether W&B could log in: by ``WANDB_API_KEY``, or by what ``wandb login`` left in the netrc file."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     server = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
@@ -46,11 +42,8 @@ def wandb_key_configured() -> bool:
 def wandb_logger(task: str, name: str, folder: str, tags: list[str]) -> WandbLogger | None:
     """Make the logger of a run: online where a key is configured, offline elsewhere, None with WANDB_MODE=disabled.
 
-    Args:
-        task: W&B's project.
-        name: of the run, and of its group unless WANDB_RUN_GROUP names another.
-        folder: where W&B keeps its files.
-        tags: what runs can be filtered by.
+    The task is W&B's project, the name that of the run and, unless WANDB_RUN_GROUP names another, of its group; W&B
+    keeps its files in the folder, and filters runs by the tags.
     """
     mode = os.environ.get("WANDB_MODE") or ("online" if wandb_key_configured() else "offline")
     if mode == "disabled":
@@ -70,11 +63,10 @@ def log_picture(logger: Logger, key: str, picture: Figure | Gallery, png: Path, 
         png: the file that it has been written to.
         step: of the optimizer.
     """
-    if isinstance(logger, WandbLogger):
-        if isinstance(picture, Gallery):
-            logger.log_image(key, list(picture.images), caption=list(picture.captions))
-        else:
-            logger.log_image(key, [str(png)])
+    if isinstance(logger, WandbLogger) and isinstance(picture, Gallery):
+        logger.log_image(key, list(picture.images), caption=list(picture.captions))
+    elif isinstance(logger, WandbLogger):
+        logger.log_image(key, [str(png)])
     elif isinstance(logger, TensorBoardLogger):
         figure = picture.figure() if isinstance(picture, Gallery) else picture
         logger.experiment.add_figure(key, figure, step, close=False)

@@ -74,16 +74,11 @@ class LeafHull(nn.Module):
         return torch.stack([torch.log(hull.clamp(min=0) + 1e-3), 4 * torch.log(blue + 0.01)], dim=1)
 
     def forward(self, images: Tensor) -> Tensor:
-        codes: Tensor = self.head(self.measure(images))
-        return codes
+        return self.head(self.measure(images))  # type: ignore[no-any-return]
 
 
 def build_leaf_hull(normalize: Normalization, in_channels: int, num_outputs: int, image_size: int) -> LeafHull:
-    """Build a :class:`LeafHull`, which takes colours as they are.
-
-    Raises:
-        UserError: the images are grey, or normalised.
-    """
+    """Build a :class:`LeafHull`; raises a :class:`UserError` unless the images have their colours as they are."""
     if in_channels != 3 or normalize != "none":
         raise UserError("leaf_hull needs the colours as they are: give --model.channels 3 --model.normalize none")
     return LeafHull(num_outputs)

@@ -16,34 +16,21 @@ PairWithin = Literal["plant", "species"]
 
 
 class PairBatch(NamedTuple):
-    """U photos and P pairs that index them.
+    """U photos and P pairs that index them."""
 
-    Attributes:
-        images: U×C×H×W; uint8 from the loader, float in [0, 1] on the device.
-        before: index of the earlier photo of each pair, P, int64.
-        after: index of the later photo of each pair, P, int64.
-        days: days elapsed in each pair, P, float32.
-        species: number of the species of each pair, P, int64.
-        plant: number of the plant of each photo in the set, U, int64.
-        row: which photo of the set each is, U, int64.
-    """
-
-    images: Tensor
-    before: Tensor
-    after: Tensor
-    days: Tensor
-    species: Tensor
-    plant: Tensor
-    row: Tensor
+    images: Tensor  # U×C×H×W; uint8 from the loader, float in [0, 1] on the device
+    before: Tensor  # index of the earlier photo of each pair, P, int64
+    after: Tensor  # index of the later photo of each pair, P, int64
+    days: Tensor  # elapsed in each pair, P, float32
+    species: Tensor  # number of the species of each pair, P, int64
+    plant: Tensor  # number of the plant of each photo in the set, U, int64
+    row: Tensor  # which photo of the set each is, U, int64
 
 
 class PlantBatches:
     """Batches of several photos of each of several plants; an epoch takes every photo once.
 
-    Args:
-        plant: the plant of each photo, N.
-        plants_per_batch: how many plants share a batch.
-        images_per_plant: photos of a plant in a batch; one left over joins the plant's last batch.
+    ``plant`` is that of each photo, N. A photo left over joins another ``images_per_plant`` of its plant.
     """
 
     def __init__(self, plant: np.ndarray, plants_per_batch: int, images_per_plant: int) -> None:
@@ -58,23 +45,16 @@ class PlantBatches:
 
     def __call__(self, rng: np.random.Generator) -> list[list[int]]:
         """Draw an epoch."""
-        deals = [
-            deal for photos in self.photos for deal in np.array_split(rng.permutation(photos), self._deals(photos))
-        ]
+        deals: list[np.ndarray] = []
+        for photos in self.photos:
+            deals += np.array_split(rng.permutation(photos), self._deals(photos))
         order = rng.permutation(len(deals))
         starts = range(0, len(order), self.plants_per_batch)
         return [np.concatenate([deals[i] for i in order[start:][: self.plants_per_batch]]).tolist() for start in starts]
 
 
 class RandomPairBatches:
-    """The baseline's batches: each pair is two photos drawn at random, of one plant or of one species.
-
-    Args:
-        groups: what may be paired with each other, N.
-        day: day of each photo, N.
-        num_pairs: pairs an epoch.
-        pairs_per_batch: pairs a batch.
-    """
+    """The baseline's batches: pairs of two photos drawn at random that share a group (N) and differ in day (N)."""
 
     def __init__(self, groups: np.ndarray, day: np.ndarray, num_pairs: int, pairs_per_batch: int) -> None:
         self.day = day
@@ -90,21 +70,15 @@ class RandomPairBatches:
         return [self._batch(rng) for _ in range(len(self))]
 
     def _batch(self, rng: np.random.Generator) -> list[tuple[int, int]]:
-        first = rng.choice(self.rows, self.pairs_per_batch)
-        second = np.array([rng.choice(self.others[row]) for row in first])
-        swap = self.day[first] > self.day[second]
-        before, after = np.where(swap, second, first), np.where(swap, first, second)
-        return list(zip(before.tolist(), after.tolist(), strict=True))
+        rows = rng.choice(self.rows, self.pairs_per_batch).tolist()
+        pairs = [(row, int(rng.choice(self.others[row]))) for row in rows]
+        return [(one, other) if self.day[one] < self.day[other] else (other, one) for one, other in pairs]
 
 
 class PairDataset(ImageRows[PairBatch]):
     """Whole batches of pairs by index.
 
-    Args:
-        images: M×H×W×C, uint8.
-        photos: the table of the same M photos.
-        rows: the rows of both that belong to this set; samplers count within them.
-        pair_within: whether pairs are made within a plant or within a species.
+    Of M photos (images M×H×W×C, uint8, and their table) ``rows`` belong to this set; samplers count within these.
     """
 
     def __init__(self, images: Images, photos: Photos, rows: np.ndarray, pair_within: PairWithin = "plant") -> None:
@@ -124,12 +98,6 @@ class PairDataset(ImageRows[PairBatch]):
             chosen = wanted
             before, after = all_pairs(self.groups[chosen], self.day[chosen])
         days = self.day[chosen[after]] - self.day[chosen[before]]
-        return PairBatch(
-            self.pixels(chosen),
-            torch.from_numpy(before.copy()),
-            torch.from_numpy(after.copy()),
-            torch.from_numpy(days.astype(np.float32)),
-            torch.from_numpy(self.species[chosen[before]]),
-            torch.from_numpy(self.plant_number[chosen]),
-            torch.from_numpy(chosen),
-        )
+        species, plant = self.species[chosen[before]], self.plant_number[chosen]
+        arrays = (before.copy(), after.copy(), days.astype(np.float32), species, plant, chosen)
+        return PairBatch(self.pixels(chosen), *map(torch.from_numpy, arrays))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -26,42 +26,25 @@ def days(evaluated: pd.DataFrame, rmse: dict[str, float]) -> Figure:
     most = max(evaluated["days"].max(), evaluated["predicted"].max())
     axes.plot([0, most], [0, most], color=GREY, linewidth=1)
     for number, (name, pairs) in enumerate(evaluated.groupby("species")):
-        axes.plot(
-            pairs["days"],
-            pairs["predicted"],
-            MARKERS[number % len(MARKERS)],
-            color=COLOURS[number % len(COLOURS)],
-            markersize=4,
-            alpha=0.5,
-            markeredgewidth=0,
-            label=f"{name}: RMSE {rmse[str(name)]:.2f} days, {len(pairs)} pairs",
-        )
+        label = f"{name}: RMSE {rmse[str(name)]:.2f} days, {len(pairs)} pairs"
+        look: Any = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)], "markersize": 4}
+        axes.plot(pairs["days"], pairs["predicted"], ls="", alpha=0.5, markeredgewidth=0, label=label, **look)
     axes.legend(loc="upper left", frameon=False)
     tidy(axes, "held-out plants, all pairs", "elapsed, days", "predicted, days")
     return figure
 
 
 def errors(evaluated: pd.DataFrame) -> Figure:
-    """Draw the error against the elapsed days: the median and the middle half, by species.
-
-    Args: as :func:`days`.
-    """
+    """Draw the error against the elapsed days: the median and the middle half, by species; see :func:`days`."""
     figure = new_figure(7.5, 4.5)
     axes = figure.add_subplot()
     axes.axhline(0, color=GREY, linewidth=1)
     for number, (name, pairs) in enumerate(evaluated.groupby("species")):
         by_days = (pairs["predicted"] - pairs["days"]).groupby(pairs["days"])
         low, middle, high = (by_days.quantile(share) for share in (0.25, 0.5, 0.75))
-        colour = COLOURS[number % len(COLOURS)]
-        axes.fill_between(middle.index, low, high, color=colour, alpha=0.2, linewidth=0)
-        axes.plot(
-            middle,
-            color=colour,
-            linestyle=DASHES[number % len(DASHES)],
-            marker=MARKERS[number % len(MARKERS)],
-            markersize=4,
-            label=str(name),
-        )
+        look: Any = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)], "markersize": 4}
+        axes.fill_between(middle.index, low, high, color=look["color"], alpha=0.2, linewidth=0)
+        axes.plot(middle, linestyle=DASHES[number % len(DASHES)], label=str(name), **look)
     axes.legend(title="median and middle half", frameon=False, alignment="left")
     tidy(axes, "error of held-out pairs by their distance", "elapsed, days", "predicted − elapsed, days")
     return figure
@@ -79,14 +62,7 @@ def worst_errors(evaluated: pd.DataFrame, images: Images) -> Gallery:
     # Neighbouring pairs of one plant look alike: the worst three of each plant.
     worst = wrong.loc[order].groupby("plant", sort=False).head(3).head(GALLERY // 2)
     gap = np.full((images.shape[1], max(2, images.shape[2] // 32), images.shape[3]), 255, dtype=np.uint8)
-    return Gallery(
-        "greatest errors, at most three a plant: earlier and later photo",
-        [
-            np.concatenate([images[before], gap, images[after]], axis=1)
-            for before, after in zip(worst["before"], worst["after"], strict=True)
-        ],
-        [
-            f"{plant}: {elapsed:.0f} days, predicted {predicted:.1f}"
-            for plant, elapsed, predicted in zip(worst["plant"], worst["days"], worst["predicted"], strict=True)
-        ],
-    )
+    pairs: Any = list(worst.itertuples())
+    photos = [np.concatenate([images[pair.before], gap, images[pair.after]], axis=1) for pair in pairs]
+    captions = [f"{pair.plant}: {pair.days:.0f} days, predicted {pair.predicted:.1f}" for pair in pairs]
+    return Gallery("greatest errors, at most three a plant: earlier and later photo", photos, captions)

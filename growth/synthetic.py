@@ -103,26 +103,25 @@ class _Plant:
         bench = np.full(3, rng.uniform(190, 235) if pale else rng.uniform(45, 170)) + rng.uniform(-10, 10, size=3)
         rims = (0.055, 0.05) if pale else (0.49, 0.455)
         rim = bench * 0.9 if pale else np.full(3, rng.uniform(25, 90))
-        masks = []
-        for half in rims:
-            mask = Image.new("L", self._work)
-            ImageDraw.Draw(mask).polygon([(x, y) for x, y in self._square(half, 2 if pale else 7)], fill=255)
-            masks.append(np.asarray(mask, np.float32)[..., None] / 255)
-        clouds = [weight * _cloud(rng, self._work, cells) for weight, cells in ((0.5, 170), (0.4, 60), (0.3, 14))]
-        fine = clouds[0] + clouds[1] + clouds[2]
+        outer, inner = (self._square(half, 2 if pale else 7) for half in rims)
+        blobs = np.stack([w * _cloud(rng, self._work, n) for w, n in ((0.5, 170), (0.4, 60), (0.3, 14))])
+        fine = blobs.sum(axis=0)
         crumbs = soil * (1 + 0.35 * fine[..., None]) + 45 * np.clip(fine - 1.3, 0, 1)[..., None]
         picture = bench * (1 + 0.015 * _cloud(rng, self._work, 5)[..., None] + 0.01 * fine[..., None])
-        picture += masks[0] * (rim - picture)
-        picture += masks[1] * (crumbs * (2.2 if pale else 1) - picture)
+        picture += outer * (rim - picture)
+        picture += inner * (crumbs * (2.2 if pale else 1) - picture)
         return Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(0.8))
 
-    def _square(self, half: float, power: int) -> NDArray[np.float64]:
-        """Return the outline of a square with round corners, turned by the camera: (points, x and y) in pixels."""
+    def _square(self, half: float, power: int) -> NDArray[np.floating]:
+        """Return the mask of a square with round corners, turned by the camera: (height, width, 1), from 0 to 1."""
         angle = np.linspace(0, 2 * np.pi, 120)
         wave = np.stack([np.cos(angle), np.sin(angle)])
         x, y = np.sign(wave) * np.abs(wave) ** (2 / power) * half * self._unit
         cos, sin = np.cos(self._tilt), np.sin(self._tilt)
-        return np.stack([cos * x - sin * y, sin * x + cos * y], axis=1) + self._centre
+        outline = np.stack([cos * x - sin * y, sin * x + cos * y], axis=1) + self._centre
+        mask = Image.new("L", self._work)
+        ImageDraw.Draw(mask).polygon(list(map(tuple, outline)), fill=255)
+        return np.asarray(mask, np.float32)[..., None] / 255
 
     def _lamp(self, rng: np.random.Generator) -> Image.Image:
         """Return the light as an RGB image to multiply with: its warmth, its strength and its fall-off."""
@@ -138,9 +137,8 @@ class _Plant:
         rng = np.random.default_rng([*self._key, day])
         image = self._ground.copy()
         time = day * self._rate
-        first = 4  # leaves that the seedling already has
-        for leaf in range(int(time / self._look.days_per_leaf) + first):
-            age = time - (leaf - first) * self._look.days_per_leaf
+        for leaf in range(int(time / self._look.days_per_leaf) + 4):  # the seedling already has four
+            age = time - (leaf - 4) * self._look.days_per_leaf
             turn, longer, wider = self._habit[leaf]
             # Full length goes on rising with the leaf's number, so that late days still differ.
             full = 0.62 * (1 - np.exp(-(leaf + 4) / 14)) * (1 + 0.06 * longer)
@@ -166,8 +164,7 @@ class _Plant:
         across = np.asarray([-along[1], along[0]]) / width
         origin = low - base
         affine = (*along, along @ origin + 0.1 * _LEAF / shrink, *across, across @ origin + 0.6 * _LEAF / shrink)
-        size = (int(high[0] - low[0]), int(high[1] - low[1]))
-        cut = picture.transform(size, Image.Transform.AFFINE, affine, Image.Resampling.BILINEAR)
+        cut = picture.transform(tuple(high - low), Image.Transform.AFFINE, affine, Image.Resampling.BILINEAR)
         image.paste(cut, (int(low[0]), int(low[1])), cut)
 
 
@@ -217,20 +214,20 @@ def draw(
     with new_folder(directory) as folder:
         for species in SPECIES:
             for number in range(1, plants + 1):
-                stems = [f"DAT{day:02}" for day in range(1, days + 1)]
                 home = folder / "train_dataset" / species / f"{species}_{number:02}"
+                stems = [f"DAT{day:02}" for day in range(1, days + 1)]
                 _save(_Plant(seed, species, number, (width, height)), home, stems)
             for number in _numbers(seed, species, test_plants):
                 home = folder / "test_dataset" / species / str(number)
                 _save(_Plant(seed, species, number, (width, height)), home, _stems(seed, species, number, days))
         rows = pairs(test_plants=test_plants, test_pairs=test_pairs, days=days, seed=seed)
-        named = [f"{row},{before},{after}\n" for row, (before, after, _) in enumerate(rows)]
-        blank = [f"{row},-1\n" for row in range(test_pairs)]
-        for path, lines in (
-            (folder / "test_dataset" / "test_data.csv", ["idx,before_file_path,after_file_path\n", *named]),
-            (folder / "sample_submission.csv", ["idx,time_delta\n", *blank]),
-        ):
-            path.write_text("".join(lines), encoding="ascii", newline="\n")
+        pair_lines = [f"{row},{before},{after}\n" for row, (before, after, _) in enumerate(rows)]
+        tables = {
+            "test_dataset/test_data.csv": ["idx,before_file_path,after_file_path\n", *pair_lines],
+            "sample_submission.csv": ["idx,time_delta\n", *(f"{row},-1\n" for row in range(test_pairs))],
+        }
+        for name, lines in tables.items():
+            (folder / name).write_text("".join(lines), encoding="ascii", newline="\n")
 
 
 def _save(plant: _Plant, home: Path, stems: list[str]) -> None:
@@ -242,26 +239,25 @@ def _save(plant: _Plant, home: Path, stems: list[str]) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Run the program with `argv`, or the command line; exit with code 2 and one line on an error."""
-    parser = Parser("python -m growth.synthetic", __doc__ or "")
-    parser.add_argument("directory", metavar="DIR", type=Path, help="folder to make; if it exists it must be empty")
-    for flag, default, text in (
-        ("--plants", 5, "training plants per species, 1 to 500"),
-        ("--days", 20, "photos per plant, one a day, 2 to 60"),
-        ("--test-plants", 2, "test plants per species, 1 to 500"),
-        ("--test-pairs", 200, "pairs of photos to judge in the test set, 1 or more"),
-        ("--width", 320, "width of a photo in pixels, 32 to 10000; a real one has 3280"),
-        ("--height", 240, "height of a photo in pixels, 32 to 10000; a real one has 2464"),
-        ("--seed", 0, "whole number that fixes all draws, from 0"),
-    ):
-        parser.add_argument(flag, type=int, default=default, metavar="N", help=text)
+    parser = Parser(
+        "python -m growth.synthetic",
+        __doc__,
+        plants=(5, "training plants per species, 1 to 500"),
+        days=(20, "photos per plant, one a day, 2 to 60"),
+        test_plants=(2, "test plants per species, 1 to 500"),
+        test_pairs=(200, "pairs of photos to judge in the test set, 1 or more"),
+        width=(320, "width of a photo in pixels, 32 to 10000; a real one has 3280"),
+        height=(240, "height of a photo in pixels, 32 to 10000; a real one has 2464"),
+        seed=(0, "whole number that fixes all draws, from 0"),
+    )
     args = vars(parser.parse_args(argv))
     directory = args.pop("directory")
     with exit_on_user_error():
         draw(directory, **args)
     photos = len(SPECIES) * (args["plants"] + args["test_plants"]) * args["days"]
     root = shlex.quote(str(directory))
-    command = f"python -m growth fit --data.root {root}"
-    print(f"wrote {photos} photos and {args['test_pairs']} test pairs to {root}; next: {command}")
+    drawn = f"wrote {photos} photos and {args['test_pairs']} test pairs to {root}"
+    print(f"{drawn}; next: python -m growth fit --data.root {root}")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -23,18 +23,16 @@ def confusion(counts: np.ndarray) -> Figure:
     figure = new_figure(9, 8.4)
     axes = figure.add_subplot()
     image = axes.imshow(np.sqrt(shares), cmap="Greys", vmin=0, vmax=1, interpolation="nearest")
-    axes.set_xticks(range(len(CLASSES)), list(CLASSES), fontsize=7)
-    axes.set_yticks(range(len(CLASSES)), list(CLASSES), fontsize=7)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_ticks(range(len(CLASSES)), list(CLASSES), fontsize=7)
     axes.tick_params(length=0)
     # Digits, small and capital letters: most confusions are between these groups.
-    groups = np.flatnonzero(np.diff([name.isdigit() + 2 * name.isupper() for name in CLASSES])) + 0.5
-    for edge in groups:
+    for edge in np.flatnonzero(np.diff([name.isdigit() + 2 * name.isupper() for name in CLASSES])) + 0.5:
         axes.axhline(edge, color=COLOURS[0], linewidth=0.8)
         axes.axvline(edge, color=COLOURS[0], linewidth=0.8)
     accuracy = np.trace(counts) / max(counts.sum(), 1)
     axes.set_title(f"{counts.sum()} held-out characters, accuracy {accuracy:.3f}", fontsize=11)
-    axes.set_xlabel("predicted")
-    axes.set_ylabel("truth")
+    axes.set(xlabel="predicted", ylabel="truth")
     bar = figure.colorbar(image, ax=axes, shrink=0.6, label="share of the characters of a row, %")
     ticks = np.array([0, 5, 10, 25, 50, 75, 100])
     bar.set_ticks(np.sqrt(ticks / 100).tolist(), labels=[str(tick) for tick in ticks])
@@ -64,21 +62,13 @@ def worst_classes(counts: np.ndarray) -> Figure:
 
 
 def worst_errors(evaluated: pd.DataFrame, images: Images) -> Gallery:
-    """Show the characters that were missed with the greatest confidence.
+    """Show the characters that were missed with the greatest confidence, of images M×H×W×C, uint8.
 
-    Args:
-        evaluated: a line a character: row (of ``images``), truth and predicted (indices of classes), probability.
-        images: M×H×W×C, uint8.
+    ``evaluated`` has a line a character: row (of the images), truth, predicted (indices of classes), probability.
     """
     missed = evaluated[evaluated["truth"] != evaluated["predicted"]]
     missed = missed.sort_values(["probability", "row"], ascending=[False, True]).head(GALLERY)
-    return Gallery(
-        "missed with the greatest confidence: truth → prediction",
-        [images[row] for row in missed["row"]],
-        [
-            f"{CLASSES[truth]} → {CLASSES[predicted]}, {100 * probability:.0f} %"
-            for truth, predicted, probability in zip(
-                missed["truth"], missed["predicted"], missed["probability"], strict=True
-            )
-        ],
-    )
+    rows: Any = missed.itertuples()
+    captions = [f"{CLASSES[row.truth]} → {CLASSES[row.predicted]}, {100 * row.probability:.0f} %" for row in rows]
+    bitmaps = [images[row] for row in missed["row"]]
+    return Gallery("missed with the greatest confidence: truth → prediction", bitmaps, captions)

@@ -24,7 +24,6 @@ _FONTS = (
     *("cmr10", "cmb10", "cmss10", "cmtt10"),
 )
 _EM = 112  # font size in pixels at which masks are drawn, before they are resized to the bitmap
-_RESIZED = (20, 20)
 
 _Array = NDArray[np.float64]
 
@@ -55,12 +54,10 @@ def _masks(character: str, rng: np.random.Generator) -> Image.Image:
         before, after = rng.integers(len(CLASSES), size=2)
         texts += [(middle - half, CLASSES[before], "rs"), (middle + half, CLASSES[after], "ls")]
     bold, outline = int(rng.integers(0, 3)), int(rng.integers(4, 9))
-    layers = []
-    for chosen, stroke in ((texts[:1], bold), (texts, bold), (texts, bold + outline)):
-        layer = Image.new("L", (3 * _EM, 2 * _EM))
-        for x, text, anchor in chosen:
+    layers = [Image.new("L", (3 * _EM, 2 * _EM)) for _ in range(3)]
+    for layer, shown, stroke in zip(layers, (texts[:1], texts, texts), (bold, bold, bold + outline), strict=True):
+        for x, text, anchor in shown:
             ImageDraw.Draw(layer).text((x, 1.3 * _EM), text, 255, font, anchor, stroke_width=stroke)
-        layers.append(layer)
     masks = Image.merge("RGB", layers)
     angle, shear = np.radians(rng.uniform(-15, 15) * rng.random()), rng.uniform(-0.2, 0.2)
     a, b, d, e = np.cos(angle), np.sin(angle) + shear, -np.sin(angle), np.cos(angle)
@@ -85,7 +82,7 @@ def _crop(masks: Image.Image, rng: np.random.Generator) -> _Array:
 
 
 def _colour(rng: np.random.Generator) -> _Array:
-    saturation = rng.random() if rng.random() < 0.6 else 0.15 * rng.random()
+    saturation = (1 if rng.random() < 0.6 else 0.15) * rng.random()
     return 255 * np.asarray(colorsys.hsv_to_rgb(rng.random(), saturation, rng.uniform(0.1, 1)))
 
 
@@ -93,18 +90,18 @@ def _grey(colour: _Array) -> float:
     return float(colour @ np.asarray([0.299, 0.587, 0.114]))
 
 
-def _surface(colour: _Array, shape: tuple[int, int], rng: np.random.Generator) -> _Array:
+def _surface(colour: _Array, shape: tuple[int, ...], rng: np.random.Generator) -> _Array:
     """Return `colour` as a plain, shaded or blotched surface: (height, width, 3), from 0 to 255."""
-    height, width = shape
     kind, amount = rng.integers(3), rng.uniform(10, 35)
     shade = np.zeros(shape)
     if kind == 1:
-        slope = rng.uniform(-1, 1, size=2)
-        shade = np.add.outer(slope[0] * np.linspace(-1, 1, height), slope[1] * np.linspace(-1, 1, width))
+        shade = np.add.outer(
+            *(slope * np.linspace(-1, 1, n) for slope, n in zip(rng.uniform(-1, 1, 2), shape, strict=True))
+        )
     elif kind == 2:
         cells = int(rng.integers(3, 14))
         coarse = Image.fromarray(rng.standard_normal((cells, cells), np.float32))
-        shade = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), np.float64) / 2
+        shade = np.asarray(coarse.resize((shape[1], shape[0]), Image.Resampling.BICUBIC), np.float64) / 2
     return colour + amount * shade[..., None]
 
 
@@ -116,7 +113,7 @@ def _bitmap(seed: int, item: int) -> tuple[Image.Image, str]:
     contrast = rng.uniform(45, 120)
     while abs(_grey(ground) - _grey(ink)) < contrast:
         ground, ink = _colour(rng), _colour(rng)
-    shape = (masks.shape[0], masks.shape[1])
+    shape = masks.shape[:2]
     picture = _surface(ground, shape, rng)
     # An outline as grey as the ink would fatten the character past recognition.
     if rng.random() < 0.3 and abs(_grey(edge) - _grey(ink)) > contrast:
@@ -139,35 +136,37 @@ def draw(directory: Path, train: int, test: int, seed: int) -> None:
     check_range("--test", test, 1)
     check_range("--seed", seed, 0)
     with new_folder(directory) as folder:
-        for part, first, count in (("train", 1, train), ("test", train + 1, test)):
-            (folder / part).mkdir()
-            (folder / f"{part}Resized").mkdir()
-            for item in range(first, first + count):
+        labelled, unlabelled = range(1, train + 1), range(train + 1, train + test + 1)
+        for part, items in (("train", labelled), ("test", unlabelled)):
+            whole, resized = folder / part, folder / f"{part}Resized"
+            whole.mkdir()
+            resized.mkdir()
+            for item in items:
                 image, encoding = _bitmap(seed, item)
-                image.save(folder / part / f"{item}.Bmp", encoding)
-                small = image.resize(_RESIZED, Image.Resampling.BICUBIC)
-                small.save(folder / f"{part}Resized" / f"{item}.Bmp", "BMP")
-        tables = {
-            "trainLabels.csv": [f"{item},{label(seed, item)}\n" for item in range(1, train + 1)],
-            "sampleSubmission.csv": [f"{item},A\n" for item in range(train + 1, train + test + 1)],
-        }
-        for name, rows in tables.items():
-            (folder / name).write_text("".join(["ID,Class\n", *rows]), encoding="ascii", newline="\n")
+                image.save(whole / f"{item}.Bmp", encoding)
+                image.resize((20, 20), Image.Resampling.BICUBIC).save(resized / f"{item}.Bmp", "BMP")
+        classes = {"trainLabels": {item: label(seed, item) for item in labelled}}
+        classes["sampleSubmission"] = dict.fromkeys(unlabelled, "A")
+        for name, rows in classes.items():
+            lines = ["ID,Class\n", *(f"{item},{row}\n" for item, row in rows.items())]
+            (folder / f"{name}.csv").write_text("".join(lines), encoding="ascii", newline="\n")
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run the program with `argv`, or the command line; exit with code 2 and one line on an error."""
-    parser = Parser("python -m julia.synthetic", __doc__ or "")
-    parser.add_argument("directory", metavar="DIR", type=Path, help="folder to make; if it exists it must be empty")
-    parser.add_argument("--train", type=int, default=2480, metavar="N", help="labelled bitmaps, 62 or more")
-    parser.add_argument("--test", type=int, default=620, metavar="N", help="unlabelled bitmaps, 1 or more")
+    parser = Parser(
+        "python -m julia.synthetic",
+        __doc__,
+        train=(2480, "labelled bitmaps, 62 or more"),
+        test=(620, "unlabelled bitmaps, 1 or more"),
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="whole number that fixes all draws, from 0")
     args = parser.parse_args(argv)
     with exit_on_user_error():
         draw(args.directory, args.train, args.test, args.seed)
     root = shlex.quote(str(args.directory))
-    command = f"python -m julia fit --data.root {root}"
-    print(f"wrote {args.train} train and {args.test} test bitmaps to {root}; next: {command}")
+    drawn = f"wrote {args.train} train and {args.test} test bitmaps to {root}"
+    print(f"{drawn}; next: python -m julia fit --data.root {root}")
 
 
 if __name__ == "__main__":

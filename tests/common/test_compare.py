@@ -171,7 +171,7 @@ def test_runs_of_earlier_versions_are_told_by_their_folder_and_result(make: Make
         (Path("runs") / task / name / "version_0" / "run.json").unlink()
     config = Path("runs", task, "low", "version_0", "config.yaml")
     config.write_text(config.read_text().replace("root: data", "root: elsewhere"))
-    out, err = typed(f"runs/{task}", "--csv", "runs.csv")
+    _, err = typed(f"runs/{task}", "--csv", "runs.csv")
     table = pd.read_csv("runs.csv")
     order = ["high", "low", "none"] if task == "julia" else ["low", "high", "none"]
     assert table["run"].tolist() == [f"{name}/version_0" for name in order]
@@ -187,6 +187,13 @@ def test_runs_of_earlier_versions_are_told_by_their_folder_and_result(make: Make
     shutil.copytree(f"runs/{task}", "moved")
     _, err = typed("moved", fails=True)
     assert err.startswith("error: ") and "no run.json, and not below runs/<task>; leave it out" in err
+
+
+def test_one_validation_does_not_tell_which_way_is_better(make: Make, typed: Any) -> None:
+    for name, values in (("a", [0.5]), ("b", [0.2, 0.9])):
+        (make(name, values) / "run.json").unlink()
+    typed("runs/julia", "--csv", "runs.csv")
+    assert pd.read_csv("runs.csv")["best"].tolist() == [0.9, 0.5]
 
 
 @pytest.mark.parametrize("result", [{}, {"metric": "val/acc"}, {"metric": "val/acc", "best": None, "last": 0.2}])

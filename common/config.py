@@ -18,10 +18,11 @@ def read_config(path: Path) -> dict[str, Any]:
     """Read a configuration, whose keys are text.
 
     Raises:
-        UserError: it is not YAML of plain values, it holds more than ``MOST_VALUES``, or a ``class_path`` is no name.
+        UserError: it is not YAML of plain values, a name stands twice in it, it holds more than ``MOST_VALUES``, or a
+            ``class_path`` is no name.
     """
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        settings = yaml.load(path.read_text(encoding="utf-8"), Loader=_OneOfEach)
         if _number(settings, {}) > MOST_VALUES:
             raise UserError(f"{path}: over {MOST_VALUES:,} values, which is no configuration")
         if not isinstance(settings, dict) or not _plain(settings):
@@ -32,6 +33,22 @@ def read_config(path: Path) -> dict[str, Any]:
         where = f", line {mark.line + 1}: {getattr(error, 'problem', '')}" if mark else f" ({type(error).__name__})"
         raise UserError(f"{path} cannot be read as YAML{where}") from None
     return settings
+
+
+class _OneOfEach(yaml.SafeLoader):  # type: ignore[misc]
+    """YAML's plain loader takes the last of several keys of one name, and drops the others in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in lines:
+                    where = f"lines {lines[key.value]} and {key.start_mark.line + 1}"
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"{key.value} stands twice, {where}: join them, or leave one out", key.start_mark
+                    )
+                lines[key.value] = key.start_mark.line + 1
+        return dict(super().construct_mapping(node, deep))
 
 
 def _number(value: Any, known: dict[int, int]) -> int:

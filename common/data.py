@@ -6,6 +6,8 @@ in it, so a fit that is resumed anywhere continues as if it had never stopped.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
@@ -72,6 +74,7 @@ class ImageData(LightningDataModule, ABC):
         sample: the ids that are predicted, in order.
         truth: the true value of each id, where ``held_out``.
         test_set: the images that are predicted.
+        source: digest of the competition's test files.
         train_set, val_set: what is trained on and validated on.
     """
 
@@ -85,6 +88,7 @@ class ImageData(LightningDataModule, ABC):
     sample: SampleSubmission
     truth: np.ndarray
     test_set: ImageDataset
+    source: str
     listing: Listing
     train_set: ImageRows[Any]
     val_set: ImageRows[Any]
@@ -178,7 +182,11 @@ class ImageData(LightningDataModule, ABC):
         seed = torch.initial_seed() % 2**32
         self.fit_seed: int = seed if self.trainer is None else self.trainer.strategy.broadcast(seed)
         if self.predicting:
-            images = self._cached("test", self.read_test_set())
+            files = self.read_test_set()
+            # By content as far as that can be told without reading it: a set that has moved is the same set.
+            sizes = json.dumps([[file.name.name, file.size] for file in files])
+            self.source = hashlib.sha256(sizes.encode()).hexdigest()[:16]
+            images = self._cached("test", files)
             self.test_set = ImageDataset(images, np.arange(len(images)))
             return
         self.listing = self.read_training_set()

@@ -15,6 +15,7 @@ from common.augment import View
 from common.checkpoints import Checkpoint
 from common.data import ImageData
 from common.errors import UserError
+from common.familiar import find_unfamiliar
 from common.submission import Outputs
 from common.task import ImageTask
 
@@ -133,6 +134,16 @@ def average_members(
         centre = centre + step / number
         squares = squares + step * (estimates - centre)
     return mean, np.sqrt(squares / (len(members) - 1)) if len(members) > 1 else None
+
+
+def notes_on(model: ImageTask[Any, Any], data: ImageData, outputs: Outputs, members: Sequence[Checkpoint]) -> list[str]:
+    """Say of each image that was predicted how it is unlike the training images of the first member, and so on."""
+    notes = model.notes(outputs, data)
+    if members and (familiar := members[0].stands.get("familiar")):
+        rows = data.test_set
+        unlike = find_unfamiliar(rows.images, rows.rows, data.kinds_of_images(), familiar)
+        notes = ["; ".join(filter(None, pair)) for pair in zip(unlike, notes, strict=True)]
+    return notes
 
 
 def data_of(member: Checkpoint, data: ImageData, first: Checkpoint | None = None) -> ImageData:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -79,18 +81,41 @@ class SubmissionFiles:
             raise UserError(f"--submission.path {path}: give the name of a .csv file")
         check_output(path, "--submission.path")
 
+    def refuse_other_data(self, source: str) -> None:
+        """Keep a submission that was made of other data.
+
+        Raises:
+            UserError: there is one; ``source`` is a digest of the images that are predicted.
+        """
+        if not self.path.exists() or not self.raw_path.is_file():
+            return
+        try:
+            with np.load(self.raw_path, allow_pickle=False) as file:
+                theirs = str(file["source"]) if "source" in file else source
+        except (OSError, ValueError, BadZipFile, EOFError, zlib.error):
+            return
+        if theirs != source:
+            raise UserError(f"{self.path} is a submission of other data: give another --submission.path, or delete it")
+
     def write(
-        self, outputs: Outputs, deviation: np.ndarray | None, model: ImageTask[Any, Any], data: ImageData
+        self,
+        outputs: Outputs,
+        deviation: np.ndarray | None,
+        model: ImageTask[Any, Any],
+        data: ImageData,
+        notes: Sequence[str],
     ) -> None:
         """Write the files from the outputs of all items, in order, of ``data``, which ``model`` turns into values.
 
-        ``deviation`` is how far the members of an ensemble differ in their estimates, or None for one model.
+        ``deviation`` is how far the members of an ensemble differ in their estimates, or None for one model; ``notes``
+        say of each item what to think of it.
         """
         sample, estimates = data.sample, model.estimates(outputs, data)
         table = pd.DataFrame({sample.id_column: list(sample.ids), sample.value_column: model.values(estimates)})
         with replacing(self.raw_path) as temporary, temporary.open("wb") as stream:
-            np.savez_compressed(stream, ids=np.array(list(sample.ids)), **outputs)  # type: ignore[arg-type]
-        tables = {self.items_path: model.table_of_items(outputs, data)}
+            arrays = outputs | {"ids": np.array(list(sample.ids)), "source": np.array(data.source)}
+            np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
+        tables = {self.items_path: model.table_of_items(outputs, data).assign(note=notes)}
         if deviation is not None:
             tables[self.spread_path] = table.assign(spread=model.spread(estimates, deviation))
         for path, rows in (tables | {self.path: table}).items():  # the submission last

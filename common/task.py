@@ -159,6 +159,10 @@ class ImageTask(LightningModule, ABC, Generic[Data, Batch]):
     def table_of_items(self, outputs: Outputs, data: Data) -> pd.DataFrame:
         """Tabulate the images that were predicted with what was predicted of each."""
 
+    def notes(self, outputs: Outputs, data: Data) -> list[str]:
+        """Say of each image that was predicted what to think of the answer; nothing where all is as expected."""
+        return [""] * len(data.test_set)
+
     @abstractmethod
     def table_of_held_out(self, outputs: Outputs, data: Data) -> pd.DataFrame:
         """Tabulate the held-out ids with the true and the predicted value of each."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from common.checkpoints import Checkpoint
 from common.crossval import CrossValidation
 from common.dashboard import build_dashboard
 from common.data import ImageData
-from common.ensemble import average_members
+from common.ensemble import average_members, notes_on
 from common.errors import UserError
 from common.export import export
 from common.feature_maps import Member, draw
@@ -66,11 +68,15 @@ class Trainer(pl.Trainer):
         files = SubmissionFiles(Path(submission.path or default_path(members, submission.tta)))
         outputs, deviation = average_members(self, model, datamodule, members, submission.tta)
         if self.is_global_zero:
-            files.write(outputs, deviation, model, datamodule)
+            files.refuse_other_data(datamodule.source)
+            notes = notes_on(model, datamodule, outputs, members)
+            files.write(outputs, deviation, model, datamodule, notes)
             print(f"\nsubmission: {shown(files.path)}")
             print(f"beside it: {files.raw_path.name} (raw outputs), {files.items_path.name} (one row an image)")
             if deviation is not None:
                 print(f"           {files.spread_path.name} (how far the {len(members)} checkpoints differ)")
+            for note, number in Counter(filter(None, notes)).most_common(5):
+                print(f"note: {number} of {len(notes)} images: {note}", file=sys.stderr)
 
     def crossval(
         self,

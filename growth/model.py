@@ -251,6 +251,15 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
             table[name] = outputs["codes"][:, column]
         return table
 
+    def notes(self, outputs: Outputs, data: GrowthData) -> list[str]:
+        """Note the photos of pairs whose order looks reversed, which are submitted as ``min_days``."""
+        pairs, days = data.test_pairs, self.estimates(outputs, data)
+        notes = [""] * len(pairs.files)
+        for row in np.flatnonzero(days < 0):
+            earlier, later = pairs.before[row], pairs.after[row]
+            notes[later] = notes[later] or f"looks {-days[row]:.1f} days younger than {pairs.files[earlier].name.stem}"
+        return notes
+
     def table_of_held_out(self, outputs: Outputs, data: GrowthData) -> pd.DataFrame:
         """Tabulate the pairs of held-out plants with the days elapsed and predicted, as submitted."""
         pairs = data.test_pairs

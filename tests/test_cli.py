@@ -132,8 +132,10 @@ def test_last_is_of_the_last_epoch_though_the_best_was_before(run: Run, julia_ro
 def test_shortcut_last_finds_the_newest_run(run: Run, julia_root: Path) -> None:
     words = (*SMALL, "--data.root", julia_root, "--trainer.max_epochs", 1)
     run("julia", "fit", *words, "--name", "first")
-    run("julia", "fit", *words, "--name", "second")
-    assert "runs/julia/second/version_0/submission_last.csv" in run("julia", "predict", "--ckpt_path", "last")
+    run("julia", "fit", *words, "--name", "study/part/second")
+    assert "runs/julia/study/part/second/version_0/submission_last.csv" in run(
+        "julia", "predict", "--ckpt_path", "last"
+    )
     assert "first" in run("julia", "predict", "--ckpt_path", "best", "--name", "first")
 
 

@@ -76,7 +76,7 @@ def test_tasks_do_not_import_each_other_nor_common_them() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_nothing_is_imported_by_a_name_that_is_made_up(path: Path) -> None:
-    assert not re.search(r"importlib|__import__|runpy|\bexec\(|\beval\(", path.read_text())
+    assert not re.search(r"importlib|__import__|runpy|(?<![.\w])(exec|eval)\(", path.read_text())
 
 
 def test_common_names_no_task() -> None:
@@ -97,9 +97,10 @@ def test_few_lines_are_kept_from_the_type_checker() -> None:
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.name != "resume.py"], ids=name_of)
 def test_only_one_file_touches_what_is_private_to_others(path: Path) -> None:
-    text = path.read_text()
+    lines = [line for line in path.read_text().splitlines() if not line.startswith(("from ", "import "))]
+    text = "\n".join(lines)
     used = set(re.findall(r"\.(_[a-z]\w*)", text)) | set(
-        re.findall(r"(?:get|set|del|has)attr\([^,]+, \"(_\w+)\"", text)
+        re.findall(r"(?:get|set|del|has)attr\([^,]+, \"(_[a-z]\w*)\"", text)
     )
     own = set(re.findall(r"(?:def|class) (_\w+)|self\.(_\w+)(?:: [^=]+)? = |^    (_\w+)\b.* = ", text, re.MULTILINE))
     private = used - {name for names in own for name in names} - DOCUMENTED

@@ -221,7 +221,9 @@ def test_growth_folds_are_by_plant_and_turned_photos_average(
 
 
 def test_checkpoints_that_cannot_be_averaged(refused: Run, julia_root: Path, tmp_path: Path) -> None:
-    assert "--ckpt_path names no file" in refused("julia", "predict", "--ckpt_path", "[]")
+    assert "the pattern matches no file" in refused("julia", "predict", "--ckpt_path", "[]")
+    Path("none.yaml").write_text("ckpt_path: []\n")
+    assert "predict needs trained weights" in refused("julia", "predict", "--config", "none.yaml")
     assert "the pattern matches no file" in refused("julia", "predict", "--ckpt_path", "runs/*/x.ckpt")
     known = {**PARTS_OF_A_FIT, "state_dict": {}, "hyper_parameters": {}}
     torch.save({**known, "task": "julia", "classes": CLASSES}, "one.ckpt")
@@ -230,7 +232,9 @@ def test_checkpoints_that_cannot_be_averaged(refused: Run, julia_root: Path, tmp
     assert "a checkpoint of growth, not of julia" in refused(
         "julia", "predict", "--ckpt_path", "one.ckpt", "other.ckpt"
     )
-    assert "its classes are abc" in refused("julia", "predict", "--ckpt_path", "[one.ckpt, few.ckpt]")
+    assert "its classes are abc" in refused("julia", "predict", "--ckpt_path", "one.ckpt", "few.ckpt")
+    Path("two.yaml").write_text("ckpt_path: [one.ckpt, few.ckpt]\n")
+    assert "its classes are abc" in refused("julia", "predict", "--config", "two.yaml")
     assert "validate takes one" in refused("julia", "validate", "--ckpt_path", "*.ckpt")
     assert "validate takes one" in refused("julia", "validate", "--ckpt_path", "one.ckpt", "few.ckpt")
     shutil.copy("few.ckpt", "[few].ckpt")  # a file, though it looks like a pattern

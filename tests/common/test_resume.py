@@ -65,6 +65,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, list[Any
     defaults = {"callbacks": [look, stop]}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.setattr("sys.argv", ["lightning"])
         cli = LightningCLI(
             BoringModel, BoringDataModule, save_config_callback=None, trainer_defaults=defaults, args=words
         )
@@ -103,32 +104,33 @@ def test_lightning_still_has_the_parsers_of_its_subcommands(
     assert cli.parser.parse_args(["validate"]).validate.trainer.max_epochs == 7
 
 
-def test_lightning_still_has_the_restart_of_its_loops() -> None:
-    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+def loaded(processed: int, max_steps: int = 100) -> pl.Trainer:
+    """A Trainer that has loaded how far its loops had come: in the third epoch, of which the batches are taken."""
+    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, max_steps=max_steps)
+    saved = trainer.fit_loop.state_dict()
+    for part in ("current", "total"):
+        saved["epoch_progress"][part] |= {"ready": 3, "started": 3, "processed": processed, "completed": 2}
+    trainer.fit_loop.load_state_dict(saved)
+    return trainer
+
+
+def test_lightning_still_takes_an_epoch_that_has_ended_for_one_to_end_where_steps_are_counted() -> None:
+    trainer = loaded(processed=3)
     loop = trainer.fit_loop
-    saved = loop.state_dict()
-    for progress in (saved["epoch_progress"][part] for part in ("current", "total")):
-        progress |= {"ready": 3, "started": 3, "processed": 3, "completed": 2}
-    loop.load_state_dict(saved)
-    # As a checkpoint leaves it that was written at the end of an epoch.
-    assert loop.restarting and loop._restarting, "Loop._restarting"
-    assert loop.epoch_loop.restarting, "Loop.restarting of the epoch"
-    assert callable(loop.reset_restart_stage), "FitLoop.reset_restart_stage"
-    assert loop.restarted_on_epoch_end is False
+    assert loop.restarting and loop._restarting and loop.epoch_loop.restarting, "Loop.restarting, Loop._restarting"
     loop.update_restart_stage()
     assert loop.restarted_on_epoch_end, "FitLoop.restarted_on_epoch_end"
     resume.finish_epoch(trainer)
-    assert not loop.restarting and not loop.epoch_loop.restarting and not loop.restarted_on_epoch_end
+    assert not loop.restarting and not loop._restarting and not loop.epoch_loop.restarting, "Loop._restarting"
+    assert not loop.restarted_on_epoch_end, "FitLoop.reset_restart_stage"
     current: Any = loop.epoch_progress.current
     total: Any = loop.epoch_progress.total
-    assert (current.completed, total.completed) == (3, 3)
+    assert (current.completed, total.completed) == (3, 3), "FitLoop.epoch_progress"
+    assert not loaded(processed=3, max_steps=-1).fit_loop.restarting  # nothing to mend where epochs are
 
 
 def test_an_epoch_that_was_broken_off_stays_so() -> None:
-    trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
-    saved = trainer.fit_loop.state_dict()
-    saved["epoch_progress"]["current"] |= {"ready": 3, "started": 3, "processed": 2, "completed": 2}
-    trainer.fit_loop.load_state_dict(saved)
+    trainer = loaded(processed=2)
     resume.finish_epoch(trainer)
     current: Any = trainer.fit_loop.epoch_progress.current
     assert trainer.fit_loop.restarting and current.completed == 2

@@ -11,11 +11,12 @@ from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, NonNegativ
 from torch.utils.data import DataLoader
 
 from common.augment import Augmentation, View, laid_views
+from common.cache import cached_images
 from common.data import EvaluationSampler, ImageData, ImageDataset, as_is
 from common.errors import UserError, listed
 from common.folds import fold_of, grouped_folds, grouped_split
-from common.images import ImageFile, Images, cached_images
-from growth.files import MAX_PIXELS, PhotoPairs, Photos, pairs_of, read_test_set, read_training_set
+from common.images import ImageFile, Images
+from growth.layouts import MAX_PIXELS, PhotoPairs, Photos, pairs_of, read_test_set, read_training_set
 from growth.pairs import PairBatch, PairDataset, PairWithin, PlantBatches, RandomPairBatches
 
 
@@ -110,7 +111,7 @@ class GrowthData(ImageData):
         """Decode what the stage needs, once a machine.
 
         Raises:
-            UserError: as ``growth.files``, ``common.folds`` and ``common.images``, or a batch is too large or small.
+            UserError: as ``growth.layouts``, ``common.folds`` and ``common.cache``, or a batch is too large or small.
         """
         if self.predicting:
             self._cached("test", read_test_set(self.root).files)

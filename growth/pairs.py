@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from common.images import Images
-from growth.files import Photos, all_pairs
+from growth.layouts import Photos, all_pairs
 
 PairWithin = Literal["plant", "species"]
 

@@ -14,10 +14,11 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 from common.augment import Augmentation, View, moved_views
+from common.cache import cached_images
 from common.data import ImageData, ImageDataset
 from common.errors import UserError
 from common.folds import fold_of, stratified_folds, stratified_split
-from common.images import ImageFile, Images, cached_images
+from common.images import ImageFile, Images
 from common.submission import SampleSubmission
 from julia.files import CLASSES, COLUMNS, MAX_PIXELS, Variant, read_test_set, read_training_set
 
@@ -139,7 +140,7 @@ class CharacterData(ImageData):
         """Decode what the stage needs, once a machine.
 
         Raises:
-            UserError: as ``julia.files`` and ``common.images``.
+            UserError: as ``julia.files`` and ``common.cache``.
         """
         if self.predicting:
             self._cached("test", read_test_set(self.root, self.variant)[1])

@@ -23,15 +23,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 from PIL import Image
 
+from common.cache import cached_images
 from common.checkpoints import read_checkpoint
 from common.crossval import _Estimates
 from common.errors import UserError
-from common.images import cached_images, find_images, read_image
+from common.images import find_images, read_image
 from common.runs import find_runs, read_run
 from common.submission import replacing
 from common.tables import read_table
-from growth.files import read_test_set as growth_test
-from growth.files import read_training_set as growth_training
+from growth.layouts import read_test_set as growth_test
+from growth.layouts import read_training_set as growth_training
 from julia import files as julia
 from julia.model import CharacterClassifier
 from tests.conftest import PARTS_OF_A_FIT, Run

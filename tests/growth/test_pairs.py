@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from common.images import ImageFile
-from growth.files import Photos
+from growth.layouts import Photos
 from growth.model import PairNet, pair_days, pair_loss
 from growth.pairs import PairDataset, PlantBatches, RandomPairBatches, all_pairs
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from common.errors import UserError
-from growth.files import PhotoPairs, Photos, read_test_set, read_training_set
+from growth.layouts import PhotoPairs, Photos, read_test_set, read_training_set
 from tests.conftest import REAL_DATA
 
 TRAINING = {

@@ -25,13 +25,14 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from PIL import UnidentifiedImageError
 from tqdm import tqdm
 
 from common.errors import UserError, listed
 from common.images import ImageFile, Images, Mode, decode, read_bytes, resize
 
 STALE = 3600  # seconds without a write
-VERSION = 1  # of the decoding: a change in what it yields needs another number
+VERSION = 2  # of the decoding: a change in what it yields needs another number
 
 
 def _decode_chunk(files: Sequence[ImageFile], size: int, mode: Mode, max_pixels: int) -> tuple[Images, list[str]]:
@@ -45,7 +46,8 @@ def _decode_chunk(files: Sequence[ImageFile], size: int, mode: Mode, max_pixels:
             try:
                 pixels[row] = resize(decode(read_bytes(file), mode, max_pixels), size)
             except Exception as error:  # decoders raise whatever damaged data leads them to
-                reason = "not an image" if type(error).__name__ == "UnidentifiedImageError" else str(error)
+                unknown = isinstance(error, UnidentifiedImageError)
+                reason = "not an image, or of a kind that is not read" if unknown else str(error)
                 faults.append(f"{file} ({'empty' if file.size == 0 else reason or type(error).__name__})")
     return pixels, faults
 
@@ -154,7 +156,7 @@ def _build(folder: Path, files: Sequence[ImageFile], size: int, mode: Mode, max_
                 bar.update(len(pixels))
         if faults:
             number = f"{len(faults)} of {len(files)} image files cannot be decoded"
-            raise UserError(f"{number}: {listed(faults)}; replace or remove them")
+            raise UserError(f"{number}: {listed(faults)}; save them as PNG or JPEG of 8 bits, or remove them")
         with (partial_folder / "index.csv").open("w", newline="", encoding="utf-8") as table:
             rows = csv.writer(table)
             rows.writerow(["row", "file", "bytes", "stamp"])

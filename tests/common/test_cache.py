@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import time
 import zipfile
 from pathlib import Path
@@ -60,6 +61,45 @@ def test_changed_photo_size_or_mode_makes_another_cache(folder: Path) -> None:
     assert np.array_equal(np.delete(first, 3, 0), np.delete(second, 3, 0))
     assert build(folder, size=8).shape[1] == 8
     assert build(folder, mode="L").shape[3] == 1
+
+
+@pytest.mark.parametrize("way", ["written over", "replaced", "link turned", "in an archive"])
+def test_a_change_that_keeps_size_and_time_makes_another_cache(folder: Path, way: str) -> None:
+    for name, colour in (("a", "red"), ("b", "blue")):
+        Image.new("RGB", (8, 8), colour).save(folder.parent / f"{name}.bmp")
+        os.utime(folder.parent / f"{name}.bmp", ns=(1, 1))
+    one, other = folder.parent / "a.bmp", folder.parent / "b.bmp"
+    assert one.stat().st_size == other.stat().st_size
+    path, source = folder / "x.bmp", folder
+    if way == "link turned":
+        path.symlink_to(one)
+    elif way == "in an archive":
+        source = path = folder.parent / "x.zip"
+        pack(path, one)
+    else:
+        shutil.copy2(one, path)
+    assert build(source)[-1, 0, 0].tolist() == [255, 0, 0]
+    assert build(source)[-1, 0, 0].tolist() == [255, 0, 0]
+    time.sleep(0.02)  # the system's clock for files goes by hundredths of a second
+    if way == "written over":
+        path.write_bytes(other.read_bytes())
+        os.utime(path, ns=(1, 1))
+    elif way == "replaced":  # as rsync and git do
+        shutil.copy2(other, folder / "new")
+        (folder / "new").replace(path)
+    elif way == "link turned":
+        path.unlink()
+        path.symlink_to(other)
+    else:
+        pack(path, other)
+    assert path.stat().st_mtime_ns == 1
+    assert build(source)[-1, 0, 0].tolist() == [0, 0, 255]
+
+
+def pack(archive: Path, image: Path) -> None:
+    with zipfile.ZipFile(archive, "w") as zipped:
+        zipped.writestr(zipfile.ZipInfo("x.bmp"), image.read_bytes())
+    os.utime(archive, ns=(1, 1))
 
 
 def test_zip_holds_the_same_images_as_its_folder(folder: Path, tmp_path: Path) -> None:
@@ -123,7 +163,7 @@ def test_unreadable_files_are_counted_and_ten_named(folder: Path) -> None:
     message = str(caught.value)
     assert "13 of 25 image files cannot be decoded" in message
     assert "empty.jpg (empty)" in message
-    assert "text00.bmp (not an image)" in message
+    assert "text00.bmp (not an image, or of a kind that is not read)" in message
     assert "and 3 more" in message
     assert "\n" not in message
     assert list((folder.parent / "cache").iterdir()) == []

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import io
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from common.images import decode
+from common.errors import UserError
+from common.images import HEIF, decode, find_images
 
 
 def encoded(image: Image.Image, encoding: str = "PNG", **options: object) -> bytes:
@@ -53,4 +56,57 @@ def test_exif_rotation_is_undone(encoding: str) -> None:
 def test_samples_of_32_bits_are_refused() -> None:
     data = encoded(Image.fromarray(np.ones((2, 2), dtype=np.float32)), "TIFF")
     with pytest.raises(ValueError, match="32 bits"):
+        decode(data, "L", 100)
+
+
+FOREIGN = ("jxl", "jp2", "CR2", "cr3", "NEF", "arw", "dng", "orf", "rw2", "psd", "svg", "tga", "zip", "7z", "egg")
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("suffix", [*FOREIGN, *([] if HEIF else ["HEIC", "heif"])])
+def test_pictures_that_cannot_be_read_are_named(tmp_path: Path, suffix: str, zipped: bool) -> None:
+    assert_named(tmp_path, f"one.{suffix}", b"", zipped)
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("name", ["one", "one.png.part", "one.jpg~", "one.png ", "one.image", "one.jpg_original"])
+@pytest.mark.parametrize("encoding", ["PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "JPEG2000"])
+def test_pictures_of_other_names_are_named(tmp_path: Path, name: str, encoding: str, zipped: bool) -> None:
+    assert_named(tmp_path, name, encoded(Image.new("RGB", (3, 2)), encoding), zipped)
+
+
+def assert_named(home: Path, name: str, data: bytes, zipped: bool) -> None:
+    files = {
+        "a/1.png": encoded(Image.new("L", (3, 2))),
+        f"a/{name}": data,
+        "a/BM.db": b"BMW, the car, is no bitmap.    ",
+    }
+    files |= {"a/note.txt": b"x", "a/.hidden.heic": b"", "__MACOSX/a/one.heic": b"", "a/sheet.pdf": b"%PDF-1.7"}
+    source = home / ("in.zip" if zipped else "in")
+    if zipped:
+        with zipfile.ZipFile(source, "w") as archive:
+            for path, content in files.items():
+                archive.writestr(path, content)
+    else:
+        for path, content in files.items():
+            (source / path).parent.mkdir(parents=True, exist_ok=True)
+            (source / path).write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        find_images(source)
+    place = f"{source}:a/{name}" if zipped else source / "a" / name
+    assert str(caught.value).startswith(
+        f"1 of 2 pictures in {source} cannot be read: {place}; save them as PNG or JPEG"
+    )
+    assert "\n" not in str(caught.value)
+
+
+def test_a_link_to_nothing_is_named(tmp_path: Path) -> None:
+    (tmp_path / "1.png").symlink_to("absent")
+    with pytest.raises(UserError, match=r"1\.png \(no file, or a link to nothing\)"):
+        find_images(tmp_path)
+
+
+def test_heic_under_another_name_is_refused_or_read(tmp_path: Path) -> None:
+    data = b"\0\0\0\x18ftypheic" + bytes(40)
+    with pytest.raises((ValueError, OSError)):
         decode(data, "L", 100)

@@ -17,7 +17,7 @@ def table(photos_per_plant: list[int]) -> Photos:
     plant = np.repeat([f"S{i % 2}/P{i}" for i in range(len(photos_per_plant))], photos_per_plant)
     day = np.concatenate([np.arange(count) * 2 for count in photos_per_plant])
     files = [ImageFile(Path(f"{i}.png"), "", 1, "") for i in range(len(day))]
-    return Photos(files, np.array([name[:2] for name in plant]), plant, day.astype(np.int64))
+    return Photos(files, np.array([name[:2] for name in plant]), plant, day.astype(np.float32))
 
 
 def dataset(photos: Photos, **options: object) -> PairDataset:

@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks import seeds
 from benchmarks.fit import SEED_PAIRS, quietly
 from benchmarks.timing import SEED, Apart, Row, hardware, interleaved, median_ratio, python, show
-from growth.files import read_test_set as read_pairs
+from growth.layouts import read_test_set as read_pairs
 from growth.synthetic import draw as draw_growth
 from julia.files import read_test_set as read_bitmaps
 from julia.synthetic import draw as draw_julia

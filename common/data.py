@@ -23,9 +23,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from common.arguments import Machine
 from common.augment import View
 from common.batches import ImageBatch, ImageDataset, ImageRows, as_is, key_of, progress_of
+from common.cache import cached_images
 from common.familiar import learn_familiar
 from common.folds import Split, split_rows
-from common.images import ImageFile, Images, Mode, cached_images
+from common.images import ImageFile, Images, Mode
 from common.submission import SampleSubmission
 
 Batch = TypeVar("Batch")

@@ -1,67 +1,53 @@
-"""From image files, zipped or not, to one uint8 array on disk that every later start only opens.
-
-The array is a plain ``images.npy`` (N×H×W×C) beside ``index.csv`` (one line an image), in a folder named after what
-it was made from. It is written under a temporary name and renamed when whole, so that a killed build leaves nothing
-that could be mistaken for a cache. This module imports neither torch nor Lightning: worker processes start fast.
-"""
+"""Finding image files, in folders and archives, and decoding one: formats and pixels."""
 
 from __future__ import annotations
 
 import contextlib
-import csv
-import hashlib
 import io
-import json
-import multiprocessing
 import os
-import shutil
-import sys
-import tempfile
-import time
-import warnings
+import re
 import zipfile
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cache, lru_cache
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
-from tqdm import tqdm
+from PIL import Image, ImageOps, features
 
+from common.archives import open_zip
 from common.errors import UserError, listed
 
 Mode = Literal["L", "RGB"]
 Images = npt.NDArray[np.uint8]
 
-FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM")
-SUFFIXES = frozenset(
-    [
-        ".png",
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".bmp",
-        ".dib",
-        ".gif",
-        ".tif",
-        ".tiff",
-        ".webp",
-        ".pbm",
-        ".pgm",
-        ".ppm",
-        ".pnm",
-        ".mpo",
-    ]
+FORMATS = ["PNG", "JPEG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM"]
+READABLE = "png jpg jpeg jpe jfif mpo bmp dib gif tif tiff webp pbm pgm ppm pnm"
+# Pictures, and archives that may hold some, which must not be passed over as if they were not there.
+OTHERS = (
+    "heic heics heif heifs hif avif avifs jxl jp2 j2k jpf jpx jpm jxr hdp wdp psd psb xcf kra svg svgz eps ai tga ico "
+    "pcx dds exr hdr qoi sgi ras xbm xpm pam pfm apng raw dng cr2 cr3 crw nef nrw arw srf sr2 orf rw2 raf pef srw x3f "
+    "3fr fff iiq mos mrw kdc dcr erf mef rwl gpr zip rar 7z tar gz tgz bz2 xz alz egg"
 )
+HEIF = find_spec("pillow_heif") is not None
+if features.check("avif"):
+    FORMATS, READABLE = [*FORMATS, "AVIF"], f"{READABLE} avif avifs"
+if HEIF:
+    READABLE += " heic heics heif heifs hif"
+UNOPENED = "txt csv json xml md html yaml yml"  # there may be many, and none is a picture
+SUFFIXES, TEXT = frozenset(READABLE.split()), frozenset(UNOPENED.split())
+FOREIGN = frozenset(OTHERS.split()) - SUFFIXES
+# How the formats above begin; bitmaps with the length of their second header, as "BM" alone begins words.
+PICTURE = re.compile(
+    rb"\x89PNG|\xff\xd8\xff|GIF8|II\*\0|MM\0\*|8BPS|BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0|RIFF.{4}WEBP|"
+    rb".{4}ftyp(?:he|avi|mif|msf|crx)|\0\0\0\x0c(?:jP  |JXL )|\xff\x0a",
+    re.DOTALL,
+)
+SAVE_AS = "save it as PNG or JPEG with 8 bits a channel"
 MAX_FILE_BYTES = 512 * 2**20
-STALE = 3600  # seconds without a write
-VERSION = 1  # of the decoding below: a change in what it yields needs another number
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +58,9 @@ class ImageFile:
         path: the file, or the archive.
         member: the name inside the archive; empty for a plain file.
         size: bytes of the image file, unpacked.
-        stamp: what changes with the content: modification time in ns, and the checksum of an archive's member.
+        stamp: what changes with the content: of the file, or of the archive, the times of its last modification and
+            its last change, in ns, and its inode; of an archive's member its checksum too. A tool can set the first
+            of them to anything, but the second only by setting the clock. On Windows that is the time of creation.
     """
 
     path: Path
@@ -89,48 +77,63 @@ class ImageFile:
         return Path(self.member) if self.member else self.path
 
 
-def find_images(source: Path) -> list[ImageFile]:
-    """List the image files below a folder or inside a ``.zip``, sorted by name; other files are passed over.
+def find_images(source: Path, keep: Callable[[str], bool] = bool) -> list[ImageFile]:
+    """List the image files below a folder or inside a ``.zip``, sorted by name; what is no picture is passed over.
+
+    Args:
+        source: the folder or archive.
+        keep: which members of an archive to look at.
 
     Raises:
-        UserError: ``source`` is an archive that cannot be read.
+        UserError: ``source`` is an archive that cannot be read, or holds pictures that cannot.
     """
+    found: list[ImageFile] = []
+    unreadable: list[str] = []
     if source.is_dir():
-        found = [
-            ImageFile(path, "", (status := path.stat()).st_size, str(status.st_mtime_ns))
-            for path in source.rglob("*")
-            if _wanted(str(path.relative_to(source))) and path.is_file()
-        ]
+        for path in source.rglob("*"):
+            suffix = _suffix(str(path.relative_to(source)))
+            if suffix in SUFFIXES and path.is_file():
+                found.append(ImageFile(path, "", (status := path.stat()).st_size, _stamp(status)))
+            elif suffix in SUFFIXES and not path.is_dir():
+                unreadable.append(f"{path} (no file, or a link to nothing)")
+            elif suffix not in TEXT and path.is_file():
+                with contextlib.suppress(OSError):  # what may not be opened is passed over
+                    if suffix in FOREIGN or _is_picture(path.open("rb")):
+                        unreadable.append(str(path))
     else:
-        stamp = source.stat().st_mtime_ns
+        stamp = _stamp(source.stat())
         with open_zip(source) as archive:
-            found = [
-                ImageFile(source, info.filename, info.file_size, f"{stamp}-{info.CRC}")
-                for info in archive.infolist()
-                if _wanted(info.filename)
-            ]
+            for info in archive.infolist():
+                suffix = "txt" if info.is_dir() or not keep(info.filename) else _suffix(info.filename)
+                if suffix in SUFFIXES:
+                    found.append(ImageFile(source, info.filename, info.file_size, f"{stamp}-{info.CRC}"))
+                elif suffix not in TEXT:
+                    with contextlib.suppress(Exception):  # of whatever kind damaged or encrypted members lead to
+                        if suffix in FOREIGN or _is_picture(archive.open(info)):
+                            unreadable.append(f"{source}:{info.filename}")
+    if unreadable:
+        count = f"{len(unreadable)} of {len(unreadable) + len(found)} pictures in {source} cannot be read"
+        remedy = "save them as PNG or JPEG, unpack archives, or move them elsewhere"
+        heic = "" if HEIF else " (HEIC is read after pip install pillow-heif)"
+        raise UserError(f"{count}: {listed(sorted(unreadable))}; {remedy}{heic}")
     return sorted(found, key=str)
 
 
-def _wanted(path: str) -> bool:
-    """True for images, but not for what macOS and editors leave behind: ``.name`` and ``__MACOSX/``."""
+def _stamp(status: os.stat_result) -> str:
+    return f"{status.st_mtime_ns}-{status.st_ctime_ns}-{status.st_ino}"
+
+
+def _suffix(path: str) -> str:
+    """Give the suffix in small letters; ``txt`` for what macOS and editors leave behind: ``.name``, ``__MACOSX/``."""
     # Text, since paths as objects take most of the time that a second start waits for the list of a large set.
-    if "." + path.rpartition(".")[2].lower() not in SUFFIXES:
-        return False
     parts = [part for part in path.replace(os.sep, "/").split("/") if part != "."]
-    return not any(part.startswith(".") or part == "__MACOSX" for part in parts)
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
+    return "txt" if hidden else path.rpartition(".")[2].lower()
 
 
-def open_zip(path: Path) -> zipfile.ZipFile:
-    """Open an archive for reading.
-
-    Raises:
-        UserError: it is damaged or no zip archive.
-    """
-    try:
-        return zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        raise UserError(f"{path}: not a readable zip archive ({error}); download it again") from error
+def _is_picture(stream: IO[bytes]) -> bool:
+    with stream:
+        return PICTURE.match(stream.read(32)) is not None
 
 
 def decode(data: bytes, mode: Mode, max_pixels: int) -> Image.Image:
@@ -142,28 +145,85 @@ def decode(data: bytes, mode: Mode, max_pixels: int) -> Image.Image:
         max_pixels: refuse more than this, before any pixel is decoded.
 
     Raises:
-        ValueError: more than ``max_pixels``, or samples of 32 bits.
+        ValueError: more than ``max_pixels``, or pixels that Pillow does not read as they are meant.
         OSError, SyntaxError, ...: whatever Pillow says of damaged data.
     """
     image: Image.Image
-    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+    formats = [*FORMATS, *_heif()] if data[4:8] == b"ftyp" else FORMATS
+    with Image.open(io.BytesIO(data), formats=formats) as image:
         width, height = image.size
         if width * height > max_pixels:
             raise ValueError(f"{width}×{height} pixels, over the limit of {max_pixels:,}")
+        encoding = image.format
+        tags: Any = image.tag_v2 if encoding == "TIFF" else {}  # type: ignore[attr-defined]
+        if fault := _misread(image, data, tags):
+            raise ValueError(f"{fault}; {SAVE_AS}")
         image.load()
         # Looking for an orientation costs as much as decoding a small bitmap, and PNG and BMP seldom have one.
-        if image.format not in ("PNG", "BMP", "DIB") or any(
+        if encoding not in ("PNG", "BMP", "DIB") or any(
             tag in str(key).lower() for key in image.info for tag in ("exif", "xmp")
         ):
             image = ImageOps.exif_transpose(image)
-        if image.mode.startswith("I;16"):
-            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-        elif image.mode in ("I", "F"):
-            raise ValueError(f"samples of 32 bits (mode {image.mode}); save it with 8 or 16 bits a channel")
+        if image.mode.startswith("I;16") or (image.mode == "I" and encoding == "PPM"):  # a PPM of any range to 65535
+            image = _upper_bits(image, 12 if tags.get(BITS) == (12,) else 16, tags.get(PHOTOMETRIC) == 0)
+        if image.mode == "RGBA" and encoding in ("BMP", "DIB") and image.getchannel("A").getextrema() == (0, 0):
+            image = image.convert("RGB")  # the fourth byte is not used, whatever the header says
         if image.has_transparency_data:
+            if encoding == "PNG" and image.mode == "L" and isinstance(image.info["transparency"], int):
+                image.info["transparency"] *= 255 // (2 ** data[24] - 1)  # stated in the file's own 1 to 8 bits
             image = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
         return image.convert(mode)
+
+
+# The tags of a TIFF that are asked for.
+SUBFILE, BITS, COMPRESSION, PHOTOMETRIC, PLANAR, COLOUR_MAP, EXTRA, SIGN, SUBSAMPLING = (
+    *(254, 258, 259, 262, 284),
+    *(320, 338, 339, 530),
+)
+
+
+def _misread(image: Image.Image, data: bytes, tags: Any) -> str | None:
+    """Say what of an image Pillow would read otherwise than meant: each was compared with other decoders."""
+    if image.mode in ("F", "La", "LAB") or (image.mode == "I" and image.format != "PPM"):
+        return f"mode {image.mode} (32 bits, L*a*b* or premultiplied grey) is not read"
+    if image.format == "PNG" and data[24] == 16 and image.mode == "RGB" and "transparency" in image.info:
+        return "a transparent colour of 16 bits a channel is not read"
+    if image.format in ("BMP", "DIB") and data[28] == 16 and data[14] >= 56 and data[66:70] != bytes(4):
+        return "a bitmap of 16 bits with transparency is not read"
+    if not tags:
+        return None
+    if tags.get(SUBFILE, 0) & 1:
+        return "its first picture is a preview"
+    if any(sign not in (1, 4) for sign in tags.get(SIGN, ())):
+        return "signed or fractional samples are not read"
+    if tags.get(PLANAR) == 2 and (max(tags.get(BITS, (1,))) > 8 or EXTRA in tags):
+        return "channels one after another are read only with 8 bits and without transparency"
+    if tags.get(PHOTOMETRIC) == 6 and tags.get(COMPRESSION) == 1 and tags.get(SUBSAMPLING, (2, 2)) != (1, 1):
+        return "uncompressed YCbCr with fewer samples of colour is not read"
+    if tags.get(PHOTOMETRIC) == 3 and max(tags.get(COLOUR_MAP, (0,))) < 256:
+        return "a colour map of 8 bits, where 16 are due, is not read"
+    return None
+
+
+def _upper_bits(image: Image.Image, bits: int, inverted: bool) -> Image.Image:
+    """Keep the upper 8 bits of grey samples; those of a transparent grey become white."""
+    values = np.asarray(image)
+    grey = (values >> (bits - 8)).astype(np.uint8)
+    grey = 255 - grey if inverted else grey
+    transparent = image.info.get("transparency")
+    return Image.fromarray(grey if transparent is None else np.where(values == transparent, np.uint8(255), grey))
+
+
+@cache
+def _heif() -> list[str]:
+    """Let Pillow read HEIC where ``pillow-heif`` is installed; only when one comes, as it takes long to import."""
+    if not HEIF:
+        return []
+    from pillow_heif import register_heif_opener
+
+    register_heif_opener()
+    return ["HEIF"]
 
 
 def read_image(path: Path, size: int, mode: Mode, max_pixels: int) -> Images:
@@ -181,7 +241,7 @@ def read_image(path: Path, size: int, mode: Mode, max_pixels: int) -> Images:
     except OSError as error:
         if error.errno:  # of the disk, not of Pillow
             raise
-        raise UserError(f"{path}: not a readable image; give a {', '.join(FORMATS)}") from None
+        raise UserError(f"{path}: not a readable image; {SAVE_AS}") from None
     except Exception as error:  # Pillow's readers raise SyntaxError, struct.error, ...
         raise UserError(f"{path}: not a readable image ({error})") from None
 
@@ -205,138 +265,4 @@ def read_bytes(file: ImageFile) -> bytes:
         raise ValueError(f"{file.size:,} bytes, over the limit of {MAX_FILE_BYTES:,}")
     if not file.member:
         return file.path.read_bytes()
-    return _archive(file.path, file.stamp.split("-")[0], os.getpid()).read(file.member)
-
-
-def _decode_chunk(files: Sequence[ImageFile], size: int, mode: Mode, max_pixels: int) -> tuple[Images, list[str]]:
-    """Decode some files: their pixels (n×H×W×C, zeros where unreadable) and what was wrong."""
-    pixels = np.zeros((len(files), size, size, len(mode)), dtype=np.uint8)
-    faults = []
-    with warnings.catch_warnings():
-        # Pillow warns of what ``max_pixels`` refuses, and of oddities that do not change the pixels.
-        warnings.simplefilter("ignore")
-        for row, file in enumerate(files):
-            try:
-                pixels[row] = resize(decode(read_bytes(file), mode, max_pixels), size)
-            except Exception as error:  # decoders raise whatever damaged data leads them to
-                reason = "not an image" if type(error).__name__ == "UnidentifiedImageError" else str(error)
-                faults.append(f"{file} ({'empty' if file.size == 0 else reason or type(error).__name__})")
-    return pixels, faults
-
-
-def _chunks(files: Sequence[ImageFile], workers: int) -> list[Sequence[ImageFile]]:
-    """Split into runs small enough that all workers end together, large enough to be worth sending."""
-    length = max(1, min(256, len(files) // (4 * workers)))
-    return [files[start : start + length] for start in range(0, len(files), length)]
-
-
-def _decoded(files: Sequence[ImageFile], size: int, mode: Mode, max_pixels: int) -> Iterator[tuple[Images, list[str]]]:
-    """Decode with all cores, in the order of ``files``."""
-    work = partial(_decode_chunk, size=size, mode=mode, max_pixels=max_pixels)
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    total_bytes = sum(file.size for file in files)
-    with ExitStack() as stack:
-        run = map
-        # Starting processes takes half a second: not for a handful of small files.
-        if workers > 1 and (len(files) > 500 or total_bytes > 20 * 2**20):
-            try:
-                # Forked like torch's loader workers, where that is possible: they need not import anything again.
-                forks = sys.platform == "linux"
-                context = multiprocessing.get_context("fork" if forks else "spawn")
-                pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=context))
-            except OSError:  # no semaphores on this machine: one process does it too
-                pass
-            else:
-                stack.callback(pool.shutdown, wait=True, cancel_futures=True)
-                run = pool.map  # type: ignore[assignment]
-        yield from run(work, _chunks(files, workers))
-
-
-def cache_key(files: Sequence[ImageFile], size: int, mode: Mode) -> str:
-    """Name what an array is made from: paths, sizes and times of the files, image size, colour mode."""
-    key = hashlib.sha256(json.dumps([VERSION, size, mode]).encode())
-    folders: dict[Path, str] = {}
-    for file in files:
-        folder = folders.get(file.path.parent) or folders.setdefault(file.path.parent, str(file.path.parent.resolve()))
-        key.update(json.dumps([folder, file.path.name, file.member, file.size, file.stamp]).encode())
-    return key.hexdigest()[:16]
-
-
-def cached_images(
-    files: Sequence[ImageFile], size: int, mode: Mode, cache_dir: Path, max_pixels: int, label: str = "images"
-) -> Images:
-    """Open the decoded images, decoding them first where no earlier start has.
-
-    Args:
-        files: what to decode, in this order.
-        size: pixels a side of the square result.
-        mode: ``"L"`` or ``"RGB"``.
-        cache_dir: the folder that holds the caches; made if absent.
-        max_pixels: refuse images of more pixels than this.
-        label: what the progress bar calls them.
-
-    Returns:
-        N×size×size×C, uint8, a read-only memory map.
-
-    Raises:
-        UserError: some files cannot be decoded (all counted, at most ten named), or ``cache_dir`` cannot be written.
-    """
-    folder = cache_dir / f"{label}-{size}px-{mode}-{cache_key(files, size, mode)}"
-    shape = (len(files), size, size, len(mode))
-    images = _open(folder, shape)
-    if images is None:
-        try:
-            _build(folder, files, size, mode, max_pixels, label)
-        except OSError as error:
-            hint = "free some space or give another folder with --data.cache_dir"
-            raise UserError(f"cannot write the image cache in {cache_dir}: {error.strerror}; {hint}") from error
-        images = _open(folder, shape)
-    if images is None:
-        raise UserError(f"{folder}: the cache cannot be read back; delete this folder and start again")
-    return images
-
-
-def _open(folder: Path, shape: tuple[int, ...]) -> Images | None:
-    try:
-        images: Images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError):
-        return None
-    return images if images.shape == shape and images.dtype == np.uint8 else None
-
-
-def _build(folder: Path, files: Sequence[ImageFile], size: int, mode: Mode, max_pixels: int, label: str) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    for left in folder.parent.glob(f".{label}-*"):
-        # Of a process that was killed: a living one writes more often, and takes its files away at its end.
-        with contextlib.suppress(FileNotFoundError):
-            if all(time.time() - path.stat().st_mtime > STALE for path in (left, *left.rglob("*"))):
-                shutil.rmtree(left, ignore_errors=True)
-    faults: list[str] = []
-    with tempfile.TemporaryDirectory(prefix=f".{label}-", dir=folder.parent, ignore_cleanup_errors=True) as name:
-        partial_folder = Path(name) / folder.name
-        partial_folder.mkdir()
-        with (
-            (partial_folder / "images.npy").open("wb") as stream,
-            tqdm(total=len(files), desc=f"decoding {label}", unit="file", disable=None) as bar,
-        ):
-            header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), size, size, len(mode))}
-            np.lib.format.write_array_header_1_0(stream, header)
-            # Plain writes, not a writable memory map: a full disk is then an error instead of a bus fault.
-            for pixels, unreadable in _decoded(files, size, mode, max_pixels):
-                stream.write(pixels.tobytes())
-                faults += unreadable
-                bar.update(len(pixels))
-        if faults:
-            number = f"{len(faults)} of {len(files)} image files cannot be decoded"
-            raise UserError(f"{number}: {listed(faults)}; replace or remove them")
-        with (partial_folder / "index.csv").open("w", newline="", encoding="utf-8") as table:
-            rows = csv.writer(table)
-            rows.writerow(["row", "file", "bytes", "stamp"])
-            rows.writerows([row, str(file), file.size, file.stamp] for row, file in enumerate(files))
-        if folder.exists() and _open(folder, (len(files), size, size, len(mode))) is None:
-            shutil.rmtree(folder)  # damaged since it was made
-        try:
-            partial_folder.rename(folder)
-        except OSError:
-            if not folder.exists():  # otherwise another process was quicker, with the same content
-                raise
+    return _archive(file.path, file.stamp.rpartition("-")[0], os.getpid()).read(file.member)

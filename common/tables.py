@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from common.archives import open_zip
 from common.errors import UserError, listed
-from common.images import open_zip
 
 MAX_BYTES = 256 * 2**20
 
@@ -44,7 +44,8 @@ def read_table(path: Path | TableFile, columns: list[str]) -> pd.DataFrame:
             raise UserError(f"{path}: the header is {listed(header)!r}, expected {','.join(columns)!r}")
         cells = [line for line in lines if line]
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from None
+        what = f"not UTF-8 text ({error.reason} at byte {error.start})"
+        raise UserError(f"{path}: {what}; save it as UTF-8 (in Excel: CSV UTF-8)") from None
     except csv.Error as error:
         raise UserError(f"{path}: not a readable CSV ({error})") from None
     if not cells:

@@ -15,7 +15,7 @@ from common.batches import EpochSampler, as_is
 from common.data import ImageData, Listing
 from common.errors import UserError, listed
 from common.images import ImageFile, Images
-from growth.files import MAX_PIXELS, PhotoPairs, Photos, pairs_of, read_test_set, read_training_set
+from growth.layouts import MAX_PIXELS, PhotoPairs, Photos, pairs_of, read_test_set, read_training_set
 from growth.pairs import PairBatch, PairDataset, PairWithin, PlantBatches, RandomPairBatches
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from common.batches import ImageRows
 from common.images import Images
-from growth.files import Photos, all_pairs
+from growth.layouts import Photos, all_pairs
 
 PairWithin = Literal["plant", "species"]
 

@@ -40,7 +40,7 @@ def errors(evaluated: pd.DataFrame) -> Figure:
     axes = figure.add_subplot()
     axes.axhline(0, color=GREY, linewidth=1)
     for number, (name, pairs) in enumerate(evaluated.groupby("species")):
-        by_days = (pairs["predicted"] - pairs["days"]).groupby(pairs["days"])
+        by_days = (pairs["predicted"] - pairs["days"]).groupby(pairs["days"].round())
         low, middle, high = (by_days.quantile(share) for share in (0.25, 0.5, 0.75))
         look: Any = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)], "markersize": 4}
         axes.fill_between(middle.index, low, high, color=look["color"], alpha=0.2, linewidth=0)

@@ -23,15 +23,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 from PIL import Image
 
+from common.cache import cached_images
 from common.checkpoints import read_checkpoint
 from common.crossval import _Estimates
 from common.errors import UserError
 from common.files import replacing
-from common.images import cached_images, find_images, read_image
+from common.images import find_images, read_image
 from common.runs import find_runs, read_run
 from common.tables import read_table
-from growth.files import read_test_set as growth_test
-from growth.files import read_training_set as growth_training
+from growth.layouts import read_test_set as growth_test
+from growth.layouts import read_training_set as growth_training
 from julia import files as julia
 from julia.model import CharacterClassifier
 from tests.conftest import PARTS_OF_A_FIT, Run
@@ -162,8 +163,8 @@ def images() -> Iterator[Case]:
     loop = b"II*\0" + struct.pack("<IH", 8, 1) + struct.pack("<HHII", 256, 4, 1, 9) + struct.pack("<I", 8)
     yield image_case("TIFF whose directories are a circle", loop, ".tif", True)
     yield Case("a folder called one.png", lambda folder: (folder / "one.png").mkdir(), read_images)
-    yield Case("a pipe called one.png", lambda folder: os.mkfifo(folder / "one.png"), read_images)
-    yield Case("a link to nothing", lambda folder: (folder / "one.png").symlink_to("absent"), read_images)
+    yield Case("a pipe called one.png", lambda folder: os.mkfifo(folder / "one.png"), read_images, True)
+    yield Case("a link to nothing", lambda folder: (folder / "one.png").symlink_to("absent"), read_images, True)
     yield Case("a link to itself", lambda folder: (folder / "one.png").symlink_to("one.png"), read_images)
     yield Case("a link to its own folder", circle, read_images, False)
     yield Case("a file without an end", lambda folder: (folder / "one.png").symlink_to("/dev/zero"), read_images)
@@ -339,14 +340,14 @@ def layouts() -> Iterator[Case]:
         "DAT1": True,
         "DAT-1": True,
         "DAT1e9": True,
-        "DAT1000000": None,  # the layout says the last two digits: 00
+        "DAT1000000": True,
         "DAT\u0661\u0662": True,
         "DAT\uff11\uff12": True,
-        "DAT05\n": True,
-        "DAT0x10": None,
-        "DAT 07 ": True,
-        "=1+07": None,
-        "\x1b[31m07": None,
+        "DAT05\n": False,
+        "DAT0x10": True,
+        "DAT 07 ": False,
+        "=1+07": True,
+        "\x1b[31m07": True,
         "\udcff07": None,  # not UTF-8
         "x" * 200 + "07": None,
         "DAT²³": True,

@@ -22,7 +22,7 @@ from lightning import pytorch as pl
 from sklearn import metrics
 
 from growth.data import GrowthData
-from growth.files import all_pairs
+from growth.layouts import all_pairs
 from growth.model import GrowthRegressor
 from growth.synthetic import draw as draw_growth
 from julia.data import CharacterData

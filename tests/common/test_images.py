@@ -1,9 +1,6 @@
 from __future__ import annotations
 
-import errno
 import io
-import os
-import time
 import zipfile
 from pathlib import Path
 
@@ -11,171 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common import images
 from common.errors import UserError
-from common.images import cached_images, decode, find_images
-
-
-def photo(seed: int, size: tuple[int, int] = (23, 17)) -> Image.Image:
-    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
-    return Image.fromarray(pixels)
+from common.images import HEIF, decode, find_images
 
 
 def encoded(image: Image.Image, encoding: str = "PNG", **options: object) -> bytes:
     stream = io.BytesIO()
     image.save(stream, encoding, **options)
     return stream.getvalue()
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for number in range(12):
-        photo(number, (20 + number, 30)).save(folder / f"{number:02}.png")
-    return folder
-
-
-def build(folder: Path, size: int = 16, mode: images.Mode = "RGB", max_pixels: int = 10**6) -> images.Images:
-    return cached_images(find_images(folder), size, mode, folder.parent / "cache", max_pixels)
-
-
-@pytest.mark.parametrize("mode", ["L", "RGB"])
-def test_cache_is_what_pillow_decodes_and_resizes(folder: Path, mode: images.Mode) -> None:
-    cached = build(folder, mode=mode)
-    assert cached.shape == (12, 16, 16, len(mode))
-    for number in range(12):
-        with Image.open(folder / f"{number:02}.png") as image:
-            expected = np.asarray(image.convert(mode).resize((16, 16), Image.Resampling.BOX))
-        assert np.array_equal(cached[number].squeeze(), expected)
-
-
-def test_second_start_decodes_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = build(folder)
-    monkeypatch.setattr(images, "decode", lambda *_: pytest.fail("decoded again"))
-    assert np.array_equal(first, build(folder))
-
-
-def test_changed_photo_size_or_mode_makes_another_cache(folder: Path) -> None:
-    first = build(folder)
-    photo(99).save(folder / "03.png")
-    os.utime(folder / "03.png", ns=(1, 1))
-    second = build(folder)
-    assert not np.array_equal(first[3], second[3])
-    assert np.array_equal(np.delete(first, 3, 0), np.delete(second, 3, 0))
-    assert build(folder, size=8).shape[1] == 8
-    assert build(folder, mode="L").shape[3] == 1
-
-
-def test_zip_holds_the_same_images_as_its_folder(folder: Path, tmp_path: Path) -> None:
-    archive = tmp_path / "photos.zip"
-    with zipfile.ZipFile(archive, "w") as zipped:
-        for path in folder.iterdir():
-            zipped.write(path, f"photos/{path.name}")
-        zipped.writestr("__MACOSX/photos/._00.png", b"not an image")
-        zipped.writestr("photos/readme.txt", b"not an image")
-    assert np.array_equal(build(archive), build(folder))
-
-
-def test_many_files_are_decoded_in_processes_in_their_order(tmp_path: Path) -> None:
-    archive = tmp_path / "many.zip"
-    with zipfile.ZipFile(archive, "w") as zipped:
-        for number in range(700):
-            zipped.writestr(f"{number:04}.png", encoded(Image.new("L", (3, 3), number % 256)))
-    values = build(archive, size=2, mode="L")[:, 0, 0, 0]
-    assert np.array_equal(values, np.arange(700) % 256)
-
-
-def test_interrupted_build_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(images, "read_bytes", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            build(folder)
-    assert list((folder.parent / "cache").iterdir()) == []
-    assert len(build(folder)) == 12
-
-
-def test_what_a_killed_build_left_goes_after_an_hour(folder: Path) -> None:
-    cache = folder.parent / "cache"
-    for name, age in (("new", 60), ("old", images.STALE + 60)):
-        left = cache / f".images-{name}" / "part"
-        left.mkdir(parents=True)
-        (left / "images.npy").write_bytes(b"half")
-        for path in (left / "images.npy", left, left.parent):
-            os.utime(path, (time.time() - age,) * 2)
-    build(folder)
-    assert [path.name for path in cache.glob(".*")] == [".images-new"]
-
-
-def test_damaged_cache_is_built_again(folder: Path) -> None:
-    first = np.array(build(folder))
-    (array,) = (folder.parent / "cache").glob("*/images.npy")
-    array.write_bytes(array.read_bytes()[:200])
-    assert np.array_equal(build(folder), first)
-
-
-def test_unreadable_files_are_counted_and_ten_named(folder: Path) -> None:
-    data = (folder / "00.png").read_bytes()
-    (folder / "truncated.png").write_bytes(data[: len(data) // 2])
-    (folder / "empty.jpg").write_bytes(b"")
-    for number in range(11):
-        (folder / f"text{number:02}.bmp").write_text("not an image")
-    with pytest.raises(UserError) as caught:
-        build(folder)
-    message = str(caught.value)
-    assert "13 of 25 image files cannot be decoded" in message
-    assert "empty.jpg (empty)" in message
-    assert "text00.bmp (not an image)" in message
-    assert "and 3 more" in message
-    assert "\n" not in message
-    assert list((folder.parent / "cache").iterdir()) == []
-
-
-def test_truncated_file_is_not_filled_up(folder: Path) -> None:
-    data = encoded(photo(0, (64, 64)), "JPEG")
-    (folder / "half.jpg").write_bytes(data[: len(data) // 2])
-    with pytest.raises(UserError, match=r"half\.jpg .*truncated"):
-        build(folder)
-
-
-def test_image_bomb_is_refused_before_decoding(folder: Path) -> None:
-    with pytest.raises(UserError, match=r"00\.png \(20×30 pixels, over the limit of 599\)"):
-        build(folder, max_pixels=599)
-
-
-def test_bomb_in_a_zip_is_refused_by_its_size(tmp_path: Path) -> None:
-    archive = tmp_path / "bomb.zip"
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as zipped, zipped.open("a.png", "w") as member:
-        for _ in range(513):
-            member.write(bytes(2**20))
-    with pytest.raises(UserError, match="over the limit"):
-        build(archive)
-
-
-def test_damaged_zip_is_named(tmp_path: Path) -> None:
-    archive = tmp_path / "train.zip"
-    archive.write_bytes(b"PK\x03\x04 not much of an archive")
-    with pytest.raises(UserError, match=r"train\.zip: not a readable zip archive"):
-        build(archive)
-
-
-def test_unwritable_cache_folder(folder: Path) -> None:
-    (folder.parent / "cache").write_text("a file where the folder should be")
-    with pytest.raises(UserError, match="cannot write the image cache in .*--data.cache_dir"):
-        build(folder)
-
-
-def test_full_disk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(np.lib.format, "write_array_header_1_0", full)
-    with pytest.raises(UserError, match="No space left on device; free some space"):
-        build(folder)
-    assert list((folder.parent / "cache").iterdir()) == []
 
 
 def test_transparency_lies_over_white() -> None:
@@ -216,4 +56,57 @@ def test_exif_rotation_is_undone(encoding: str) -> None:
 def test_samples_of_32_bits_are_refused() -> None:
     data = encoded(Image.fromarray(np.ones((2, 2), dtype=np.float32)), "TIFF")
     with pytest.raises(ValueError, match="32 bits"):
+        decode(data, "L", 100)
+
+
+FOREIGN = ("jxl", "jp2", "CR2", "cr3", "NEF", "arw", "dng", "orf", "rw2", "psd", "svg", "tga", "zip", "7z", "egg")
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("suffix", [*FOREIGN, *([] if HEIF else ["HEIC", "heif"])])
+def test_pictures_that_cannot_be_read_are_named(tmp_path: Path, suffix: str, zipped: bool) -> None:
+    assert_named(tmp_path, f"one.{suffix}", b"", zipped)
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("name", ["one", "one.png.part", "one.jpg~", "one.png ", "one.image", "one.jpg_original"])
+@pytest.mark.parametrize("encoding", ["PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "JPEG2000"])
+def test_pictures_of_other_names_are_named(tmp_path: Path, name: str, encoding: str, zipped: bool) -> None:
+    assert_named(tmp_path, name, encoded(Image.new("RGB", (3, 2)), encoding), zipped)
+
+
+def assert_named(home: Path, name: str, data: bytes, zipped: bool) -> None:
+    files = {
+        "a/1.png": encoded(Image.new("L", (3, 2))),
+        f"a/{name}": data,
+        "a/BM.db": b"BMW, the car, is no bitmap.    ",
+    }
+    files |= {"a/note.txt": b"x", "a/.hidden.heic": b"", "__MACOSX/a/one.heic": b"", "a/sheet.pdf": b"%PDF-1.7"}
+    source = home / ("in.zip" if zipped else "in")
+    if zipped:
+        with zipfile.ZipFile(source, "w") as archive:
+            for path, content in files.items():
+                archive.writestr(path, content)
+    else:
+        for path, content in files.items():
+            (source / path).parent.mkdir(parents=True, exist_ok=True)
+            (source / path).write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        find_images(source)
+    place = f"{source}:a/{name}" if zipped else source / "a" / name
+    assert str(caught.value).startswith(
+        f"1 of 2 pictures in {source} cannot be read: {place}; save them as PNG or JPEG"
+    )
+    assert "\n" not in str(caught.value)
+
+
+def test_a_link_to_nothing_is_named(tmp_path: Path) -> None:
+    (tmp_path / "1.png").symlink_to("absent")
+    with pytest.raises(UserError, match=r"1\.png \(no file, or a link to nothing\)"):
+        find_images(tmp_path)
+
+
+def test_heic_under_another_name_is_refused_or_read(tmp_path: Path) -> None:
+    data = b"\0\0\0\x18ftypheic" + bytes(40)
+    with pytest.raises((ValueError, OSError)):
         decode(data, "L", 100)

@@ -11,7 +11,7 @@ import torch
 from common.backbones import build_backbone
 from common.images import ImageFile
 from common.networks import Normalize
-from growth.files import Photos
+from growth.layouts import Photos
 from growth.model import GrowthRegressor, PairNet, pair_days, pair_loss
 from growth.pairs import PairDataset, PlantBatches, RandomPairBatches, all_pairs
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from common.errors import UserError
-from growth.files import PhotoPairs, Photos, read_test_set, read_training_set
+from growth.layouts import PhotoPairs, Photos, pairs_of, read_test_set, read_training_set
 from tests.conftest import REAL_DATA
 
 TRAINING = {
@@ -96,13 +96,13 @@ def test_training_rows_are_sorted_by_species_plant_and_day(root: Path) -> None:
     assert photo_table(photos) == [
         ("LT", "LT/LT 01", 2, "DAT02.png"),
         ("LT", "LT/LT 01", 10, "DAT10.JPG"),
-        ("배추", "배추/LT 01", 1, "2021-05-01.jpeg"),
-        ("배추", "배추/LT 01", 9, "2021-05-09.png"),
+        ("배추", "배추/LT 01", 0, "2021-05-01.jpeg"),
+        ("배추", "배추/LT 01", 8, "2021-05-09.png"),
         ("배추", "배추/식물 1", 1, "사진 01.png"),
         ("배추", "배추/식물 1", 2, "사진 02.png"),
         ("배추", "배추/식물 1", 3, "사진 03.png"),
     ]
-    assert photos.day.dtype == np.int64
+    assert photos.day.dtype == np.float32
     assert photos.species.dtype.kind == photos.plant.dtype.kind == "U"
 
 
@@ -226,10 +226,62 @@ def test_damaged_table_in_an_archive(root: Path) -> None:
 
 
 def test_day_is_not_in_the_name(root: Path) -> None:
-    add(root / "train_dataset" / "LT" / "LT 01" / "DAT3.png")
+    add(root / "train_dataset" / "LT" / "LT 01" / "DAT.png")
+    assert refusal(read_training_set, root) == (
+        f"{root / 'train_dataset'}: 1 photos have no certain day: LT/LT 01/DAT.png (no number); "
+        "name them like DAT07.png or 2024-05-31.png"
+    )
+
+
+def test_days_of_three_digits_and_of_dates(root: Path) -> None:
+    for name in ("DAT099.png", "DAT100.png", "DAT0101.png"):
+        add(root / "train_dataset" / "BC" / "BC_01" / name)
+    for name in ("IMG_20240531_063000.png", "IMG_20240601_183000.png"):
+        add(root / "train_dataset" / "BC" / "BC_02" / name)
+    photos = read_training_set(root)
+    days = {plant: photos.day[photos.plant == plant].tolist() for plant in ("BC/BC_01", "BC/BC_02")}
+    assert days == {"BC/BC_01": [99, 100, 101], "BC/BC_02": [0, 1.5]}
+    pairs, elapsed = pairs_of(photos)
+    known = dict(zip(pairs.sample.ids, elapsed.tolist(), strict=True))
+    assert elapsed.dtype == np.float32
+    assert (known["BC/BC_01/99-101"], known["BC/BC_02/00-1.5"], known["LT/LT 01/02-10"]) == (2, 1.5, 8)
+    assert len(known) == len(elapsed)
+
+
+def test_an_archive_of_korean_windows(root: Path) -> None:
+    photos, pairs = read_training_set(root), read_test_set(root)
+    for path in sorted((path for path in root.rglob("*") if path.is_file()), reverse=True):
+        path.rename(path.with_name(path.name.replace(" ", "_")))
+    names = {path: str(path.relative_to(root)) for path in sorted(root.rglob("*")) if path.is_file()}
+    aliases = {
+        path: f"{number:02}".ljust(len(name.encode("cp949")), "#") for number, (path, name) in enumerate(names.items())
+    }
+    with zipfile.ZipFile(root / "open.zip", "w") as archive:
+        for path, alias in aliases.items():
+            text = path.read_text().replace(" ", "_").encode() if path.suffix == ".csv" else path.read_bytes()
+            archive.writestr(alias, text)
+    data = (root / "open.zip").read_bytes()
+    for path, alias in aliases.items():
+        data = data.replace(alias.encode(), names[path].replace("/", "\\").encode("cp949"))
+    (root / "open.zip").write_bytes(data)
+    for part in ("train_dataset", "test_dataset"):
+        shutil.rmtree(root / part)
+    (root / "sample_submission.csv").unlink()
+    zipped = read_training_set(root)
+    assert zipped.species.tolist() == photos.species.tolist()
+    assert zipped.plant.tolist() == photos.plant.tolist()
+    assert zipped.day.tolist() == photos.day.tolist()
+    assert read_test_set(root).sample.ids == pairs.sample.ids
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_photo_that_is_not_read_is_not_passed_over(root: Path, zipped: bool) -> None:
+    folder = root / "train_dataset" / "LT" / "LT 01"
+    (folder / "DAT02.png").rename(folder / "DAT02.JXL")
+    if zipped:
+        pack(root, "open.zip")
     message = refusal(read_training_set, root)
-    assert message.startswith("1 photos have no day")
-    assert message.endswith("DAT3.png; name them like DAT07.png")
+    assert "1 of " in message and "DAT02.JXL; save them as PNG or JPEG" in message
 
 
 def test_one_photo_of_a_plant(root: Path) -> None:
@@ -317,10 +369,13 @@ def test_faults_of_the_sample_submission(root: Path, change: Change, message: st
 
 def test_at_most_ten_are_listed(root: Path) -> None:
     for number in range(12):
-        add(root / "train_dataset" / "LT" / "LT 01" / f"photo{number:02}x.png")
+        add(root / "train_dataset" / "LT" / "LT 01" / f"photo{number:02}_x2.png")
     message = refusal(read_training_set, root)
-    assert message.startswith("12 photos have no day")
-    assert "photo09x.png and 2 more;" in message
+    assert (
+        "train_dataset: 12 photos have no certain day: LT/LT 01/photo00_x2.png (photo00 or x2 may be the day), "
+        in message
+    )
+    assert "LT/LT 01/photo09_x2.png (photo09 or x2 may be the day) and 2 more; name them like" in message
 
 
 def test_real_plants() -> None:
@@ -331,5 +386,6 @@ def test_real_plants() -> None:
     assert len(photos.files) == 94
     assert dict(zip(*np.unique(photos.species, return_counts=True), strict=True)) == {"AT": 24, "KM": 70}
     assert len(set(photos.plant)) == 8
+    assert sorted(set(photos.day.tolist())) == list(range(24))
     assert (len(pairs.files), len(pairs.before), len(pairs.sample.ids)) == (52, 366, 366)
     assert (pairs.plant[pairs.before] == pairs.plant[pairs.after]).all()

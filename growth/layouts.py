@@ -1,6 +1,6 @@
 """The folder layout of the competition (DACON 235851), turned into tables.
 
-``train_dataset/<species>/<plant>/<anything><dd>.<ext>`` holds the training photos, ``dd`` being the day, and
+``train_dataset/<species>/<plant>/<name>.<ext>`` holds the training photos, their day in the name (``growth.days``), and
 ``test_dataset/<species>/<plant>/<name>.<ext>`` the test photos. ``test_data.csv`` (``idx,before_file_path,
 after_file_path``) pairs test photos by their names without ``.<ext>``; ``sample_submission.csv`` has the columns
 ``idx,time_delta``; both lie in ``test_dataset/`` or beside it. All of it may be unpacked, as it is or below
@@ -18,10 +18,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
+from common.archives import open_zip
 from common.errors import UserError, listed
-from common.images import ImageFile, find_images, open_zip
+from common.images import ImageFile, find_images
 from common.submission import SampleSubmission
 from common.tables import TableFile, read_table, refuse_doubles, rows
+from growth.days import read_days
 
 PAIR_COLUMNS = ["idx", "before_file_path", "after_file_path"]
 SAMPLE_COLUMNS = ["idx", "time_delta"]
@@ -39,7 +41,8 @@ class Photos:
         files: the photos, N.
         species: name of the species, N, str.
         plant: ``<species>/<plant>``, so that plants of two species never share a name, N, str.
-        day: day of the photo, counted as the file names do, N, int64; no plant has two photos of one day.
+        day: day of the photo, counted as the names do or, where they are dates, from the plant's first photo, N,
+            float32; no plant has two photos of one day.
     """
 
     files: list[ImageFile]
@@ -77,18 +80,26 @@ def read_training_set(root: Path) -> Photos:
     """List the training photos with species, plant and day.
 
     Raises:
-        UserError: photos are missing or lie elsewhere than in the folder of a plant; a folder is empty; a name does
-            not end in the day; a plant has one photo, or two of one day.
+        UserError: photos are missing or lie elsewhere than in the folder of a plant; a folder is empty; a name has no
+            day, or can be read in two ways; a plant has one photo, or two of one day.
     """
     listing = _listing(root, "train_dataset")
     if listing is None:
         raise _not_found(root, ["train_dataset/"])
     table = _photo_table(listing, "train_dataset")
-    day = table["stem"].str.extract(r"([0-9]{2})\Z", expand=False)
-    if len(nameless := table[day.isna()]):
-        count = f"{len(nameless)} photos have no day, two digits at the end of the name"
-        raise UserError(f"{count}: {listed(nameless['file'])}; name them like DAT07{nameless.iloc[0]['suffix']}")
-    table["day"] = day.astype(np.int64)
+    table["day"], table["fault"] = np.float32(0), ""
+    for plant, rows_of in table.groupby("plant").indices.items():
+        species, _, folder = str(plant).partition("/")
+        days, faults = read_days(species, folder, table["stem"].iloc[rows_of].tolist())
+        table.loc[rows_of, "fault"] = faults
+        table.loc[rows_of, "day"] = np.array(days or [0] * len(rows_of), dtype=np.float32)
+    if len(uncertain := table[table["fault"] != ""]):
+        named = uncertain["plant"] + "/" + uncertain["stem"] + uncertain["suffix"] + " (" + uncertain["fault"] + ")"
+        suffix = uncertain["suffix"].iloc[0]
+        raise UserError(
+            f"{listing.source}: {len(uncertain)} photos have no certain day: {listed(named)}; "
+            f"name them like DAT07{suffix} or 2024-05-31{suffix}"
+        )
     table = table.sort_values(["species", "plant", "day", "stem"], ignore_index=True)
     if len(doubled := table[table.duplicated(["plant", "day"], keep=False)]):
         raise UserError(f"two photos of one plant and day: {listed(doubled['file'])}; remove one of each")
@@ -98,7 +109,7 @@ def read_training_set(root: Path) -> Photos:
             "add photos of them or remove these"
         )
     return Photos(
-        table["file"].tolist(), _text(table["species"]), _text(table["plant"]), table["day"].to_numpy(np.int64)
+        table["file"].tolist(), _text(table["species"]), _text(table["plant"]), table["day"].to_numpy(np.float32)
     )
 
 
@@ -160,10 +171,10 @@ def all_pairs(groups: np.ndarray, day: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def pairs_of(photos: Photos) -> tuple[PhotoPairs, np.ndarray]:
-    """Make a test set of training photos, all pairs within a plant, and the days elapsed in each (P, int64)."""
+    """Make a test set of training photos, all pairs within a plant, and the days elapsed in each (P, float32)."""
     before, after = all_pairs(photos.plant, photos.day)
-    names = [f"{plant}/{day:02}" for plant, day in zip(photos.plant, photos.day, strict=True)]
-    ids = [f"{names[b]}-{photos.day[a]:02}" for b, a in zip(before, after, strict=True)]
+    days = [f"{int(day):02}" if day.is_integer() else str(day) for day in photos.day]
+    ids = [f"{photos.plant[b]}/{days[b]}-{days[a]}" for b, a in zip(before, after, strict=True)]
     sample = SampleSubmission(SAMPLE_COLUMNS[0], SAMPLE_COLUMNS[1], ids)
     pairs = PhotoPairs(photos.files, photos.species, photos.plant, before, after, sample)
     return pairs, photos.day[after] - photos.day[before]
@@ -209,7 +220,7 @@ def _listing(root: Path, part: Part) -> _Listing | None:
             if inside_zip:
                 return _Listing(
                     str(path) if bare else f"{path}:{part}",
-                    [(inside_zip[file.member], file) for file in find_images(path) if file.member in inside_zip],
+                    [(inside_zip[file.member], file) for file in find_images(path, inside_zip.__contains__)],
                     [below for name, below in inside_zip.items() if name.endswith("/") and len(below) in (1, 2)],
                 )
     return None

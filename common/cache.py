@@ -1,0 +1,170 @@
+"""From image files to one uint8 array on disk that every later start only opens.
+
+The array is a plain ``images.npy`` (N×H×W×C) beside ``index.csv`` (one line an image), in a folder named after what
+it was made from. It is written under a temporary name and renamed when whole, so that a killed build leaves nothing
+that could be mistaken for a cache. This module imports neither torch nor Lightning: worker processes start fast.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import UnidentifiedImageError
+from tqdm import tqdm
+
+from common.errors import UserError, listed
+from common.images import ImageFile, Images, Mode, decode, read_bytes, resize
+
+STALE = 3600  # seconds without a write
+VERSION = 2  # of the decoding: a change in what it yields needs another number
+
+
+def _decode_chunk(files: Sequence[ImageFile], size: int, mode: Mode, max_pixels: int) -> tuple[Images, list[str]]:
+    """Decode some files: their pixels (n×H×W×C, zeros where unreadable) and what was wrong."""
+    pixels = np.zeros((len(files), size, size, len(mode)), dtype=np.uint8)
+    faults = []
+    with warnings.catch_warnings():
+        # Pillow warns of what ``max_pixels`` refuses, and of oddities that do not change the pixels.
+        warnings.simplefilter("ignore")
+        for row, file in enumerate(files):
+            try:
+                pixels[row] = resize(decode(read_bytes(file), mode, max_pixels), size)
+            except Exception as error:  # decoders raise whatever damaged data leads them to
+                unknown = isinstance(error, UnidentifiedImageError)
+                reason = "not an image, or of a kind that is not read" if unknown else str(error)
+                faults.append(f"{file} ({'empty' if file.size == 0 else reason or type(error).__name__})")
+    return pixels, faults
+
+
+def _chunks(files: Sequence[ImageFile], workers: int) -> list[Sequence[ImageFile]]:
+    """Split into runs small enough that all workers end together, large enough to be worth sending."""
+    length = max(1, min(256, len(files) // (4 * workers)))
+    return [files[start : start + length] for start in range(0, len(files), length)]
+
+
+def _decoded(files: Sequence[ImageFile], size: int, mode: Mode, max_pixels: int) -> Iterator[tuple[Images, list[str]]]:
+    """Decode with all cores, in the order of ``files``."""
+    work = partial(_decode_chunk, size=size, mode=mode, max_pixels=max_pixels)
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    total_bytes = sum(file.size for file in files)
+    with ExitStack() as stack:
+        run = map
+        # Starting processes takes half a second: not for a handful of small files.
+        if workers > 1 and (len(files) > 500 or total_bytes > 20 * 2**20):
+            try:
+                # Forked like torch's loader workers, where that is possible: they need not import anything again.
+                forks = sys.platform == "linux"
+                context = multiprocessing.get_context("fork" if forks else "spawn")
+                pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=context))
+            except OSError:  # no semaphores on this machine: one process does it too
+                pass
+            else:
+                stack.callback(pool.shutdown, wait=True, cancel_futures=True)
+                run = pool.map  # type: ignore[assignment]
+        yield from run(work, _chunks(files, workers))
+
+
+def cache_key(files: Sequence[ImageFile], size: int, mode: Mode) -> str:
+    """Name what an array is made from: paths, sizes and times of the files, image size, colour mode."""
+    key = hashlib.sha256(json.dumps([VERSION, size, mode]).encode())
+    folders: dict[Path, str] = {}
+    for file in files:
+        folder = folders.get(file.path.parent) or folders.setdefault(file.path.parent, str(file.path.parent.resolve()))
+        key.update(json.dumps([folder, file.path.name, file.member, file.size, file.stamp]).encode())
+    return key.hexdigest()[:16]
+
+
+def cached_images(
+    files: Sequence[ImageFile], size: int, mode: Mode, cache_dir: Path, max_pixels: int, label: str = "images"
+) -> Images:
+    """Open the decoded images, decoding them first where no earlier start has.
+
+    Args:
+        files: what to decode, in this order.
+        size: pixels a side of the square result.
+        mode: ``"L"`` or ``"RGB"``.
+        cache_dir: the folder that holds the caches; made if absent.
+        max_pixels: refuse images of more pixels than this.
+        label: what the progress bar calls them.
+
+    Returns:
+        N×size×size×C, uint8, a read-only memory map.
+
+    Raises:
+        UserError: some files cannot be decoded (all counted, at most ten named), or ``cache_dir`` cannot be written.
+    """
+    folder = cache_dir / f"{label}-{size}px-{mode}-{cache_key(files, size, mode)}"
+    shape = (len(files), size, size, len(mode))
+    images = _open(folder, shape)
+    if images is None:
+        try:
+            _build(folder, files, size, mode, max_pixels, label)
+        except OSError as error:
+            hint = "free some space or give another folder with --data.cache_dir"
+            raise UserError(f"cannot write the image cache in {cache_dir}: {error.strerror}; {hint}") from error
+        images = _open(folder, shape)
+    if images is None:
+        raise UserError(f"{folder}: the cache cannot be read back; delete this folder and start again")
+    return images
+
+
+def _open(folder: Path, shape: tuple[int, ...]) -> Images | None:
+    try:
+        images: Images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError):
+        return None
+    return images if images.shape == shape and images.dtype == np.uint8 else None
+
+
+def _build(folder: Path, files: Sequence[ImageFile], size: int, mode: Mode, max_pixels: int, label: str) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for left in folder.parent.glob(f".{label}-*"):
+        # Of a process that was killed: a living one writes more often, and takes its files away at its end.
+        with contextlib.suppress(FileNotFoundError):
+            if all(time.time() - path.stat().st_mtime > STALE for path in (left, *left.rglob("*"))):
+                shutil.rmtree(left, ignore_errors=True)
+    faults: list[str] = []
+    with tempfile.TemporaryDirectory(prefix=f".{label}-", dir=folder.parent, ignore_cleanup_errors=True) as name:
+        partial_folder = Path(name) / folder.name
+        partial_folder.mkdir()
+        with (
+            (partial_folder / "images.npy").open("wb") as stream,
+            tqdm(total=len(files), desc=f"decoding {label}", unit="file", disable=None) as bar,
+        ):
+            header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), size, size, len(mode))}
+            np.lib.format.write_array_header_1_0(stream, header)
+            # Plain writes, not a writable memory map: a full disk is then an error instead of a bus fault.
+            for pixels, unreadable in _decoded(files, size, mode, max_pixels):
+                stream.write(pixels.tobytes())
+                faults += unreadable
+                bar.update(len(pixels))
+        if faults:
+            number = f"{len(faults)} of {len(files)} image files cannot be decoded"
+            raise UserError(f"{number}: {listed(faults)}; save them as PNG or JPEG of 8 bits, or remove them")
+        with (partial_folder / "index.csv").open("w", newline="", encoding="utf-8") as table:
+            rows = csv.writer(table)
+            rows.writerow(["row", "file", "bytes", "stamp"])
+            rows.writerows([row, str(file), file.size, file.stamp] for row, file in enumerate(files))
+        if folder.exists() and _open(folder, (len(files), size, size, len(mode))) is None:
+            shutil.rmtree(folder)  # damaged since it was made
+        try:
+            partial_folder.rename(folder)
+        except OSError:
+            if not folder.exists():  # otherwise another process was quicker, with the same content
+                raise

@@ -1,0 +1,173 @@
+"""The day of each photo of a plant, read from its name: a number, or a date that counts from the first photo."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+MAX_DAY = 100_000  # 273 years; larger numbers are something else
+
+# A date: 2024-05-31, 2024.5.31, 20240531, 31-05-2024; behind it 1015, 101500, 101500123, 10.15, 10-15-00 or T10.
+# Otherwise a number.
+_MARK = re.compile(
+    r"""(?<![0-9])
+    (?: (?P<year>(?:19|20)[0-9]{2}) (?P<a>[-_. ]) (?P<month>[0-9]{1,2}) (?P=a) (?P<day>[0-9]{1,2})
+      | (?P<compact>(?:19|20)[0-9]{6})
+      | (?P<first>[0-9]{1,2}) (?P<b>[-_. ]) (?P<second>[0-9]{1,2}) (?P=b) (?P<last>(?:19|20)[0-9]{2}) )
+    (?P<time> [T _.-]? (?!(?:19|20)[0-9]{2}[-_. ][0-9]) HOUR SIXTY (?: SIXTY (?:[0-9]{3})? )?
+      | (?:[T _]|[ ]at[ ]) HOUR [-.:h] SIXTY (?![-.:]?[0-9])
+      | (?:[T _.-]|[ ]at[ ]) HOUR (?P<c>[-_.:]) SIXTY (?P=c) SIXTY (?: [.,][0-9]+ )?
+      | T HOUR )?
+    (?![0-9])
+    | [\d²³¹⁰-⁹₀-₉①-⑳]+""".replace("HOUR", "(?:[01][0-9]|2[0-3])").replace("SIXTY", "[0-5][0-9]"),
+    re.VERBOSE | re.IGNORECASE,
+)
+_KOREAN_DATE = re.compile(r"((?:19|20)[0-9]{2})년[ _]?([0-9]{1,2})월[ _]?([0-9]{1,2})일")
+_MONTHS = (
+    "jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|"
+    "nov(?:ember)?|dec(?:ember)?"
+)
+# What makes the number beside it something else than a day, and what makes it one.
+_UNIT_BEFORE = re.compile(
+    rf"(?<![a-z])(?:week|wk|month|hour|hr|year|{_MONTHS}|cam|camera|view|angle|side|copy|img|mvimg|mg|dsc[fn]?|pxl|gopr)s?"
+    r"[ _.-]*\Z",
+    re.IGNORECASE,
+)
+_UNIT_AFTER = re.compile(
+    rf"[ _.-]*(?:(?:weeks?|wks?|w|months?|mo|hours?|hrs?|h|years?|{_MONTHS})(?![a-z])|주|개월|월|시|년)", re.IGNORECASE
+)
+_DAY_BEFORE = re.compile(r"(?<![a-z])(?:dat|day|das|dap|d)[ _-]?\Z", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """A number or a date in a name.
+
+    Attributes:
+        text: as it stands there, a number with the letters before it.
+        readings: what it may be, in words, and the day or the moment that this is; empty where it is neither.
+        dated: whether it has the form of a date.
+        timed: whether a time of day follows the date.
+        dash: whether a number follows a dash, which may be a minus.
+    """
+
+    text: str
+    readings: dict[str, int | datetime]
+    dated: bool
+    timed: bool
+    dash: bool
+
+
+def read_days(species: str, plant: str, stems: Sequence[str]) -> tuple[list[float], list[str]]:
+    """Read the days of one plant's photos.
+
+    A name that begins with those of its folders is read behind them: ``BC_03/BC_03_07.png`` is of day 7. Beside a date
+    there may be numbers, if they are the same in all names.
+
+    Args:
+        species: the folder of the species.
+        plant: the folder of the plant.
+        stems: the photos' names without suffix, N.
+
+    Returns:
+        Days, N, as the names number them or, where they are dates, since the first photo; and N times what makes a day
+        uncertain, empty where nothing does.
+    """
+    marks = [_marks(species, plant, _KOREAN_DATE.sub(r"\1-\2-\3", stem)) for stem in stems]
+    faults = [_fault(found) for found in marks]
+    chosen = {row: max(marks[row], key=lambda mark: mark.dated) for row in range(len(stems)) if not faults[row]}
+    forms = {mark.dated for mark in chosen.values()}
+    timed = {mark.timed for mark in chosen.values() if mark.dated}
+    beside = {tuple(mark.text for mark in marks[row] if mark is not chosen[row]) for row in chosen}
+    # A dash before every number of a plant, some of them with leading zeros, only divides. Another may be a minus.
+    divides = all(mark.dash for mark in chosen.values()) and any(
+        mark.text.startswith("0") and len(mark.text) > 1 for mark in chosen.values()
+    )
+    for row, mark in chosen.items():
+        if len(forms) > 1:
+            faults[row] = f"{mark.text} is a {'date' if mark.dated else 'number'}, unlike others of the plant"
+        elif len(beside) > 1:
+            faults[row] = _either(marks[row])
+        elif len(timed) > 1:
+            faults[row] = f"{'a' if mark.timed else 'no'} time of day, unlike others of the plant"
+        elif mark.dash and not divides:
+            faults[row] = f"-{mark.text} may be day {int(mark.text)} or day -{int(mark.text)}"
+    if any(faults):
+        return [], faults
+    days = [next(iter(mark.readings.values())) for mark in chosen.values()]
+    first = min((day for day in days if isinstance(day, datetime)), default=datetime.min)
+    return [(day - first) / timedelta(days=1) if isinstance(day, datetime) else day for day in days], faults
+
+
+def _fault(found: list[_Mark]) -> str:
+    """Say what makes the day of a name uncertain; nothing if it is not."""
+    dates = [mark for mark in found if mark.dated]
+    if not found:
+        return "no number"
+    if len(dates or found) > 1:
+        return _either(found)
+    mark = (dates or found)[0]
+    if not mark.readings:
+        return f"{mark.text} is neither a date nor a day up to {MAX_DAY:,}"
+    return "" if len(mark.readings) == 1 else f"{mark.text} may be {' or '.join(mark.readings)}"
+
+
+def _either(found: list[_Mark]) -> str:
+    return f"{' or '.join(mark.text for mark in found)} may be the day"
+
+
+def _marks(species: str, plant: str, stem: str) -> list[_Mark]:
+    """Find the numbers and dates of a name, behind the names of its folders unless there are none."""
+    species, plant = re.escape(species), re.escape(plant)
+    folders = (re.match(name, stem, re.IGNORECASE) for name in (plant, rf"{species}[\W_]*{plant}", species))
+    start = max((folder.end() for folder in folders if folder), default=0)
+    found = list(_MARK.finditer(stem))
+    return [_mark(mark, stem) for mark in [mark for mark in found if mark.end() > start] or found]
+
+
+def _mark(match: re.Match[str], stem: str) -> _Mark:
+    text, part = match.group(), match.groupdict()
+    before, after = stem[: match.start()], stem[match.end() :]
+    if compact := part["compact"]:
+        dates = [(compact[:4], compact[4:6], compact[6:])]
+    elif part["year"]:
+        dates = [(part["year"], part["month"], part["day"])]
+    elif part["last"]:
+        dates = [(part["last"], part["second"], part["first"]), (part["last"], part["first"], part["second"])]
+    else:
+        label = re.split(r"[\W\d_]", before)[-1] + text
+        return _Mark(label, _meanings(text, before, after), False, False, before.endswith(("-", "−", "–")))
+    moments = [_moment(date, part["time"] or "") for date in dates]
+    return _Mark(text, {f"{moment:%Y-%m-%d}": moment for moment in moments if moment}, True, bool(part["time"]), False)
+
+
+def _moment(date: tuple[str, str, str], time: str) -> datetime | None:
+    digits = re.sub("[^0-9]", "", time)
+    hour, minute, second = (int(digits[start : start + 2] or 0) for start in (0, 2, 4))
+    try:
+        year, month, day = map(int, date)
+        return datetime(year, month, day, hour, minute, second) + timedelta(seconds=float(f"0.{digits[6:]}"))
+    except ValueError:
+        return None
+
+
+def _meanings(text: str, before: str, after: str) -> dict[str, int | datetime]:
+    """Give what a number may be: a day, a date without dashes, a year, or what the word beside it counts."""
+    number = int(text) if text.isascii() and len(text.lstrip("0")) < 10 else 10**10
+    meanings: dict[str, int | datetime] = {f"day {number}": number}
+    if _DAY_BEFORE.search(before):
+        return meanings if number <= MAX_DAY else {}
+    for form in {4: ("%m%d%Y", "%d%m%Y"), 6: ("%y%m%d", "%d%m%y", "%m%d%y")}.get(len(text), ()):
+        with contextlib.suppress(ValueError):
+            date = datetime.strptime(text + "2024" * (len(text) == 4), form)
+            meanings[f"{date:%B} {date.day}" if len(text) == 4 else f"{date:%Y-%m-%d}"] = date
+    if number > MAX_DAY and len(meanings) == 1:
+        return {}
+    if re.fullmatch("(?:19|20)[0-9]{2}", text):
+        meanings["a year"] = number
+    if _UNIT_BEFORE.search(before) or _UNIT_AFTER.match(after):
+        meanings["something else, by the word beside it"] = number
+    return meanings

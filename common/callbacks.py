@@ -18,7 +18,7 @@ from common.checkpoints import Checkpoint, read_checkpoint
 from common.errors import UserError
 from common.files import link_or_copy
 from common.plots import Gallery, learning_curves, save_png
-from common.resume import is_between_steps
+from common.resume import is_between_steps, log_step
 from common.runs import mark_latest
 from common.task import ImageTask
 from common.tracking import log_picture
@@ -111,7 +111,7 @@ class LastCheckpoint(ModelCheckpoint):
 
         def ask(number: int, frame: FrameType | None) -> None:
             if self.asked == number == signal.SIGINT:
-                raise KeyboardInterrupt
+                raise SIGTERMException(128 + number)  # Lightning makes code 1 of a KeyboardInterrupt
             self.asked = number
             if number == signal.SIGINT:
                 print("\nstopping after this step; Ctrl-C again ends at once, with less saved", file=sys.stderr)
@@ -143,6 +143,7 @@ class LastCheckpoint(ModelCheckpoint):
         # All ranks must stop at one step. Where this one cannot be the last, another or the end of the epoch is near.
         if self._any_asked(trainer) and is_between_steps(trainer):
             trainer.save_checkpoint(self.path)
+            log_step(trainer)
             self.stop(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

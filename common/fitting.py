@@ -19,7 +19,7 @@ from common.arguments import RESUMED
 from common.callbacks import BestCheckpoint, Finite, LastCheckpoint, LatestLink, Pictures, Throughput
 from common.checkpoints import Checkpoint
 from common.files import replacing, shown
-from common.resume import Resume, continue_metrics
+from common.resume import Resume
 from common.runs import RESULT, RUNS, claim, write_json
 from common.task import ImageTask
 from common.tracking import Description, wandb_logger
@@ -91,9 +91,6 @@ def open_run(
         run = claimed = claim(home / name) if first else None  # the others learn of it from the first
     version = None if run is None else int(run.name.removeprefix("version_"))
     csv = CSVLogger(root / RUNS, name=f"{task.task}/{name}", version=version)
-    if resumed is not None and first:
-        (Path(csv.log_dir) / RESULT).unlink(missing_ok=True)  # it has not come to its end any more
-        continue_metrics(csv, resumed.step)
     if given not in (None, True):
         return claimed, [csv, *as_list(given)]
     fold = settings.data.fold

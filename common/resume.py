@@ -22,6 +22,9 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from common.checkpoints import Checkpoint
 from common.errors import UserError, listed
 from common.files import replacing
+from common.folds import Split
+from common.runs import RESULT
+from common.task import ImageTask
 
 # Callbacks on whose state no result depends.
 FREE = {"ModelCheckpoint", "BestCheckpoint", "LastCheckpoint", "Timer"}
@@ -50,18 +53,25 @@ class Resume(pl.Callback):
         settings: of the Trainer, which each checkpoint then holds.
 
     Raises:
-        UserError: this fit lacks a callback of the resumed one, such as averaged weights.
+        UserError: this fit lacks a callback of the resumed one, such as averaged weights, or its rows are others.
     """
 
     def __init__(self, resumed: Checkpoint | None, settings: dict[str, object]) -> None:
         self.resumed, self.settings = resumed, settings
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        if self.resumed is not None:
-            ours = {type(callback).__name__ for callback in trainer.callbacks}  # type: ignore[attr-defined]
-            if lost := sorted(self.resumed.callbacks - ours - FREE):
-                path = self.resumed.path
-                raise UserError(f"--ckpt_path {path} was fitted with {listed(lost)}: give its --config again")
+        if self.resumed is None:
+            return
+        ours = {type(callback).__name__ for callback in trainer.callbacks}  # type: ignore[attr-defined]
+        if lost := sorted(self.resumed.callbacks - ours - FREE):
+            path = self.resumed.path
+            raise UserError(f"--ckpt_path {path} was fitted with {listed(lost)}: give its --config again")
+        assert isinstance(pl_module, ImageTask)
+        pl_module.data.split.check(Split(**self.resumed.stands["split"]))
+        # Only now is the run changed, which a refusal leaves as it was.
+        if trainer.is_global_zero and isinstance(trainer.logger, CSVLogger):
+            (Path(trainer.logger.log_dir) / RESULT).unlink(missing_ok=True)
+            continue_metrics(trainer.logger, self.resumed.step)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, object]
@@ -93,6 +103,12 @@ def is_between_steps(trainer: pl.Trainer) -> bool:
     loop = trainer.fit_loop.epoch_loop
     validates = loop._should_check_val_fx(trainer.fit_loop._data_fetcher)  # type: ignore[arg-type]
     return not loop._should_accumulate() and not validates and not trainer.is_last_batch
+
+
+def log_step(trainer: pl.Trainer) -> None:
+    """Write what the step has logged, which Lightning does only after the hooks of the batch."""
+    trainer._logger_connector.on_batch_end()
+    trainer._logger_connector.update_train_step_metrics()
 
 
 def disable_requeue(trainer: pl.Trainer) -> None:

@@ -201,7 +201,9 @@ def _earlier(task: str, result: dict[str, Any] | None, metrics: dict[str, pd.Ser
 
     about: dict[str, Any] = {"task": task, "machine": sorted(machine_arguments(object, ImageData))}
     best = (result or {}).get("best")  # none of a fit without checkpoints
-    if result and isinstance(best, int | float) and (curve := metrics.get(str(result.get("metric")))) is not None:
+    curve = metrics.get(str(result and result.get("metric")))
+    # Of one value alone, it cannot be told whether more or less is better.
+    if result and isinstance(best, int | float) and curve is not None and curve.min() < curve.max():
         direction: Literal["min", "max"] = "min" if math.isclose(best, curve.min(), rel_tol=1e-5) else "max"
         about |= {"monitor": result["metric"], "directions": {result["metric"]: direction}}
     return about

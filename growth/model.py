@@ -24,13 +24,12 @@ from common.task import Deployed, ImageTask
 from growth import plots
 from growth.data import GrowthData
 from growth.leaf_hull import build_leaf_hull, leaves
-from growth.pairs import PairBatch
+from growth.pairs import Loss, PairBatch, pair_days, pair_loss
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Design = Literal["siamese", "twin"]
-Loss = Literal["mse", "rmse", "l1", "huber"]
 
 
 class PairNet(nn.Module):
@@ -78,22 +77,6 @@ class DeployedPairNet(nn.Module):
     def forward(self, images: Tensor, before: Tensor, after: Tensor) -> Tensor:
         days: Tensor = self.net(images.float() / 255, before, after)
         return days
-
-
-def pair_days(codes: Tensor, before: Tensor, after: Tensor) -> Tensor:
-    """Subtract: codes U×2 (days, as earlier and later photo), indices P → days P."""
-    return codes[after, 1] - codes[before, 0]
-
-
-def pair_loss(name: Loss, predicted: Tensor, days: Tensor) -> Tensor:
-    """The loss over pairs, P and P → scalar; ``rmse`` is in days, ``huber`` turns linear at one day."""
-    if name == "mse":
-        return nn.functional.mse_loss(predicted, days)
-    if name == "rmse":
-        return (nn.functional.mse_loss(predicted, days) + 1e-8).sqrt()  # its slope is infinite at 0
-    if name == "l1":
-        return nn.functional.l1_loss(predicted, days)
-    return nn.functional.huber_loss(predicted, days)
 
 
 class GrowthRegressor(ImageTask[GrowthData, PairBatch]):

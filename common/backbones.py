@@ -139,7 +139,8 @@ def _torchvision_classifier(name: str, image_size: int, stem: Stem, ours: list[s
 
 def _pretrained_state(name: str, network: nn.Module, pretrained: Pretrained) -> dict[str, Tensor]:
     """Read ImageNet weights and check that each of them fits ``network``."""
-    weights = models.get_model_weights(name).DEFAULT  # type: ignore[attr-defined]
+    known: Any = models.get_model_weights(name)
+    weights = known.DEFAULT
     file = weights.url.rsplit("/", 1)[-1]
     try:
         source = weights.url if pretrained is True else str(pretrained)

@@ -23,6 +23,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import UnidentifiedImageError
@@ -64,7 +65,7 @@ def _decoded(files: Sequence[ImageFile], size: int, mode: Mode, max_pixels: int)
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     total_bytes = sum(file.size for file in files)
     with ExitStack() as stack:
-        run = map
+        run: Any = map
         # Starting processes takes half a second: not for a handful of small files.
         if workers > 1 and (len(files) > 500 or total_bytes > 20 * 2**20):
             try:
@@ -76,7 +77,7 @@ def _decoded(files: Sequence[ImageFile], size: int, mode: Mode, max_pixels: int)
                 pass
             else:
                 stack.callback(pool.shutdown, wait=True, cancel_futures=True)
-                run = pool.map  # type: ignore[assignment]
+                run = pool.map
         yield from run(work, _chunks(files, workers))
 
 

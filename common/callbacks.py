@@ -137,9 +137,9 @@ class LastCheckpoint(ModelCheckpoint):
         return Path(str(self.dirpath)) / "last.ckpt"
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: object, batch_idx: int
     ) -> None:
-        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)  # type: ignore[arg-type]
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         # All ranks must stop at one step. Where this one cannot be the last, another or the end of the epoch is near.
         if self._any_asked(trainer) and is_between_steps(trainer):
             trainer.save_checkpoint(self.path)

@@ -65,7 +65,11 @@ class TaskCLI(LightningCLI):
     trainer: Trainer
 
     def __init__(
-        self, model: type[ImageTask[Any, Any]], data: type[ImageData], recipe: dict[str, Any], args: ArgsType = None
+        self,
+        model: type[ImageTask[Any, Any]],
+        data: type[ImageData],
+        recipe: dict[str, Any],
+        args: list[str] | None = None,
     ) -> None:
         self.task, self.data_class, self.recipe = model, data, recipe
         self.checkpoints: list[Checkpoint] = []
@@ -131,11 +135,11 @@ class TaskCLI(LightningCLI):
         parser.set_defaults({f"trainer.{key}": value for key, value in defaults.items()})
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        words = sys.argv[1:] if args is None else args
-        for flag, value in _given(words if isinstance(words, list) else []):
+        words = list(args) if isinstance(args, list) else sys.argv[1:]
+        for flag, value in _given(words):
             if (flag in FILES or flag.startswith("--conf")) and Path(value).is_file():
                 read_config(Path(value))
-        self.config = parser.parse_args(args)  # type: ignore[arg-type]
+        self.config = parser.parse_args(words)
         self.subcommand = subcommand = self.config.subcommand
         self._check_names()
         act_alone(self.settings.trainer)
@@ -159,7 +163,7 @@ class TaskCLI(LightningCLI):
             print(f"member: {shown(checkpoint.path)}{doubt}", file=sys.stderr)
         guard = Guard(self.task, self.data_class, self.checkpoints, resuming=subcommand == "fit")
         parser_of(self, subcommand).set_defaults(guard.defaults(self.settings))
-        self.config = parser.parse_args(args)  # type: ignore[arg-type]
+        self.config = parser.parse_args(words)
         guard.check(self.settings)
         if subcommand == "fit":
             print(f"resuming {shown(paths[0])}", file=sys.stderr)
@@ -273,7 +277,7 @@ def _given(words: list[Any]) -> Iterator[tuple[str, str]]:
 
 
 def main(
-    model: type[ImageTask[Any, Any]], data: type[ImageData], recipe: dict[str, Any], args: ArgsType = None
+    model: type[ImageTask[Any, Any]], data: type[ImageData], recipe: dict[str, Any], args: list[str] | None = None
 ) -> None:
     """Run the command line of a task.
 

@@ -163,8 +163,8 @@ class CrossValidation:
         with replacing(estimates_path) as temporary, temporary.open("wb") as stream:
             np.savez_compressed(stream, ids=ids, estimates=estimates, truth=truth)
 
-        formats = {metric: "{:.4f}".format, "seconds": "{:.0f}".format}
-        self._say(f"\n{summary.to_string(index=False, formatters=formats)}")  # type: ignore[arg-type]
+        formats: Any = {metric: "{:.4f}".format, "seconds": "{:.0f}".format}
+        self._say(f"\n{summary.to_string(index=False, formatters=formats)}")
         each = summary[metric]
         if len(folds) > 1:
             self._say(f"{metric}, mean ± deviation over {len(folds)} folds: {each.mean():.4f} ± {each.std():.4f}")

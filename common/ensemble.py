@@ -16,6 +16,7 @@ from common.checkpoints import Checkpoint
 from common.data import ImageData
 from common.errors import UserError
 from common.familiar import find_unfamiliar
+from common.resume import callbacks_of
 from common.submission import Outputs
 from common.task import ImageTask
 
@@ -46,7 +47,8 @@ class OutputCollector(pl.Callback):
             torch.distributed.all_gather_object(ranks, batches)
             batches = [batch for rank in ranks for batch in rank]
         outputs = {name: torch.cat([batch[name] for batch in batches]).numpy() for name in batches[0]}
-        row, wanted = outputs.pop("row"), len(trainer.datamodule.test_set)  # type: ignore[attr-defined]
+        assert isinstance(pl_module, ImageTask)
+        row, wanted = outputs.pop("row"), len(pl_module.data.test_set)
         order = np.argsort(row)
         if not np.array_equal(row[order], np.arange(wanted)):
             raise RuntimeError(f"{len(row)} predictions for {wanted} items, or one of them twice")
@@ -83,9 +85,9 @@ def predict_views(trainer: pl.Trainer, model: ImageTask[Any, Any], data: ImageDa
     for view in learned_views(data, tta):
         data.view = view
         collector = OutputCollector()
-        trainer.callbacks.append(collector)  # type: ignore[attr-defined]
+        callbacks_of(trainer).append(collector)
         pl.Trainer.predict(trainer, model, datamodule=data, return_predictions=False)
-        trainer.callbacks.remove(collector)  # type: ignore[attr-defined]
+        callbacks_of(trainer).remove(collector)
         for name, values in collector.outputs.items():
             total[name] = total.get(name, 0) + values / tta
     if not all(np.isfinite(values).all() for values in total.values()):

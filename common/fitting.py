@@ -13,13 +13,13 @@ from lightning import pytorch as pl
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
-from lightning.pytorch.utilities import rank_zero_only
 
 from common.arguments import RESUMED
 from common.callbacks import BestCheckpoint, Finite, LastCheckpoint, LatestLink, Pictures, Throughput
 from common.checkpoints import Checkpoint
 from common.files import replacing, shown
-from common.resume import Resume
+from common.machine import is_first_process
+from common.resume import Resume, callbacks_of
 from common.runs import RESULT, RUNS, claim, write_json
 from common.task import ImageTask
 from common.tracking import Description, wandb_logger
@@ -81,7 +81,7 @@ def open_run(
     Returns:
         The folder, if it is a new one and this is the first of several processes; the loggers, CSV first.
     """
-    home, first = root / RUNS / task.task, rank_zero_only.rank == 0  # type: ignore[attr-defined]
+    home, first = root / RUNS / task.task, is_first_process()
     claimed: Path | None = None
     run: Path | None
     if resumed is not None and _continues(resumed, home, settings.name):
@@ -116,8 +116,7 @@ def finish_run(trainer: pl.Trainer, task: Task, seconds: float, log_model: bool)
         seconds: that the fit took.
         log_model: whether W&B is given the best checkpoint.
     """
-    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    best = next((one for one in callbacks if isinstance(one, BestCheckpoint)), None)
+    best = next((one for one in callbacks_of(trainer) if isinstance(one, BestCheckpoint)), None)
     score = None if best is None or best.best_model_score is None else float(best.best_model_score)
     path, run = best.best_model_path if best is not None else "", trainer.log_dir
     first = trainer.is_global_zero and run is not None

@@ -28,7 +28,12 @@ def act_alone(trainer: Namespace) -> None:
     if one and trainer.num_nodes == 1 and trainer.strategy == "auto":
         for name in LAUNCHERS:
             os.environ.pop(name, None)
-        rank_zero_only.rank = 0  # type: ignore[attr-defined]
+        vars(rank_zero_only)["rank"] = 0
+
+
+def is_first_process() -> bool:
+    """Whether this process, of several with the same command, is the one that speaks and writes."""
+    return getattr(rank_zero_only, "rank", 0) == 0
 
 
 def default_precision(accelerator: str) -> str:

@@ -62,7 +62,7 @@ class Resume(pl.Callback):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if self.resumed is None:
             return
-        ours = {type(callback).__name__ for callback in trainer.callbacks}  # type: ignore[attr-defined]
+        ours = {type(callback).__name__ for callback in callbacks_of(trainer)}
         if lost := sorted(self.resumed.callbacks - ours - FREE):
             path = self.resumed.path
             raise UserError(f"--ckpt_path {path} was fitted with {listed(lost)}: give its --config again")
@@ -84,6 +84,12 @@ class Resume(pl.Callback):
             for callback in trainer.early_stopping_callbacks:
                 if callback is not None and callback.wait_count >= callback.patience:
                     trainer.should_stop = True  # the fit had ended but for its last pictures
+
+
+def callbacks_of(trainer: pl.Trainer) -> list[pl.Callback]:
+    """Give the callbacks of a Trainer, an attribute that its class does not declare."""
+    callbacks: list[pl.Callback] = vars(trainer)["callbacks"]
+    return callbacks
 
 
 def finish_epoch(trainer: pl.Trainer) -> None:

@@ -113,8 +113,8 @@ class SubmissionFiles:
         sample, estimates = data.sample, model.estimates(outputs, data)
         table = pd.DataFrame({sample.id_column: list(sample.ids), sample.value_column: model.values(estimates)})
         with replacing(self.raw_path) as temporary, temporary.open("wb") as stream:
-            arrays = outputs | {"ids": np.array(list(sample.ids)), "source": np.array(data.source)}
-            np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
+            arrays: dict[str, Any] = outputs | {"ids": np.array(list(sample.ids)), "source": np.array(data.source)}
+            np.savez_compressed(stream, **arrays)
         tables = {self.items_path: model.table_of_items(outputs, data).assign(note=notes)}
         if deviation is not None:
             tables[self.spread_path] = table.assign(spread=model.spread(estimates, deviation))

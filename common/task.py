@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -27,7 +27,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Data = TypeVar("Data", bound=ImageData)
-Batch = TypeVar("Batch")
+
+
+class HasImages(Protocol):
+    """A batch of any task."""
+
+    @property
+    def images(self) -> Tensor: ...
+
+
+Batch = TypeVar("Batch", bound=HasImages)
 
 
 @dataclass(frozen=True)
@@ -121,7 +130,7 @@ class ImageTask(LightningModule, ABC, Generic[Data, Batch]):
 
     def count_items(self, batch: Batch) -> int:
         """Count what a training batch teaches, in the unit of ``throughput``: images, unless a task says otherwise."""
-        return len(batch.images)  # type: ignore[attr-defined]
+        return len(batch.images)
 
     @abstractmethod
     def compute_loss(self, batch: Batch) -> Tensor:
@@ -198,7 +207,7 @@ class ImageTask(LightningModule, ABC, Generic[Data, Batch]):
     @property
     def data(self) -> Data:
         """The data module that the Trainer works with."""
-        data: Data = self.trainer.datamodule  # type: ignore[attr-defined]
+        data: Data = vars(self.trainer)["datamodule"]  # an attribute that its class does not declare
         return data
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

@@ -20,6 +20,7 @@ from common.export import export
 from common.feature_maps import Member, draw
 from common.files import shown
 from common.images import read_image
+from common.machine import is_first_process
 from common.submission import Submission, SubmissionFiles, default_path
 from common.task import ImageTask
 
@@ -101,7 +102,7 @@ class Trainer(pl.Trainer):
         chosen = _chosen_folds(folds, number)
         name, folder = self.crossval_home
         # Of several processes with the same command, the first speaks and tabulates.
-        leads = pl.utilities.rank_zero_only.rank == 0  # type: ignore[attr-defined]
+        leads = is_first_process()
         crossvalidation = CrossValidation(name, folder, self.fit_settings, leads, self, model, datamodule, tta)
         crossvalidation.run(chosen, [Path(path) for path in others or []])
 

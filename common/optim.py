@@ -6,7 +6,8 @@ import math
 from functools import partial
 from typing import Any
 
-from jsonargparse.typing import ClosedUnitInterval
+import torch
+from jsonargparse.typing import ClosedUnitInterval, PositiveInt
 from lightning.pytorch import LightningModule, Trainer, callbacks
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
@@ -52,6 +53,30 @@ def adamw_warmup_cosine(
     factor = partial(warmup_cosine, warmup_steps=int(warmup * total_steps), total_steps=total_steps, final=final_lr)
     scheduler = LambdaLR(optimizer, factor)
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+class EMAWeightAveraging(callbacks.WeightAveraging):
+    """A moving average of the weights, whose decay warms up: min(decay, (1 + n) / (10 + n)) at the n-th average.
+
+    Lightning's callback of this name keeps its decay, so that the average of a short fit lags behind: after four epochs
+    of a ResNet18 it has an accuracy of 0.69, this one 0.76 (docs/recipes.md).
+
+    Args:
+        decay: what is left of the average at each update, after the warm-up.
+        update_every_n_steps: steps from one update to the next.
+    """
+
+    def __init__(self, decay: ClosedUnitInterval = 0.999, update_every_n_steps: PositiveInt = 1) -> None:
+        super().__init__(avg_fn=self._average)
+        self.decay, self.update_every_n_steps = float(decay), update_every_n_steps
+
+    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
+        return step_idx is not None and step_idx % self.update_every_n_steps == 0
+
+    def _average(self, averaged: Tensor, current: Tensor, number: Tensor | int) -> Tensor:
+        # As tensors: a number in Python would make a GPU wait at each weight.
+        decay = torch.as_tensor((1 + number) / (10 + number)).clamp(max=self.decay)
+        return averaged + (1 - decay) * (current - averaged)
 
 
 class StochasticWeightAveraging(callbacks.WeightAveraging):

@@ -6,7 +6,7 @@ from julia.model import CharacterClassifier
 
 # An average of the weights of about the last fifty steps.
 EMA = {
-    "class_path": "lightning.pytorch.callbacks.EMAWeightAveraging",
+    "class_path": "common.optim.EMAWeightAveraging",
     "init_args": {"decay": 0.9, "update_every_n_steps": 5},
 }
 

@@ -31,7 +31,7 @@ from julia.synthetic import draw as draw_julia
 
 REPOSITORY = Path(__file__).parents[1]
 # Small, but with all that has a state: batch normalisation, dropout, averaged weights, a schedule, augmentation.
-EMA = '{"class_path": "lightning.pytorch.callbacks.EMAWeightAveraging", "init_args": {"decay": 0.9}}'
+EMA = '{"class_path": "common.optim.EMAWeightAveraging", "init_args": {"decay": 0.9}}'
 WORDS = {
     "julia": ("--data.batch_size", 32, "--data.mixup", 0.2, "--data.rotation", 10, "--trainer.max_epochs", 8),
     "growth": (

@@ -42,6 +42,7 @@ class Look(pl.Callback):
         self.note("_should_check_val_fx", lambda: loop.epoch_loop._should_check_val_fx(loop._data_fetcher))  # type: ignore[arg-type]
         self.note("_should_accumulate", loop.epoch_loop._should_accumulate)
         self.note("_restarting", lambda: loop._restarting)
+        self.note("_logger_connector", lambda: resume.log_step(trainer))
         self.note("is_last_batch", lambda: trainer.is_last_batch)
         self.note("is_between_steps", lambda: resume.is_between_steps(trainer))
 
@@ -77,6 +78,7 @@ SEEN = {
     "_should_check_val_fx": [False, True, False, True],
     "_should_accumulate": [True, False, True, False],
     "_restarting": [False] * STEPS,
+    "_logger_connector": [None] * STEPS,
     "is_last_batch": [False, False, False, True],
     "epoch_progress": [(1, 1, 1, 0)],
     "early_stopping_callbacks": [[0]],

@@ -1,7 +1,7 @@
 """Runs side by side: ``python -m common.compare runs/<task>``, a folder, several, or a pattern in quotes.
 
-One table of all runs below, best first, with the arguments that differ: in the terminal, as CSV (``--csv``), or as a
-page with the learning curves (``--html``) that needs no network.
+One table for each set of held-out rows, best first, with the arguments that differ: in the terminal, as CSV
+(``--csv``), or as a page with the learning curves (``--html``) that needs no network.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from common.errors import UserError, exit_on_user_error
 from common.files import check_output, replacing
-from common.plots import COLOURS, Direction
+from common.plots import COLOURS
+from common.ranking import Group, rank
 from common.runs import Run, find_runs, read_run, tell_apart
 
 ABSENT = "–"
@@ -30,37 +30,29 @@ LONGEST = 36  # letters of a name in the legend, and of a cell in one line
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 
 
-def ranked(runs: list[Run], monitor: str, direction: Direction) -> list[Run]:
-    """Fill in best and last of the metric that decides, and put the best run first, those without any last."""
-    sign = 1 if direction == "min" else -1
-    for run in runs:
-        curve = run.metrics.get(monitor)
-        if curve is not None:
-            run.best = float(curve.min() if direction == "min" else curve.max())
-            run.last = float(curve.iloc[-1])
-    return sorted(runs, key=lambda run: (math.isnan(run.best), sign * np.nan_to_num(run.best), run.name))
-
-
-def table_of(runs: list[Run]) -> pd.DataFrame:
-    """Tabulate runs in order, with the arguments in which they differ."""
+def table_of(groups: list[Group]) -> pd.DataFrame:
+    """Tabulate runs in order, with the arguments in which they differ, and what was held out where that differs."""
+    runs = [run for group in groups for run in group.runs]
     names = dict.fromkeys(name for run in runs for name in run.arguments)
     differing = [name for name in names if len({run.arguments.get(name, ABSENT) for run in runs}) > 1]
     return pd.DataFrame(
-        {"run": run.name, **run.row, "state": "" if run.result else "unfinished"}
+        {"run": run.name, **run.row, "state": run.state}
+        | ({"held out": group.rows} if len(groups) > 1 else {})
         | {name: run.arguments.get(name, ABSENT) for name in differing}
-        for run in runs
+        for group in groups
+        for run in group.runs
     )
 
 
-def show(table: pd.DataFrame, metric: str) -> None:
-    """Print the table: a column an argument where they fit side by side, else all arguments in one."""
+def show(table: pd.DataFrame, title: str) -> None:
+    """Print a table: a column an argument where they fit side by side, else all arguments in one."""
     from rich.console import Console
     from rich.measure import Measurement
     from rich.table import Table
     from rich.text import Text
 
     def grid(table: pd.DataFrame) -> Table:
-        grid = Table(header_style="bold", title=f"{_counted(len(table))}, best {metric} first", title_justify="left")
+        grid = Table(header_style="bold", title=title, title_justify="left")
         for name in table.columns:
             # Folded, so that nothing of a long argument is hidden.
             grid.add_column(Text(name), justify="right" if name in FIXED[1:5] else "left", overflow="fold")
@@ -180,14 +172,21 @@ def main() -> None:
         if about is None:
             raise UserError(f"{runs[0].path}: made by an earlier version and unfinished; give it beside a finished run")
         monitor: str = about["monitor"]
-        runs = ranked(runs, monitor, about["directions"][monitor])
-        table = table_of(runs)
+        groups = rank(runs, monitor, about["directions"][monitor])
+        table, runs = table_of(groups), [run for group in groups for run in group.runs]
         # Files first: who pipes the table into head closes it half-way.
         if arguments.csv:
             write(table.to_csv(index=False), arguments.csv, "--csv")
         if arguments.html:
             write(page(runs, table, about), arguments.html, "--html")
-        show(table, monitor)
+        for group in groups:
+            rows = table.iloc[: len(group.runs)]
+            table = table.iloc[len(group.runs) :]
+            where = f" on {group.rows}" if len(groups) > 1 else ""
+            title = f"{_counted(len(group.runs))}, best {monitor} first{where}"
+            show(rows.drop(columns="held out", errors="ignore"), title)
+            for line in group.seeds:
+                print(line)
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ from common.data import ImageData
 from common.ensemble import data_of, learned_views, predict_views
 from common.errors import UserError, listed
 from common.files import replacing
-from common.folds import Split
-from common.runs import is_finished, latest_of, read_result
+from common.folds import Split, digest_of
+from common.runs import is_finished, latest_of, read_result, write_json
 from common.task import ImageTask
 
 
@@ -163,12 +163,16 @@ class CrossValidation:
         with replacing(estimates_path) as temporary, temporary.open("wb") as stream:
             np.savez_compressed(stream, ids=ids, estimates=estimates, truth=truth)
 
+        overall, digest = self.model.measure(estimates, truth), digest_of(ids.tolist(), truth)
+        seconds = float(summary["seconds"].sum())
+        about = {"value": overall, "rows": len(ids), "digest": digest, "folds": len(folds), "seconds": seconds}
+        write_json(self.folder / f"crossval{views}.json", {"metric": metric, **about})
         formats: Any = {metric: "{:.4f}".format, "seconds": "{:.0f}".format}
         self._say(f"\n{summary.to_string(index=False, formatters=formats)}")
         each = summary[metric]
         if len(folds) > 1:
             self._say(f"{metric}, mean ± deviation over {len(folds)} folds: {each.mean():.4f} ± {each.std():.4f}")
-        self._say(f"{metric} over all {len(ids)} out-of-fold rows: {self.model.measure(estimates, truth):.4f}")
+        self._say(f"{metric} over all {len(ids)} out-of-fold rows: {overall:.4f}")
         if others:
             self._say(f"{metric} averaged with {len(others)} others: {self.model.measure(average, truth):.4f}")
         self._say(f"tables: {rows_path}, {summary_path.name}, {estimates_path.name}")

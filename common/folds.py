@@ -16,6 +16,11 @@ Indices = npt.NDArray[np.int64]
 Array = npt.NDArray[Any]
 
 
+def digest_of(ids: Sequence[str], truth: Array) -> str:
+    """Name a set of rows, in any order, by their ids and true values: 16 letters and digits."""
+    return hashlib.sha256(json.dumps(sorted(zip(ids, truth.tolist(), strict=True))).encode()).hexdigest()[:16]
+
+
 class Split(NamedTuple):
     """The rows that a fit trains on and holds out, by their ids, in order."""
 
@@ -26,9 +31,8 @@ class Split(NamedTuple):
     @classmethod
     def of(cls, ids: Sequence[str], truth: Array, train: Indices, val: Indices) -> Split:
         """Name the rows of a split."""
-        parts = [json.dumps(sorted((ids[row], truth[row].item()) for row in rows)) for rows in (train, val)]
-        one, other = (hashlib.sha256(part.encode()).hexdigest()[:16] for part in parts)
-        return cls([ids[row] for row in train], [ids[row] for row in val], (one, other))
+        trained, held_out = ([ids[row] for row in rows] for rows in (train, val))
+        return cls(trained, held_out, (digest_of(trained, truth[train]), digest_of(held_out, truth[val])))
 
     def check(self, fitted: Split) -> None:
         """Raise a :class:`UserError` that says how this split differs from the one that a model was fitted with."""

@@ -92,7 +92,7 @@ def read_result(run: Path) -> dict[str, Any]:
         UserError: it is damaged.
     """
     notes: list[str] = []
-    result = _read_json(run / RESULT, {"seconds": float}, notes)
+    result = read_json(run / RESULT, {"seconds": float}, notes)
     if result is None:
         raise UserError(next(iter(notes), f"{run} has no {RESULT}"))
     return result
@@ -144,6 +144,16 @@ class Run:
         return str(self.about["task"])
 
     @property
+    def state(self) -> str:
+        """Whether it has come to its end, or of how many folds it is."""
+        folds = f"{self.result['folds']} folds" if self.result and "folds" in self.result else ""
+        return folds if self.result else "unfinished"
+
+    @property
+    def seed(self) -> str:
+        return self.arguments.get("seed_everything", "")
+
+    @property
     def row(self) -> dict[str, object]:
         epochs = max((int(curve.index.max()) for curve in self.metrics.values()), default=0)
         minutes = round(self.result["seconds"] / 60, 1) if self.result else math.nan
@@ -182,8 +192,8 @@ def read_run(path: Path) -> tuple[Run, list[str]]:
     except UserError as error:
         raise UserError(f"{error}; put it right, or leave this run out") from None
     metrics, notes = read_metrics(path / "metrics.csv")
-    about = _read_json(path / "run.json", {"task": str, "monitor": str, "directions": dict, "machine": list}, notes)
-    result = _read_json(path / RESULT, {"seconds": float}, notes)
+    about = read_json(path / "run.json", {"task": str, "monitor": str, "directions": dict, "machine": list}, notes)
+    result = read_json(path / RESULT, {"seconds": float}, notes)
     below = _below_runs(path)
     if about is None:
         if below is None:
@@ -209,7 +219,7 @@ def _earlier(task: str, result: dict[str, Any] | None, metrics: dict[str, pd.Ser
     return about
 
 
-def _read_json(path: Path, wanted: dict[str, type], notes: list[str]) -> dict[str, Any] | None:
+def read_json(path: Path, wanted: dict[str, type], notes: list[str]) -> dict[str, Any] | None:
     """Read a JSON file with some keys of given types; None, and a note, where it is damaged."""
     if not path.is_file():
         return None

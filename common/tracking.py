@@ -78,13 +78,14 @@ class Description(pl.Callback):
     """Say in ``run.json`` what a run is, and to the loggers what code, data and network it is of."""
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        run = Path(str(trainer.log_dir))  # on every rank: it is broadcast
         if not trainer.is_global_zero:
             return
         assert isinstance(pl_module, ImageTask)
         data = pl_module.data
         held_out = {"rows": len(data.split.held_out), "digest": data.split.digests[1]}
         machine = machine_arguments(type(pl_module), type(data))
-        describe_run(Path(str(trainer.log_dir)), type(pl_module), sorted(machine), held_out)
+        describe_run(run, type(pl_module), sorted(machine), held_out)
         description = {
             "parameters": sum(parameter.numel() for parameter in pl_module.net.parameters()),
             "commit": _commit(),

@@ -1,0 +1,99 @@
+"""Which runs may be ranked with each other: those that were measured on the same held-out rows."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from common.plots import Direction
+from common.runs import Run, read_json
+
+UNKNOWN = "rows that an earlier version held out, and did not name"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs measured on the same held-out rows, best first; the folds of a cross-validation follow it.
+
+    Attributes:
+        rows: what was held out.
+        runs: in order.
+        seeds: a line for each setting that was fitted with several seeds.
+    """
+
+    rows: str
+    runs: list[Run]
+    seeds: list[str]
+
+
+def rank(runs: list[Run], monitor: str, direction: Direction) -> list[Group]:
+    """Fill in best and last of the metric that decides, and rank the runs of each set of held-out rows.
+
+    Args:
+        runs: of one task.
+        monitor: the metric that decides.
+        direction: which way it gets better.
+
+    Returns:
+        The groups, that with the most runs first; runs without the metric come last in theirs.
+    """
+    for run in runs:
+        if (curve := run.metrics.get(monitor)) is not None:
+            run.best = float(curve.min() if direction == "min" else curve.max())
+            run.last = float(curve.iloc[-1])
+    folds: dict[Path, list[Run]] = {}
+    ranked: dict[str, list[Run]] = {}
+    for run in runs:
+        if re.fullmatch(r"fold_\d+", run.path.parent.name):
+            folds.setdefault(run.path.parent.parent, []).append(run)
+        else:
+            ranked.setdefault(_rows(run.about.get("held_out")), []).append(run)
+    below: dict[str, list[Run]] = {}
+    for folder, parts in folds.items():
+        whole = _cross_validation(folder, parts)
+        ranked.setdefault(_rows(whole.about["held_out"]), []).append(whole)
+        below[whole.name] = sorted(parts, key=lambda run: run.name)
+    sign = 1 if direction == "min" else -1
+    groups = []
+    for rows, members in ranked.items():
+        members.sort(key=lambda run: (math.isnan(run.best), sign * np.nan_to_num(run.best), run.name))
+        shown = [one for run in members for one in (run, *below.get(run.name, []))]
+        groups.append(Group(rows, shown, _over_seeds(members, monitor)))
+    return sorted(groups, key=lambda group: -len(group.runs))
+
+
+def _rows(held_out: dict[str, Any] | None) -> str:
+    return f"{held_out['rows']} held-out rows ({held_out['digest'][:8]})" if held_out else UNKNOWN
+
+
+def _cross_validation(folder: Path, folds: list[Run]) -> Run:
+    """Make one run of the folds of a cross-validation, with its figure over all out-of-fold rows, if it has one."""
+    first = folds[0]
+    arguments = {name: value for name, value in first.arguments.items() if name != "data.fold"}
+    wanted = {"value": float, "rows": int, "digest": str, "folds": int, "seconds": float}
+    result = read_json(folder / "crossval.json", wanted, [])
+    held_out = {"rows": result["rows"], "digest": result["digest"]} if result else None
+    about = first.about | {"held_out": held_out or {"rows": "not all", "digest": folder.name}}
+    name = first.name.rsplit("/", 2)[0]
+    value = result["value"] if result else math.nan
+    return Run(folder, about, arguments, {}, result, name, best=value, last=value)
+
+
+def _over_seeds(runs: list[Run], monitor: str) -> list[str]:
+    """Say the mean and the deviation of settings that were fitted with several seeds."""
+    settings = {id(run): tuple(sorted(run.arguments.items() - {("seed_everything", run.seed)})) for run in runs}
+    lines = []
+    for setting, number in Counter(settings.values()).items():
+        same = [run for run in runs if settings[id(run)] == setting and math.isfinite(run.last)]
+        if number > 1 and len({run.seed for run in same}) == len(same) > 1:
+            last = np.array([run.last for run in same])
+            names = ", ".join(run.name for run in same)
+            spread = f"{last.mean():.4f} ± {last.std(ddof=1):.4f}"
+            lines.append(f"{monitor}, mean ± deviation over {len(same)} seeds: {spread} ({names})")
+    return lines

@@ -78,16 +78,61 @@ def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 
 def test_the_best_comes_first_with_what_differs(make: Make, typed: Any) -> None:
     make("worse", [0.1, 0.5, 0.4], lr=0.2)
-    make("better/fold_0", [0.3, 0.9], finished=False)
+    make("better/one", [0.3, 0.9], finished=False)
     out, err = typed("runs/julia", "--csv", "runs.csv")
     table = pd.read_csv("runs.csv", keep_default_na=False)
     assert table.columns.tolist() == [*compare.FIXED, "model.lr"]  # all others are the same
-    assert table["run"].tolist() == ["better/fold_0/version_0", "worse/version_0"]
+    assert table["run"].tolist() == ["better/one/version_0", "worse/version_0"]
     assert table["best"].tolist() == [0.9, 0.5] and table["last"].tolist() == [0.9, 0.4]
     assert table["epochs"].tolist() == [2, 3] and table["minutes"].tolist() == ["", "1.5"]
     assert table["state"].tolist() == ["unfinished", ""]
-    assert "2 runs, best val/acc first" in out and out.index("better/fold_0") < out.index("worse")
+    assert "2 runs, best val/acc first" in out and out.index("better/one") < out.index("worse")
     assert err == ""
+
+
+def held_out(folder: Path, rows: int, digest: str, **settings: Any) -> None:
+    """Let a run have held out other rows, and have other settings at the top of its configuration."""
+    about = json.loads((folder / "run.json").read_text()) | {"held_out": {"rows": rows, "digest": digest * 16}}
+    (folder / "run.json").write_text(json.dumps(about))
+    config = yaml.safe_load((folder / "config.yaml").read_text()) | settings
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+
+
+def test_runs_on_other_rows_are_ranked_apart(make: Make, typed: Any) -> None:
+    for name, value, digest in (("easy", 0.99, "e"), ("hard_a", 0.2, "a"), ("hard_b", 0.3, "a")):
+        held_out(make(name, [value]), 9, digest)
+    out, _ = typed("runs/julia", "--csv", "runs.csv")
+    table = pd.read_csv("runs.csv")
+    assert table["run"].str.split("/").str[0].tolist() == ["hard_b", "hard_a", "easy"]
+    assert table["held out"].tolist() == ["9 held-out rows (aaaaaaaa)"] * 2 + ["9 held-out rows (eeeeeeee)"]
+    assert "2 runs, best val/acc first on 9 held-out rows (aaaaaaaa)" in out
+
+
+def test_folds_stand_under_their_cross_validation_with_its_pooled_figure(make: Make, typed: Any) -> None:
+    for fold, value in enumerate((0.9, 0.1)):
+        held_out(make(f"cv/fold_{fold}", [value]), 5, str(fold))
+    figures = {"value": 0.5, "rows": 10, "digest": "c" * 16, "folds": 2, "seconds": 60.0}
+    write_json(Path("runs/julia/cv/crossval.json"), {"metric": "val/acc"} | figures)
+    held_out(make("single", [0.6]), 5, "0")
+    typed("runs/julia", "--csv", "runs.csv")
+    table = pd.read_csv("runs.csv", keep_default_na=False)
+    assert table["run"].tolist() == ["cv", "cv/fold_0/version_0", "cv/fold_1/version_0", "single/version_0"]
+    assert table["best"].tolist() == [0.5, 0.9, 0.1, 0.6] and table["state"][0] == "2 folds"
+    # Of one that has not come to its end, no figure stands for the whole.
+    Path("runs/julia/cv/crossval.json").unlink()
+    typed("runs/julia/cv", "--csv", "runs.csv")
+    table = pd.read_csv("runs.csv", keep_default_na=False)
+    assert table["best"].tolist() == ["", 0.9, 0.1] or table["best"].tolist() == ["", "0.9", "0.1"]
+    assert table["state"][0] == "unfinished"
+
+
+def test_seeds_of_one_setting_are_summed_up(make: Make, typed: Any) -> None:
+    for seed, value in enumerate((0.5, 0.6, 0.7)):
+        held_out(make(f"seed_{seed}", [0.9, value]), 9, "a", seed_everything=seed)
+    held_out(make("other", [0.4], lr=0.5), 9, "a", seed_everything=0)
+    out, _ = typed("runs/julia")
+    assert "val/acc, mean ± deviation over 3 seeds: 0.6000 ± 0.1000" in out  # of the last epochs
+    assert out.count("mean ± deviation") == 1
 
 
 def test_less_is_better_in_growth(make: Make, typed: Any) -> None:

@@ -20,7 +20,7 @@ from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
 from lightning import pytorch as pl
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.pytorch.callbacks import ModelSummary
+from lightning.pytorch.callbacks import ModelSummary, ProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from torch import distributed
 
@@ -31,7 +31,7 @@ from common.data import ImageData
 from common.errors import UserError, exit_on_user_error
 from common.files import shown
 from common.fitting import SaveConfig, as_list, finish_run, fit_callbacks, open_run
-from common.guards import Guard
+from common.guards import Guard, check_callbacks, check_trainer
 from common.libraries import explain_library_errors, silence_libraries
 from common.machine import act_alone, default_precision, keep_freed_memory
 from common.resume import WholeFiles, disable_requeue, parser_of
@@ -189,13 +189,7 @@ class TaskCLI(LightningCLI):
         settings.trainer.precision = settings.trainer.precision or default_precision(settings.trainer.accelerator)
         if self.checkpoints:
             settings.ckpt_path = [str(checkpoint.path) for checkpoint in self.checkpoints]
-        if settings.trainer.overfit_batches:
-            # Lightning would put a sampler of single rows in the place of ours, which gives whole batches.
-            raise UserError("--trainer.overfit_batches: give --trainer.limit_train_batches instead")
-        if self.subcommand in ("predict", "crossval"):
-            for flag in ("fast_dev_run", "limit_predict_batches"):
-                if settings.trainer[flag]:
-                    raise UserError(f"--trainer.{flag}: {self.subcommand} needs all images; leave it out")
+        check_trainer(str(self.subcommand), settings.trainer)
         if self.subcommand == "crossval":
             self._plan_folds()
         if self.subcommand == "dashboard":
@@ -212,9 +206,6 @@ class TaskCLI(LightningCLI):
         settings = self.settings
         if settings.data.fold is not None:
             raise UserError(f"--data.fold {settings.data.fold}: crossval goes over the folds; choose some with --folds")
-        for flag in ("logger", "enable_checkpointing"):
-            if settings.trainer[flag] is False:
-                raise UserError(f"--trainer.{flag} false leaves no run to predict from; leave it out")
         fit = settings.clone()
         for flag in ("folds", "tta", "others"):
             del fit[flag]
@@ -244,13 +235,9 @@ class TaskCLI(LightningCLI):
         if self.subcommand == "crossval":  # here it only predicts, on one device; the fits are processes of their own
             kwargs |= {"devices": 1, "num_nodes": 1, "strategy": "auto", "plugins": LightningEnvironment()}
         if self.settings.trainer.enable_progress_bar is None:
-            kwargs["enable_progress_bar"] = sys.stderr.isatty()
-        keys = [callback.state_key for callback in callbacks]
-        if twice := [key for number, key in enumerate(keys) if key in keys[:number]]:
-            name = twice[0].split("{")[0]
-            raise UserError(
-                f"{name} stands twice among the callbacks, as where a recipe and an overlay have it: give it once"
-            )
+            named = any(isinstance(callback, ProgressBar) for callback in callbacks)
+            kwargs["enable_progress_bar"] = named or sys.stderr.isatty()
+        check_callbacks(callbacks)
         trainer = super().instantiate_trainer(callbacks=callbacks, **kwargs)
         assert isinstance(trainer, Trainer)
         disable_requeue(trainer)

@@ -1,12 +1,15 @@
-"""What may be typed beside a checkpoint: the checkpoint's settings are the defaults, and some cannot be changed."""
+"""What is refused before the long part: beside a checkpoint, whose settings are the defaults, and of the Trainer."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from jsonargparse import Namespace
+from lightning import pytorch as pl
+from lightning.pytorch.callbacks import BatchSizeFinder
 
 from common.arguments import RESUMED, Kind, kinds_of
 from common.checkpoints import Checkpoint
@@ -72,3 +75,43 @@ class Guard:
         epochs, most = first.epochs, first.epochs + 1 if max_epochs in (None, -1) else max_epochs
         if epochs > most or (is_finished(first.run) and epochs == most):
             raise UserError(f"--ckpt_path {first.path}: {epochs} epochs are fitted; give a larger --trainer.max_epochs")
+
+
+def check_trainer(subcommand: str, flags: Namespace) -> None:
+    """Refuse arguments of the Trainer that do not suit how things are done here.
+
+    Raises:
+        UserError: it names the flag and what to give instead.
+    """
+    refused = {
+        # Lightning would put a sampler of single rows in the place of ours, which gives whole batches.
+        "overfit_batches": (flags.overfit_batches, "give --trainer.limit_train_batches instead"),
+        "barebones": (flags.barebones, "it leaves no run and no checkpoint; leave it out"),
+        "strategy": (re.search("spawn|fork", str(flags.strategy)), "give ddp, which starts commands"),
+    }
+    if subcommand in ("predict", "crossval"):
+        for flag in ("fast_dev_run", "limit_predict_batches"):
+            refused[flag] = (flags[flag], f"{subcommand} needs all images; leave it out")
+    if subcommand == "crossval":
+        for flag in ("logger", "enable_checkpointing"):
+            refused[flag] = (flags[flag] is False, "it leaves no run to predict from; leave it out")
+    if subcommand in ("fit", "crossval"):
+        endless = flags.max_epochs in (None, -1) and flags.max_steps == -1
+        refused["max_epochs"] = (endless, "the learning rate's schedule must know the end; give a number of epochs")
+    for flag, (given, reason) in refused.items():
+        if given:
+            raise UserError(f"--trainer.{flag} {flags[flag]}: {reason}")
+
+
+def check_callbacks(callbacks: Sequence[pl.Callback]) -> None:
+    """Refuse callbacks that stand twice, or that do not suit our batches.
+
+    Raises:
+        UserError: it names the callback.
+    """
+    keys = [callback.state_key for callback in callbacks]
+    if twice := [key for number, key in enumerate(keys) if key in keys[:number]]:
+        name = twice[0].split("{")[0]
+        raise UserError(f"{name} stands twice among the callbacks, as where a recipe and an overlay have it: give one")
+    if any(isinstance(callback, BatchSizeFinder) for callback in callbacks):
+        raise UserError("BatchSizeFinder changes batches that the schedule has counted; try --data.*batch* instead")

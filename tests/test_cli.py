@@ -307,3 +307,50 @@ def test_real_files_make_a_submission(run: Run, real_julia: Path) -> None:
     sample = pd.read_csv(real_julia / "sampleSubmission.csv", dtype=str, keep_default_na=False)
     assert table["ID"].tolist() == sample["ID"].tolist()
     assert len(table) == 6220
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--trainer.max_epochs", -1), "--trainer.max_epochs -1: the learning rate's schedule must know the end"),
+        (("--trainer.barebones", "true"), "--trainer.barebones True: it leaves no run"),
+        (("--trainer.strategy", "ddp_spawn"), "--trainer.strategy ddp_spawn: give ddp"),
+        (("--trainer.callbacks+", "BatchSizeFinder"), "BatchSizeFinder changes batches"),
+    ],
+)
+def test_arguments_of_the_trainer_that_do_not_suit(
+    refused: Run, julia_root: Path, words: tuple[object, ...], said: str
+) -> None:
+    assert said in refused("julia", "fit", *SMALL[:4], "--data.root", julia_root, *words)
+    assert not Path("runs").exists()
+
+
+@pytest.mark.slow
+def test_a_progress_bar_of_a_configuration_needs_no_terminal(run: Run, julia_root: Path) -> None:
+    bar = ("--trainer.callbacks+", "TQDMProgressBar", "--trainer.fast_dev_run", "true")
+    run("julia", "fit", *SMALL[:4], "--data.root", julia_root, *bar)
+
+
+def test_the_best_is_of_the_metric_that_decides_whatever_else_is_kept() -> None:
+    from types import SimpleNamespace
+
+    from lightning.pytorch.callbacks import ModelCheckpoint
+
+    from common.callbacks import BestCheckpoint
+    from common.fitting import finish_run
+    from julia.model import CharacterClassifier
+
+    other, ours = ModelCheckpoint(monitor="val/loss"), BestCheckpoint("val/acc", "max", None)
+    other.best_model_score, other.best_model_path = torch.tensor(4.1), "other.ckpt"
+    ours.best_model_score, ours.best_model_path = torch.tensor(0.5), "best.ckpt"
+    trainer = SimpleNamespace(
+        callbacks=[other, ours],
+        log_dir=".",
+        is_global_zero=True,
+        loggers=[SimpleNamespace(finalize=lambda _: None)],
+        interrupted=False,
+        callback_metrics={"val/acc": torch.tensor(0.4)},
+        current_epoch=3,
+    )
+    finish_run(trainer, CharacterClassifier, 1.0, False)  # type: ignore[arg-type]
+    assert json.loads(Path("result.json").read_text())["best"] == 0.5

@@ -65,9 +65,7 @@ def _newest(word: str, runs: Path, name: str | None) -> Path:
         raise UserError(f"--ckpt_path {word}: the newest run is one fold, {run}; give its path, or '{pattern}' for all")
     path = run / "checkpoints" / f"{word}.ckpt"
     if not path.is_file():
-        raise UserError(
-            f"--ckpt_path {word}: the newest run has no {path} yet; give a path, or fit without --ckpt_path"
-        )
+        raise UserError(f"--ckpt_path {word}: the newest run has no {path} yet; give a path")
     if word == "last" and _damaged(path):
         # Nothing that was typed names this file: the newest whole one is what was meant.
         others = sorted(path.parent.glob("*.ckpt"), key=lambda other: other.stat().st_mtime_ns, reverse=True)

@@ -15,6 +15,7 @@ import torch
 from jsonargparse import ArgumentParser
 from lightning import pytorch as pl
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
@@ -53,7 +54,8 @@ class Resume(pl.Callback):
         settings: of the Trainer, which each checkpoint then holds.
 
     Raises:
-        UserError: this fit lacks a callback of the resumed one, such as averaged weights, or its rows are others.
+        UserError: this fit lacks a callback of the resumed one, such as averaged weights, or averages
+            weights that the resumed one did not, or its rows are others.
     """
 
     def __init__(self, resumed: Checkpoint | None, settings: dict[str, object]) -> None:
@@ -66,6 +68,10 @@ class Resume(pl.Callback):
         if lost := sorted(self.resumed.callbacks - ours - FREE):
             path = self.resumed.path
             raise UserError(f"--ckpt_path {path} was fitted with {listed(lost)}: give its --config again")
+        averages = {type(one).__name__ for one in callbacks_of(trainer) if isinstance(one, WeightAveraging)}
+        if gained := sorted(averages - self.resumed.callbacks):
+            fix = "give its --config again, or --trainer.callbacks null"
+            raise UserError(f"--ckpt_path {self.resumed.path} was fitted without {listed(gained)}: {fix}")
         assert isinstance(pl_module, ImageTask)
         pl_module.data.split.check(Split(**self.resumed.stands["split"]))
         # Only now is the run changed, which a refusal leaves as it was.

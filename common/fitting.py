@@ -14,12 +14,12 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
-from common.arguments import RESUMED
+from common.arguments import RESUMED, as_typed
 from common.callbacks import BestCheckpoint, Finite, LastCheckpoint, LatestLink, Pictures, Throughput
 from common.checkpoints import Checkpoint
 from common.files import replacing, shown
 from common.machine import is_first_process
-from common.resume import Resume, callbacks_of
+from common.resume import Resume, callbacks_of, continue_metrics
 from common.runs import RESULT, RUNS, claim, write_json
 from common.task import ImageTask
 from common.tracking import Description, wandb_logger
@@ -52,7 +52,10 @@ class SaveConfig(SaveConfigCallback):
 def fit_callbacks(settings: Namespace, task: Task, resumed: Checkpoint | None) -> list[pl.Callback]:
     """Make the callbacks of a fit, of which a user cannot leave out any."""
     flags = settings.trainer
-    callbacks: list[pl.Callback] = [Finite(), Resume(resumed, {name: flags[name] for name in RESUMED})]
+    given = [as_typed(one.as_dict()) for one in as_list(flags.callbacks)]
+    averaging = " and ".join(sorted(text for text in given if "Averaging(" in text))
+    kept = {name: flags[name] for name in RESUMED} | {"averaging": averaging}
+    callbacks: list[pl.Callback] = [Finite(), Resume(resumed, kept)]
     if flags.logger is not False:
         callbacks += [LatestLink(), Description(), Pictures(), Throughput()]
     if flags.enable_checkpointing is False:
@@ -91,6 +94,8 @@ def open_run(
         run = claimed = claim(home / name) if first else None  # the others learn of it from the first
     version = None if run is None else int(run.name.removeprefix("version_"))
     csv = CSVLogger(root / RUNS, name=f"{task.task}/{name}", version=version)
+    if resumed is not None and first:
+        continue_metrics(csv, resumed.step)  # before the Trainer asks for the logger's writer, which deletes them
     if given not in (None, True):
         return claimed, [csv, *as_list(given)]
     fold = settings.data.fold

@@ -15,7 +15,6 @@ import torch
 from jsonargparse import ArgumentParser
 from lightning import pytorch as pl
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
@@ -51,11 +50,11 @@ class Resume(pl.Callback):
 
     Args:
         resumed: the checkpoint that is resumed; None for a fit from the start.
-        settings: of the Trainer, which each checkpoint then holds.
+        settings: of the Trainer, which each checkpoint then holds, and how weights are averaged, as ``averaging``.
 
     Raises:
-        UserError: this fit lacks a callback of the resumed one, such as averaged weights, or averages
-            weights that the resumed one did not, or its rows are others.
+        UserError: this fit lacks a callback of the resumed one, averages weights in another way, or has
+            other rows.
     """
 
     def __init__(self, resumed: Checkpoint | None, settings: dict[str, object]) -> None:
@@ -68,16 +67,16 @@ class Resume(pl.Callback):
         if lost := sorted(self.resumed.callbacks - ours - FREE):
             path = self.resumed.path
             raise UserError(f"--ckpt_path {path} was fitted with {listed(lost)}: give its --config again")
-        averages = {type(one).__name__ for one in callbacks_of(trainer) if isinstance(one, WeightAveraging)}
-        if gained := sorted(averages - self.resumed.callbacks):
-            fix = "give its --config again, or --trainer.callbacks null"
-            raise UserError(f"--ckpt_path {self.resumed.path} was fitted without {listed(gained)}: {fix}")
+        theirs, averaging = self.resumed.trainer.get("averaging"), self.settings["averaging"]
+        if theirs is not None and theirs != averaging:
+            how = f"was fitted with {theirs or 'no averaging'}, not with {averaging or 'none'}"
+            fix = "give its --config again" if theirs else "give --trainer.callbacks null"
+            raise UserError(f"--ckpt_path {self.resumed.path} {how}: {fix}")
         assert isinstance(pl_module, ImageTask)
         pl_module.data.split.check(Split(**self.resumed.stands["split"]))
-        # Only now is the run changed, which a refusal leaves as it was.
+        # Only now, since a refusal leaves a run that has come to its end as it was.
         if trainer.is_global_zero and isinstance(trainer.logger, CSVLogger):
             (Path(trainer.logger.log_dir) / RESULT).unlink(missing_ok=True)
-            continue_metrics(trainer.logger, self.resumed.step)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, object]

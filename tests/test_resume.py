@@ -350,7 +350,7 @@ def test_a_damaged_last_checkpoint_falls_back_to_the_newest_whole_one(run: Run, 
     os.utime(folder / "epoch_000.ckpt", (1, 1))
     os.utime(folder / "best.ckpt", (1, 1))
     (folder / "last.ckpt").write_bytes(content)
-    said = run("julia", "fit", "--ckpt_path", "last", "--trainer.max_epochs", 3)
+    said = run("julia", "fit", "--ckpt_path", "last", "--trainer.max_epochs", 3, *words[-2:])
     assert "last.ckpt is damaged; taking epoch_001.ckpt" in said
     assert "damaged" in refused("julia", "predict", "--ckpt_path", folder / "last.ckpt")
     shutil.rmtree("runs/julia/lenet/version_1")
@@ -370,7 +370,7 @@ def test_a_resumed_fit_keeps_settings_seed_and_the_best_epoch(run: Run, refused:
     flat = ("--model.lr", 1e-12, "--seed_everything", 5, "--trainer.max_epochs", 3, "--trainer.callbacks", ema)
     run("julia", "fit", *words, *flat, "--save_every_n_epochs", 1)
     folder = Path("runs/julia/lenet/version_0/checkpoints")
-    said = run("julia", "fit", "--ckpt_path", folder / "epoch_001.ckpt")
+    said = run("julia", "fit", "--ckpt_path", folder / "epoch_001.ckpt", *flat[-2:])
     assert f"resuming {folder / 'epoch_001.ckpt'}" in said
     config = yaml.safe_load(Path("runs/julia/lenet/version_1/config.yaml").read_text())
     assert (config["seed_everything"], config["trainer"]["max_epochs"]) == (5, 3)
@@ -379,12 +379,20 @@ def test_a_resumed_fit_keeps_settings_seed_and_the_best_epoch(run: Run, refused:
     assert kills.same(*(torch.load(path / "last.ckpt", weights_only=True)["state_dict"] for path in (folder, resumed)))
     message = refused("julia", "fit", "--ckpt_path", folder / "epoch_001.ckpt", "--trainer.callbacks", "null")
     assert "EMAWeightAveraging" in message and "--config" in message
+    # Nor with the recipe's own, which averages otherwise.
+    message = refused("julia", "fit", "--ckpt_path", folder / "epoch_001.ckpt")
+    assert (
+        "decay=0.9, update_every_n_steps=1), not with EMAWeightAveraging(decay=0.9, update_every_n_steps=5)" in message
+    )
     assert not Path("runs/julia/lenet/version_2").exists()
 
 
 @pytest.mark.slow
 def test_what_a_resumed_fit_or_an_export_cannot_change_is_refused(run: Run, refused: Run, julia_root: Path) -> None:
-    run("julia", "fit", *LENET[:-1], 1, *QUIET, "--data.root", julia_root, "--trainer.callbacks", "null")
+    plain = ("--trainer.callbacks", "null")
+    run("julia", "fit", *LENET[:-1], 1, *QUIET, "--data.root", julia_root, *plain)
+    line = refused("julia", "fit", "--ckpt_path", "last", "--trainer.max_epochs", 3)
+    assert "was fitted with no averaging, not with EMAWeightAveraging(" in line
     changes = {
         "--model.lr": 0.1,
         "--model.weight_decay": 0.9,
@@ -404,7 +412,7 @@ def test_what_a_resumed_fit_or_an_export_cannot_change_is_refused(run: Run, refu
     )
     home = Path("runs/julia/lenet")
     assert sorted(path.name for path in home.parent.rglob("version_*")) == ["version_0"]
-    run("julia", "fit", *QUIET, "--ckpt_path", "last", "--trainer.max_epochs", 2, "--data.eval_batch_size", 16)
+    run("julia", "fit", *QUIET, "--ckpt_path", "last", "--trainer.max_epochs", 2, "--data.eval_batch_size", 16, *plain)
     # The run goes on in its folder, with what was typed.
     assert sorted(path.name for path in home.parent.rglob("version_*")) == ["version_0"]
     config = yaml.safe_load((home / "version_0" / "config.yaml").read_text())

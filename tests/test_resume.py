@@ -365,7 +365,7 @@ def test_a_damaged_last_checkpoint_falls_back_to_the_newest_whole_one(run: Run, 
 @pytest.mark.slow
 def test_a_resumed_fit_keeps_settings_seed_and_the_best_epoch(run: Run, refused: Run, julia_root: Path) -> None:
     words = (*LENET[:-2], *QUIET, "--data.root", julia_root)
-    ema = '[{"class_path": "common.optim.EMAWeightAveraging", "init_args": {"decay": 0.9}}]'
+    ema = '[{"class_path": "common.optim.EMAWeightAveraging", "init_args": {"decay": 0.8}}]'
     # Nothing is learned: the first epoch stays the best.
     flat = ("--model.lr", 1e-12, "--seed_everything", 5, "--trainer.max_epochs", 3, "--trainer.callbacks", ema)
     run("julia", "fit", *words, *flat, "--save_every_n_epochs", 1)
@@ -381,9 +381,7 @@ def test_a_resumed_fit_keeps_settings_seed_and_the_best_epoch(run: Run, refused:
     assert "EMAWeightAveraging" in message and "--config" in message
     # Nor with the recipe's own, which averages otherwise.
     message = refused("julia", "fit", "--ckpt_path", folder / "epoch_001.ckpt")
-    assert (
-        "decay=0.9, update_every_n_steps=1), not with EMAWeightAveraging(decay=0.9, update_every_n_steps=5)" in message
-    )
+    assert "(decay=0.8, update_every_n_steps=5), not with EMAWeightAveraging(decay=0.9, update" in message
     assert not Path("runs/julia/lenet/version_2").exists()
 
 

@@ -24,6 +24,7 @@ def test_julia(offline_fit: Callable[[str], Path]) -> None:
     assert config["model"]["lr"] == 0.002 and config["data"]["fold"] == 1 and config["seed_everything"] == 0
     assert config["parameters"] > 1_000_000
     assert config["dataset"].pop("cache").startswith("julia-train-16px-L-")
+    assert len(config["dataset"].pop("held_out_digest")) == 16
     assert config["dataset"] == {"files": 310, "train": 248, "held_out": 62}
     assert config["commit"] is None or len(config["commit"].removesuffix("-dirty")) == 40
     metrics = {record.metric.name: record.metric for record in records(folder) if record.HasField("metric")}

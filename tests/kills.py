@@ -151,7 +151,7 @@ def stopped(task: str, home: Path, process: subprocess.Popen[bytes]) -> bool:
     code = process.wait()
     finished = (last_of(task, home).parents[1] / "result.json").is_file()
     assert code in STOPPED or (code == 0 and finished), (home / "output.txt").read_text()[-3000:]
-    return code in STOPPED
+    return not finished  # killed while the process ends, the fit has come to its end
 
 
 def finish(task: str, root: Path, home: Path) -> None:

@@ -14,6 +14,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -72,13 +73,25 @@ def _decoded(files: Sequence[ImageFile], size: int, mode: Mode, max_pixels: int)
                 # Forked like torch's loader workers, where that is possible: they need not import anything again.
                 forks = sys.platform == "linux"
                 context = multiprocessing.get_context("fork" if forks else "spawn")
-                pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=context))
+                pool = stack.enter_context(ProcessPoolExecutor(workers, context, _hold_signals, (False,)))
             except OSError:  # no semaphores on this machine: one process does it too
                 pass
             else:
                 stack.callback(pool.shutdown, wait=True, cancel_futures=True)
                 run = pool.map
-        yield from run(work, _chunks(files, workers))
+        # Python loses an exception that a signal's handler raises while a process is forked.
+        _hold_signals(True)
+        try:
+            decoded = run(work, _chunks(files, workers))
+        finally:
+            _hold_signals(False)
+        yield from decoded
+
+
+def _hold_signals(hold: bool) -> None:
+    """Let SIGTERM and Ctrl-C wait, or no longer, where the system can."""
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_BLOCK if hold else signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
 
 
 def cache_key(files: Sequence[ImageFile], size: int, mode: Mode) -> str:

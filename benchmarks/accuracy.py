@@ -1,7 +1,7 @@
 """Time to a figure: ``python -m benchmarks.accuracy --julia DIR --growth DIR``, half an hour; the competitions' files.
 
 From the command, nothing prepared, to the first validation that reaches the figure: accuracy 0.80 of the held-out
-characters, RMSE 0.8 days of the held-out komatsuna plants. The seed's way trains the seed's networks from random
+characters, RMSE 0.8 days of the held-out komatsuna plants. The seed baseline trains the seed's networks from random
 weights on the same rows, and is validated on the same held-out ones after each of its epochs; it is given up when it
 has taken ``--patience`` times as long.
 """
@@ -77,7 +77,7 @@ def ours(task: str, root: Path, *words: str) -> tuple[float, float]:
 
 
 def seed_julia(root: Path, folder: Path, species: str) -> Iterator[float]:
-    """Train in the seed's way; the accuracy of the held-out characters after each epoch."""
+    """Train as the baseline does; the accuracy of the held-out characters after each epoch."""
     characters = read_characters(root, "original")
     labels = characters.labels
     train, val = stratified_split(labels, VAL_FRACTION, seed=0)
@@ -91,7 +91,7 @@ def seed_julia(root: Path, folder: Path, species: str) -> Iterator[float]:
 
 
 def seed_growth(root: Path, folder: Path, species: str, backbone: str = "lenet") -> Iterator[float]:
-    """Train in the seed's way; the RMSE of all pairs of the held-out plants after each tenth of its epoch of 5,000."""
+    """Train as the baseline does; the RMSE of all held-out pairs after each tenth of its epoch of 5,000."""
     photos = read_photos(root)
     photos = photos.take(np.flatnonzero(photos.species == species))
     train, val = grouped_split(photos.plant, photos.species, VAL_FRACTION, 0, (GrowthData.group, GrowthData.stratum))
@@ -109,7 +109,7 @@ def seed_growth(root: Path, folder: Path, species: str, backbone: str = "lenet")
 
 
 def theirs(task: str, root: Path, species: str, limit: float) -> tuple[float | None, float]:
-    """Seconds to the figure in the seed's way, None if not in ``limit`` seconds, and the best figure until then."""
+    """Seconds to the figure as the baseline does, None if not in ``limit`` seconds, and the best figure until then."""
     start = time.time()
     variables = {**os.environ, "PYTHONPATH": str(CONFIGS.parent)}
     command = [sys.executable, "-u", "-W", "ignore", "-m", "benchmarks.accuracy", f"--{task}", str(root)]
@@ -121,7 +121,7 @@ def theirs(task: str, root: Path, species: str, limit: float) -> tuple[float | N
         for line in process.stdout:
             seconds = time.time() - start
             best = sign * max(sign * best, sign * float(line))
-            print(f"the seed's way, {task}: {float(line):.3f} after {seconds:.0f} s", file=sys.stderr)
+            print(f"the seed baseline, {task}: {float(line):.3f} after {seconds:.0f} s", file=sys.stderr)
             if sign * best >= sign * value:
                 return seconds, best
             if seconds > limit:
@@ -129,7 +129,7 @@ def theirs(task: str, root: Path, species: str, limit: float) -> tuple[float | N
     finally:
         process.kill()
         process.wait()
-    raise RuntimeError(f"the seed's way of {task} has ended")
+    raise RuntimeError(f"the seed baseline of {task} has ended")
 
 
 def rows(roots: dict[str, Path], species: str, patience: float) -> Iterator[Row]:
@@ -153,8 +153,10 @@ def main() -> None:
     parser.add_argument("--julia", type=Path, help="the competition's files")
     parser.add_argument("--growth", type=Path, help="plants, laid out as the competition's")
     parser.add_argument("--species", default="KM", help="which of them; komatsuna if not given")
-    parser.add_argument("--patience", type=float, default=20, help="how many times as long the seed's way may take")
-    parser.add_argument("--seed", action="store_true", help="only train in the seed's way; a figure a line, for ever")
+    parser.add_argument("--patience", type=float, default=20, help="how many times as long the seed baseline may take")
+    parser.add_argument(
+        "--seed", action="store_true", help="only train as the baseline does; a figure a line, for ever"
+    )
     arguments = parser.parse_args()
     given = {"julia": arguments.julia, "growth": arguments.growth}
     roots = {task: root.resolve() for task, root in given.items() if root is not None}

@@ -50,14 +50,14 @@ class Bare:
 
 
 class Beside(pl.Callback):
-    """Measure ``fit`` beside the bare limit and, where given, the seed's way; then stop it.
+    """Measure ``fit`` beside the bare limit and, where given, the seed baseline; then stop it.
 
     Attributes:
         latest: the newest one, for whoever has typed the command.
-        seed_step: a training step of the seed's way; set before the command, or None.
+        seed_step: a training step of the seed baseline; set before the command, or None.
         fit: seconds a step of ``fit`` in each block, with everything between two steps and two epochs.
         bare: seconds a step of the bare loop in the block after it.
-        seed: seconds of a step of the seed's way after that.
+        seed: seconds of a step of the seed baseline after that.
         items: images (julia) or pairs (growth) that ``fit`` takes a step, in the mean.
         flops: operations of a step.
         shares: what ``fit`` spends beside the bare loop, in shares of its time: changing the batch (augment), reading

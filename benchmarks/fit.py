@@ -1,9 +1,9 @@
-"""Training: ``python -m benchmarks.fit [CONFIG ...]``. Each shipped configuration beside its limit and the seed's way.
+"""Training: ``python -m benchmarks.fit [CONFIG ...]``. Each shipped configuration beside its limit and the baseline.
 
 1. *The bare limit*: the same network, precision, optimiser and batch on one constant tensor, without Lightning. Blocks
    of a few of its steps alternate with blocks of ``fit``'s own, in one process; the ratio is of the sums, with the ends
    of epochs and the checkpoints written there. Then where the difference goes, in per cent of ``fit``.
-2. *The seed's way*, between the blocks: the network that it had, image by image; see ``benchmarks.seeds``.
+2. *The seed baseline*, between the blocks: the network that it had, image by image; see ``benchmarks.seeds``.
 
 On a GPU also the share of its rate that the model's arithmetic comes to, the rate being that of one large product of
 matrices in the same run, and the share of time that the GPU waits.
@@ -52,7 +52,7 @@ def draw(folder: Path) -> None:
 
 
 def seed_step(backbone: str, size: int, folder: Path) -> partial[None]:
-    """A training step of the seed's way on images of ``size`` pixels, which are resized first."""
+    """A training step of the baseline on images of ``size`` pixels, which are resized first."""
     source = folder / ("julia/train" if backbone == "resnet18" else "growth/train_dataset")
     if backbone == "resnet18":
         paths = seeds.resize(find_images(source)[:64], size, folder / "resized-julia")

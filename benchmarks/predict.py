@@ -1,7 +1,7 @@
-"""Predicting: ``python -m benchmarks.predict``. Pairs or images a second beside the seed's way, and peak memory.
+"""Predicting: ``python -m benchmarks.predict``. Pairs or images a second beside the baseline, and peak memory.
 
 Ours is the whole of ``predict`` behind the imports: opening the cache, every photo once, the submission with all its
-files. The seed's way reads and encodes both photos of each pair anew. Memory is that of the process ``python -m growth
+files. The baseline reads and encodes both photos of each pair anew. Memory is that of the process ``python -m growth
 predict``, on the same photos with more and more pairs.
 """
 
@@ -54,7 +54,7 @@ def growth(folder: Path, backbone: str, repetitions: int, pairs: int = PAIRS) ->
 
 
 def seed_pairs(folder: Path, backbone: str) -> Callable[[], object]:
-    """Give what predicts some of the pairs in the seed's way."""
+    """Give what predicts some of the pairs as the baseline does."""
     photos = read_pairs(folder / "growth")
     paths = seeds.resize(photos.files, 224, folder / f"resized-{backbone}")
     pairs = list(zip(photos.before[:SEED_PAIRS].tolist(), photos.after[:SEED_PAIRS].tolist(), strict=True))
@@ -70,7 +70,7 @@ def julia(folder: Path, repetitions: int) -> Iterator[Row]:
 
 
 def seed_characters(folder: Path) -> Callable[[], object]:
-    """Give what predicts some of the bitmaps in the seed's way."""
+    """Give what predicts some of the bitmaps as the baseline does."""
     files = read_bitmaps(folder / "julia", "original")[1][:SEED_BITMAPS]
     paths = seeds.resize(files, 28, folder / "resized-characters")
     student = seeds.Characters(paths, np.zeros(SEED_BITMAPS, dtype=np.int64))
@@ -120,7 +120,7 @@ def rows(folder: Path, repetitions: int = 3) -> Iterator[Row]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser("python -m benchmarks.predict", description="Predicting beside the seed's way.")
+    parser = argparse.ArgumentParser("python -m benchmarks.predict", description="Predicting beside the baseline.")
     parser.add_argument("--repetitions", type=int, default=5, help="repetitions of each side, interleaved")
     arguments = parser.parse_args()
     print(hardware())

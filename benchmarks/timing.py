@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-BARE, SEED = "the bare limit", "the seed's way"
+BARE, SEED = "the bare limit", "the seed baseline"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,30 @@
+from pathlib import Path
+
+import pytest
+
+from common.config import read_config
+from common.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "trainer:\n  a: 3\nmodel:\n  lr: 1\ntrainer:\n  b: 5\n",
+            "trainer stands twice, lines 1 and 5",
+        ),
+        ("model:\n  lr: 0.1\n  backbone: lenet\n  lr: 0.2\n", "lr stands twice, lines 2 and 4"),
+        ("a: [{b: 1, b: 2}]\n", "b stands twice, lines 1 and 1"),
+    ],
+)
+def test_a_name_that_stands_twice_is_refused_with_both_lines(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(UserError, match=said):
+        read_config(tmp_path / "mine.yaml")
+
+
+def test_one_name_in_two_places_and_merged_blocks_are_read(tmp_path: Path) -> None:
+    text = "base: &base\n  lr: 1\nmodel:\n  <<: *base\n  name: x\ndata:\n  name: y\n"
+    (tmp_path / "mine.yaml").write_text(text)
+    settings = read_config(tmp_path / "mine.yaml")
+    assert settings["model"] == {"lr": 1, "name": "x"} and settings["data"] == {"name": "y"}

@@ -130,7 +130,12 @@ class LearningRateFinder(callbacks.LearningRateFinder):
     def lr_find(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.fast_dev_run or trainer.ckpt_path:  # type: ignore[attr-defined]
             return
-        super().lr_find(trainer, pl_module)
+        # A small set's few epochs end before the search does, which Lightning then takes for its result.
+        epochs, trainer.fit_loop.max_epochs = trainer.fit_loop.max_epochs, -1
+        try:
+            super().lr_find(trainer, pl_module)
+        finally:
+            trainer.fit_loop.max_epochs = epochs
         found = self.optimal_lr.suggestion() if self.optimal_lr else None
         if found is None:
             raise UserError("no learning rate found in so few steps: give the callback more num_training_steps")

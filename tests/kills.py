@@ -155,7 +155,9 @@ def stopped(task: str, home: Path, process: subprocess.Popen[bytes]) -> bool:
 
 
 def finish(task: str, root: Path, home: Path) -> None:
-    """Start or resume the fit and let it come to its end."""
+    """Start or resume the fit and let it come to its end, unless it has."""
+    if (last_of(task, home).parents[1] / "result.json").is_file():
+        return
     code = start(task, root, home, *resuming(task, home)).wait()
     assert code == 0, (home / "output.txt").read_text()[-3000:]
 

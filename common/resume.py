@@ -138,13 +138,21 @@ def continue_metrics(logger: CSVLogger, step: int) -> None:
     """Let ``metrics.csv`` go on from a step: what was logged before stays, what comes again is dropped.
 
     Lightning deletes the file, so that it waits beside its place, where the next resume finds it after a kill.
+
+    Raises:
+        UserError: a whole line of the file is damaged.
     """
     path = Path(logger.log_dir) / "metrics.csv"
     waiting = path.with_name(".metrics.csv.kept")
     if path.is_file():
         lines = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
         header, *rows = list(csv.reader(lines)) or [[]]
-        kept = [row for row in rows if len(row) == len(header) and float(row[header.index("step")]) < step]
+        try:
+            # Each as long as the header, which the writer relies on.
+            steps = [float(dict(zip(header, row, strict=True))["step"]) for row in rows]
+        except (ValueError, KeyError):
+            raise UserError(f"{path} is damaged; give --name for a run of its own") from None
+        kept = [row for row, at in zip(rows, steps, strict=True) if at < step]
         with replacing(waiting) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
             csv.writer(stream).writerows([header, *kept])
         path.unlink()

@@ -19,6 +19,7 @@ from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel
 from lightning.pytorch.loggers import CSVLogger
 
 from common import resume
+from common.errors import UserError
 
 STEPS = 4  # of an epoch; batches of two are accumulated, and a validation is due after each half
 
@@ -191,6 +192,16 @@ def test_metrics_that_wait_beside_their_place_come_back(tmp_path: Path, monkeypa
     assert not path.exists()
     resume.continue_metrics(CSVLogger(tmp_path, name="", version=0), 20)
     assert pd.read_csv(path)["loss"].tolist() == [1.0]
+
+
+@pytest.mark.parametrize("line", ["0,x,1.0\n", "0,,1.0\n", "0,9\n", "0,9,1.0,2.0\n"])
+def test_damaged_metrics_are_refused_and_stay(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "version_0" / "metrics.csv"
+    path.parent.mkdir()
+    path.write_text(f"epoch,step,loss\n0,4,2.0\n{line}")
+    with pytest.raises(UserError, match=r"metrics\.csv is damaged; give --name"):
+        resume.continue_metrics(CSVLogger(tmp_path, name="", version=0), 20)
+    assert path.read_text().endswith(line)
 
 
 def test_every_private_name_is_looked_at_here() -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from enum import Enum
 from typing import Annotated, Any, TypeVar, get_type_hints
 
@@ -57,6 +57,12 @@ def kinds_of(declaring: type) -> dict[str, Kind]:
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
             break
     return kinds
+
+
+def keep_own(saved: MutableMapping[str, Any], declaring: type) -> None:
+    """Drop what is no argument of a class: what it hands to its base alone, and a name that LightningCLI adds."""
+    for name in saved.keys() - kinds_of(declaring).keys():
+        del saved[name]
 
 
 def machine_arguments(model: type, data: type) -> set[str]:

@@ -263,7 +263,7 @@ class Pictures(pl.Callback):
             figure = picture.figure() if isinstance(picture, Gallery) else picture
             save_png(figure, folder / f"{name}.png")
             for logger in trainer.loggers:
-                log_picture(logger, f"pictures/{name}", picture, folder / f"{name}.png", trainer.global_step)
+                log_picture(logger, f"pictures/{name}", picture, figure, folder / f"{name}.png", trainer.global_step)
         metrics = pd.read_csv(self.run / "metrics.csv")
         save_png(learning_curves(metrics, pl_module.directions, pl_module.units), folder / "learning_curves.png")
         self.drawn, self.pending = time.monotonic(), False

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import torch
 
 from common.errors import UserError
-from common.runs import is_finished, newest_run
+from common.runs import is_finished, is_fold, newest_run
 from common.task import ImageTask
 
 SHORTCUTS = ("last", "best")
@@ -51,8 +51,6 @@ def find_checkpoints(given: Sequence[str], runs: Path, name: str | None) -> list
             paths = [Path(word)]
         for path in paths:
             found.setdefault(path.resolve(), path)  # a run is also found through its link, latest
-    if not found:
-        raise UserError("--ckpt_path names no file; give a checkpoint")
     return list(found.values())
 
 
@@ -60,7 +58,7 @@ def _newest(word: str, runs: Path, name: str | None) -> Path:
     run = newest_run(runs, name)
     if run is None:
         raise UserError(f"--ckpt_path {word}: no run in {runs / (name or '')}; fit first, or give a path")
-    if re.fullmatch(r"fold_\d+", run.parent.name):
+    if is_fold(run):
         pattern = run.parent.parent / "fold_*" / "latest" / "checkpoints" / f"{word}.ckpt"
         raise UserError(f"--ckpt_path {word}: the newest run is one fold, {run}; give its path, or '{pattern}' for all")
     path = run / "checkpoints" / f"{word}.ckpt"

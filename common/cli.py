@@ -33,7 +33,7 @@ from common.files import shown
 from common.fitting import SaveConfig, as_list, finish_run, fit_callbacks, open_run
 from common.guards import Guard, check_callbacks, check_trainer
 from common.libraries import explain_library_errors, silence_libraries
-from common.machine import act_alone, default_precision, keep_freed_memory
+from common.machine import act_alone, default_precision, is_first_process, keep_freed_memory
 from common.resume import WholeFiles, disable_requeue, parser_of
 from common.runs import RUNS, give_up
 from common.task import ImageTask
@@ -59,7 +59,6 @@ class TaskCLI(LightningCLI):
         model: class of the model.
         data: class of the data module.
         recipe: defaults of the Trainer's arguments.
-        args: the arguments; those of the process if None.
     """
 
     trainer: Trainer
@@ -69,7 +68,6 @@ class TaskCLI(LightningCLI):
         model: type[ImageTask[Any, Any]],
         data: type[ImageData],
         recipe: dict[str, Any],
-        args: list[str] | None = None,
     ) -> None:
         self.task, self.data_class, self.recipe = model, data, recipe
         self.checkpoints: list[Checkpoint] = []
@@ -84,7 +82,6 @@ class TaskCLI(LightningCLI):
                 parser_kwargs={"prog": f"python -m {model.task}"},
                 seed_everything_default=0,
                 auto_configure_optimizers=False,
-                args=args,
             )
         finally:
             if self.claimed is not None:  # of a fit that was refused before it wrote anything
@@ -135,7 +132,7 @@ class TaskCLI(LightningCLI):
         parser.set_defaults({f"trainer.{key}": value for key, value in defaults.items()})
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        words = list(args) if isinstance(args, list) else sys.argv[1:]
+        words = sys.argv[1:]
         for flag, value in _given(words):
             if (flag in FILES or flag.startswith("--conf")) and Path(value).is_file():
                 read_config(Path(value))
@@ -165,7 +162,7 @@ class TaskCLI(LightningCLI):
         parser_of(self, subcommand).set_defaults(guard.defaults(self.settings))
         self.config = parser.parse_args(words)
         guard.check(self.settings)
-        if subcommand == "fit":
+        if subcommand == "fit" and is_first_process():
             print(f"resuming {shown(paths[0])}", file=sys.stderr)
         self.settings.ckpt_path = None  # LightningCLI would read it and let its settings win over what is typed
         self._leave_weights_out()  # the checkpoint brings them
@@ -263,22 +260,19 @@ def _given(words: list[Any]) -> Iterator[tuple[str, str]]:
         yield (flag, value) if equals and flag.startswith("-") else (before, word)
 
 
-def main(
-    model: type[ImageTask[Any, Any]], data: type[ImageData], recipe: dict[str, Any], args: list[str] | None = None
-) -> None:
+def main(model: type[ImageTask[Any, Any]], data: type[ImageData], recipe: dict[str, Any]) -> None:
     """Run the command line of a task.
 
     Args:
         model: its LightningModule.
         data: its LightningDataModule.
         recipe: defaults of the Trainer's arguments.
-        args: the arguments; those of the process if None.
     """
     silence_libraries()
     keep_freed_memory()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # not without tidying up
     with exit_on_user_error(), explain_library_errors():
-        TaskCLI(model, data, recipe, args)
+        TaskCLI(model, data, recipe)
         if distributed.is_initialized():
             # Lightning does for NCCL alone; gloo's threads now and then end a process that has ended well.
             distributed.destroy_process_group()

@@ -28,6 +28,8 @@ from common.folds import Split, digest_of
 from common.runs import is_finished, latest_of, read_result, write_json
 from common.task import ImageTask
 
+LAST = "checkpoints/last.ckpt"
+
 
 @dataclass(frozen=True)
 class CrossValidation:
@@ -73,11 +75,11 @@ class CrossValidation:
             self._tabulate(folds, read)
 
     def _fit(self, fold: int, position: str) -> None:
-        run = latest_of(self.folder / f"fold_{fold}")
-        reason = "its last run did not end" if run is None else self._why_again(fold, run)
+        home = self.folder / f"fold_{fold}"
+        reason = self._why_again(fold, latest_of(home))
         if not reason:
-            return self._say(f"fold {fold}: finished in {run}, not fitted again")
-        if any((self.folder / f"fold_{fold}").glob("version_*")):
+            return self._say(f"fold {fold}: finished in {latest_of(home)}, not fitted again")
+        if any(home.glob("version_*")):
             self._say(f"fold {fold}: {reason}, fitting it anew")
         self._say(f"fold {fold} ({position}): fitting")
         settings = {**self.settings, "name": f"{self.name}/fold_{fold}"}
@@ -104,14 +106,12 @@ class CrossValidation:
         if code == 2:
             sys.exit(code)  # it has said why
         # Other ranks may look before the first has written its result.
-        run = latest_of(self.folder / f"fold_{fold}")
-        if code or (self.leads and (run is None or self._why_again(fold, run))):
+        if code or (self.leads and not _has_ended(latest_of(home))):
             raise UserError(f"fold {fold} did not come to its end; the same command fits it anew")
 
-    def _why_again(self, fold: int, run: Path) -> str:
+    def _why_again(self, fold: int, run: Path | None) -> str:
         """Say why a fold's newest run does not serve; nothing if it does."""
-        path = run / "checkpoints" / "last.ckpt"
-        if not is_finished(run) or not path.is_file():
+        if run is None or not _has_ended(run):
             return "its last run did not end or has lost its last.ckpt"
         try:
             theirs, ours = read_config(run / "config.yaml"), self.settings
@@ -125,7 +125,7 @@ class CrossValidation:
         if names := sorted(name for name in {*fitted, *wanted} if fitted.get(name) != wanted.get(name)):
             return f"{run} was fitted with another {listed(names)}"
         try:
-            checkpoint = read_checkpoint(path, type(self.model))
+            checkpoint = read_checkpoint(run / LAST, type(self.model))
             if saved := checkpoint.stands.get("split"):
                 twin = self.data.like({"fold": fold})
                 twin.setup("fit")
@@ -140,7 +140,7 @@ class CrossValidation:
         for fold in folds:
             run = latest_of(self.folder / f"fold_{fold}")
             assert run is not None
-            checkpoint = read_checkpoint(run / "checkpoints" / "last.ckpt", type(self.model))
+            checkpoint = read_checkpoint(run / LAST, type(self.model))
             outputs, its_data = self._predict_held_out(fold, checkpoint)
             estimates = self.model.estimates(outputs, its_data)
             for name, values in (("ids", its_data.sample.ids), ("estimates", estimates), ("truth", its_data.truth)):
@@ -176,7 +176,7 @@ class CrossValidation:
         if others:
             self._say(f"{metric} averaged with {len(others)} others: {self.model.measure(average, truth):.4f}")
         self._say(f"tables: {rows_path}, {summary_path.name}, {estimates_path.name}")
-        pattern = f"'{self.folder}/fold_*/latest/checkpoints/last.ckpt'"
+        pattern = f"'{self.folder}/fold_*/latest/{LAST}'"
         tta_flag = f" --submission.tta {self.tta}" if self.tta > 1 else ""
         self._say(f"next: python -m {self.model.task} predict --ckpt_path {pattern}{tta_flag}")
 
@@ -189,6 +189,10 @@ class CrossValidation:
     def _say(self, text: str) -> None:
         if self.leads:
             print(text, flush=True)
+
+
+def _has_ended(run: Path | None) -> bool:
+    return run is not None and is_finished(run) and (run / LAST).is_file()
 
 
 class _Estimates(NamedTuple):

@@ -6,8 +6,6 @@ in it, so a fit that is resumed anywhere continues as if it had never stopped.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
@@ -20,12 +18,12 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from common.arguments import Machine
+from common.arguments import Machine, keep_own
 from common.augment import View
 from common.batches import ImageBatch, ImageDataset, ImageRows, as_is, key_of, progress_of
 from common.cache import cached_images
 from common.familiar import learn_familiar
-from common.folds import Split, split_rows
+from common.folds import Split, digest_of, split_rows
 from common.images import ImageFile, Images, Mode
 from common.submission import SampleSubmission
 
@@ -75,7 +73,6 @@ class ImageData(LightningDataModule, ABC):
         sample: the ids that are predicted, in order.
         truth: the true value of each id, where ``held_out``.
         test_set: the images that are predicted.
-        source: digest of the competition's test files.
         train_set, val_set: what is trained on and validated on.
     """
 
@@ -89,7 +86,6 @@ class ImageData(LightningDataModule, ABC):
     sample: SampleSubmission
     truth: np.ndarray
     test_set: ImageDataset
-    source: str
     listing: Listing
     train_set: ImageRows[Any]
     val_set: ImageRows[Any]
@@ -109,7 +105,7 @@ class ImageData(LightningDataModule, ABC):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(logger=False)  # those of the class that this is the base of, too
-        self.hparams.pop("_instantiator", None)  # a name that LightningCLI adds
+        keep_own(self.hparams, type(self))
         self.root, self.cache_dir = Path(root), Path(cache_dir)
         self.image_size, self.num_workers, self.eval_batch_size = image_size, num_workers, eval_batch_size
         self.mode: Mode = "L" if channels == 1 else "RGB"
@@ -183,11 +179,7 @@ class ImageData(LightningDataModule, ABC):
         seed = torch.initial_seed() % 2**32
         self.fit_seed: int = seed if self.trainer is None else self.trainer.strategy.broadcast(seed)
         if self.predicting:
-            files = self.read_test_set()
-            # By content as far as that can be told without reading it: a set that has moved is the same set.
-            sizes = json.dumps([[file.name.name, file.size] for file in files])
-            self.source = hashlib.sha256(sizes.encode()).hexdigest()[:16]
-            images = self._cached("test", files)
+            images = self._cached("test", self.read_test_set())
             self.test_set = ImageDataset(images, np.arange(len(images)))
             return
         self.listing = self.read_training_set()
@@ -233,6 +225,15 @@ class ImageData(LightningDataModule, ABC):
         """What the training images are like, as :mod:`common.familiar`; found once, for the first checkpoint."""
         kinds, rows = self.kinds_of_images(), self.train_set.rows
         return learn_familiar(self.train_set.images, rows, [kinds[row] for row in rows] if kinds else [])
+
+    def source(self) -> str:
+        """Name the competition's test files by what can be told without reading them: a set that has moved is the same.
+
+        Raises:
+            UserError: as :meth:`read_test_set`.
+        """
+        files = self.read_test_set()
+        return digest_of([file.name.name for file in files], np.array([file.size for file in files]))
 
     def fingerprint(self) -> dict[str, object]:
         """Say what is trained on: the cache, named after what it was made from, and the numbers of images."""

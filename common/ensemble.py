@@ -108,7 +108,7 @@ def average_members(
         trainer: runs the models.
         model: the network of the first member, with the arguments that were typed.
         data: the data module for it.
-        members: the checkpoints; of none, ``model`` as it is.
+        members: the checkpoints, at least one.
         tta: how many views of each image are averaged.
 
     Returns:
@@ -117,8 +117,6 @@ def average_members(
     Raises:
         UserError: as :func:`predict_views`.
     """
-    if not members:
-        return predict_views(trainer, model, data, tta), None
     for member in members[1:]:  # refused before the long part
         learned_views(data_of(member, data, members[0]), tta)
     mean: Outputs = {}
@@ -141,7 +139,7 @@ def average_members(
 def notes_on(model: ImageTask[Any, Any], data: ImageData, outputs: Outputs, members: Sequence[Checkpoint]) -> list[str]:
     """Say of each image that was predicted how it is unlike the training images of the first member, and so on."""
     notes = model.notes(outputs, data)
-    if members and (familiar := members[0].stands.get("familiar")):
+    if familiar := members[0].stands.get("familiar"):
         rows = data.test_set
         unlike = find_unfamiliar(rows.images, rows.rows, data.kinds_of_images(), familiar)
         notes = ["; ".join(filter(None, pair)) for pair in zip(unlike, notes, strict=True)]

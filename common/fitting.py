@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from common.checkpoints import Checkpoint
 from common.files import replacing, shown
 from common.machine import is_first_process
 from common.resume import Resume, callbacks_of, continue_metrics
-from common.runs import RESULT, RUNS, claim, write_json
+from common.runs import RESULT, RUNS, claim, number_of, write_json
 from common.task import ImageTask
 from common.tracking import Description, wandb_logger
 
@@ -92,7 +91,7 @@ def open_run(
         name = run.parent.relative_to(home.resolve()).as_posix()
     else:
         run = claimed = claim(home / name) if first else None  # the others learn of it from the first
-    version = None if run is None else int(run.name.removeprefix("version_"))
+    version = None if run is None else number_of(run)
     csv = CSVLogger(root / RUNS, name=f"{task.task}/{name}", version=version)
     if resumed is not None and first:
         continue_metrics(csv, resumed.step)  # before the Trainer asks for the logger's writer, which deletes them
@@ -108,7 +107,7 @@ def open_run(
 def _continues(resumed: Checkpoint, home: Path, name: str | None) -> bool:
     """Whether a fit goes on in the folder of its run: where it stopped, but not from an earlier point."""
     run = resumed.run.resolve()
-    ours = run.is_relative_to(home.resolve()) and re.fullmatch(r"version_\d+", run.name) is not None
+    ours = run.is_relative_to(home.resolve()) and number_of(run) >= 0
     return ours and name is None and resumed.path.name == "last.ckpt"
 
 

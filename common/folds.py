@@ -16,9 +16,9 @@ Indices = npt.NDArray[np.int64]
 Array = npt.NDArray[Any]
 
 
-def digest_of(ids: Sequence[str], truth: Array) -> str:
-    """Name a set of rows, in any order, by their ids and true values: 16 letters and digits."""
-    return hashlib.sha256(json.dumps(sorted(zip(ids, truth.tolist(), strict=True))).encode()).hexdigest()[:16]
+def digest_of(ids: Sequence[str], values: Array) -> str:
+    """Name a set of rows, in any order, by their ids and a value of each: 16 letters and digits."""
+    return hashlib.sha256(json.dumps(sorted(zip(ids, values.tolist(), strict=True))).encode()).hexdigest()[:16]
 
 
 class Split(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from common.plots import Direction
-from common.runs import Run, read_json
+from common.runs import Run, is_fold, read_json
 
 UNKNOWN = "rows that an earlier version held out, and did not name"
 
@@ -50,7 +49,7 @@ def rank(runs: list[Run], monitor: str, direction: Direction) -> list[Group]:
     folds: dict[Path, list[Run]] = {}
     ranked: dict[str, list[Run]] = {}
     for run in runs:
-        if re.fullmatch(r"fold_\d+", run.path.parent.name):
+        if is_fold(run.path):
             folds.setdefault(run.path.parent.parent, []).append(run)
         else:
             ranked.setdefault(_rows(run.about.get("held_out")), []).append(run)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from glob import glob, has_magic
@@ -29,9 +30,20 @@ LATEST = "latest"
 RESULT = "result.json"  # a run folder has it when its fit has come to its end
 
 
+def number_of(run: Path) -> int:
+    """Give N of a run folder ``version_N``; -1 of another."""
+    number = re.fullmatch(r"version_([0-9]+)", run.name)
+    return int(number[1]) if number else -1
+
+
+def is_fold(run: Path) -> bool:
+    """Whether a run is one fold of a cross-validation: ``<name>/fold_<k>/version_N``."""
+    return re.fullmatch(r"fold_[0-9]+", run.parent.name) is not None
+
+
 def claim(home: Path) -> Path:
     """Make the folder of a new run, ``home/version_N``, so that no other fit takes it."""
-    taken = [int(path.name[8:]) for path in home.glob("version_*") if path.name[8:].isdecimal()]
+    taken = [number_of(path) for path in home.glob("version_*")]
     for version in count(max(taken, default=-1) + 1):
         with suppress(FileExistsError):
             run = home / f"version_{version}"
@@ -62,16 +74,19 @@ def latest_of(home: Path) -> Path | None:
     link = home / LATEST
     if link.is_symlink() and (run := home / link.readlink()).is_dir():
         return run
-    numbered = [path for path in home.glob("version_*") if path.name[8:].isdecimal() and path.is_dir()]
+    numbered = [path for path in home.glob("version_*") if number_of(path) >= 0]
     begun = [path for path in numbered if (path / "metrics.csv").is_file() or (path / "checkpoints").is_dir()]
-    return max(begun, key=lambda path: int(path.name[8:]), default=None)
+    return max(begun, key=number_of, default=None)
 
 
 def newest_run(runs: Path, name: str | None) -> Path | None:
     """Find the newest run of all names below ``runs``, or of one name."""
-    homes = [runs / name] if name else [Path(folder) for folder, _, _ in os.walk(runs) if "version_" not in folder]
+    homes = [runs / name] if name else []
+    for folder, below, _ in os.walk(runs) if not name else ():
+        homes.append(Path(folder))
+        below[:] = [one for one in below if number_of(Path(one)) < 0]  # no run lies in another
     found = [run for home in homes if (run := latest_of(home)) is not None]
-    return max(found, key=lambda run: _begun(run), default=None)
+    return max(found, key=_begun, default=None)
 
 
 def _begun(run: Path) -> int:
@@ -104,7 +119,7 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def describe_run(run: Path, task: type[ImageTask[Any, Any]], machine: Sequence[str], split: dict[str, Any]) -> None:
+def describe_run(run: Path, task: type[ImageTask[Any, Any]], machine: Iterable[str], split: dict[str, Any]) -> None:
     """Write ``run.json``: what is needed to read the run without knowing its task.
 
     Args:

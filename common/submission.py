@@ -68,34 +68,34 @@ class SubmissionFiles:
     Beside the CSV go the raw outputs, ``<path>.npz``, a table of the items, ``<path>_items.csv``, and, of several
     checkpoints, how far they differ, ``<path>_spread.csv``.
 
+    Args:
+        path: the CSV.
+        source: digest of the images that are predicted.
+
     Raises:
-        UserError: ``path`` cannot be written.
+        UserError: ``path`` cannot be written, or holds a submission of other images.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, source: str) -> None:
+        self.path, self.source = path, source
         self.raw_path = path.with_suffix(".npz")
         self.items_path = path.with_name(f"{path.stem}_items.csv")
         self.spread_path = path.with_name(f"{path.stem}_spread.csv")
         if path.suffix != ".csv":
             raise UserError(f"--submission.path {path}: give the name of a .csv file")
         check_output(path, "--submission.path")
+        if self._source() not in (None, source):
+            raise UserError(f"{path} is a submission of other data: give another --submission.path, or delete it")
 
-    def refuse_other_data(self, source: str) -> None:
-        """Keep a submission that was made of other data.
-
-        Raises:
-            UserError: there is one; ``source`` is a digest of the images that are predicted.
-        """
+    def _source(self) -> str | None:
+        """Read the digest of the images that the submission there was made of; None where nothing says."""
         if not self.path.exists() or not self.raw_path.is_file():
-            return
+            return None
         try:
             with np.load(self.raw_path, allow_pickle=False) as file:
-                theirs = str(file["source"]) if "source" in file else source
+                return str(file["source"]) if "source" in file else None
         except (OSError, ValueError, BadZipFile, EOFError, zlib.error):
-            return
-        if theirs != source:
-            raise UserError(f"{self.path} is a submission of other data: give another --submission.path, or delete it")
+            return None
 
     def write(
         self,
@@ -113,7 +113,7 @@ class SubmissionFiles:
         sample, estimates = data.sample, model.estimates(outputs, data)
         table = pd.DataFrame({sample.id_column: list(sample.ids), sample.value_column: model.values(estimates)})
         with replacing(self.raw_path) as temporary, temporary.open("wb") as stream:
-            arrays: dict[str, Any] = outputs | {"ids": np.array(list(sample.ids)), "source": np.array(data.source)}
+            arrays: dict[str, Any] = outputs | {"ids": np.array(list(sample.ids)), "source": np.array(self.source)}
             np.savez_compressed(stream, **arrays)
         tables = {self.items_path: model.table_of_items(outputs, data).assign(note=notes)}
         if deviation is not None:

@@ -16,7 +16,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torchmetrics import CatMetric, Metric, MetricCollection
 
-from common.arguments import kinds_of
+from common.arguments import keep_own, kinds_of
 from common.batches import ImageBatch
 from common.data import ImageData
 from common.optim import adamw_warmup_cosine
@@ -108,8 +108,7 @@ class ImageTask(LightningModule, ABC, Generic[Data, Batch]):
         super().__init__()
         # Those of the class that this is the base of, too; weights come from the checkpoint, not from their source.
         self.save_hyperparameters(ignore=["pretrained", "net", "metrics"], logger=False)
-        for name in self.hparams.keys() - kinds_of(type(self)).keys():
-            del self.hparams[name]  # what that class hands to this one, and a name that LightningCLI adds
+        keep_own(self.hparams, type(self))
         self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.lr, self.weight_decay, self.warmup, self.final_lr = lr, weight_decay, warmup, final_lr
         # Not in groups, which take two metrics for one as soon as their first batches agree.

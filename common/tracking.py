@@ -53,13 +53,14 @@ def wandb_logger(task: str, name: str, folder: str, tags: list[str]) -> WandbLog
     return WandbLogger(name=name, project=task, save_dir=folder, offline=mode == "offline", group=group, tags=tags)
 
 
-def log_picture(logger: Logger, key: str, picture: Figure | Gallery, png: Path, step: int) -> None:
+def log_picture(logger: Logger, key: str, picture: Figure | Gallery, figure: Figure, png: Path, step: int) -> None:
     """Show a picture to a logger: the one place that knows how each kind of logger takes it.
 
     Args:
         logger: of any kind; one that takes no pictures is passed over.
         key: name of the picture, such as ``pictures/errors``.
         picture: a figure, or images with captions.
+        figure: the picture as a figure.
         png: the file that it has been written to.
         step: of the optimizer.
     """
@@ -68,7 +69,6 @@ def log_picture(logger: Logger, key: str, picture: Figure | Gallery, png: Path, 
     elif isinstance(logger, WandbLogger):
         logger.log_image(key, [str(png)])
     elif isinstance(logger, TensorBoardLogger):
-        figure = picture.figure() if isinstance(picture, Gallery) else picture
         logger.experiment.add_figure(key, figure, step, close=False)
     elif isinstance(logger, MLFlowLogger) and logger.run_id is not None:
         logger.experiment.log_artifact(logger.run_id, str(png), key.rpartition("/")[0])
@@ -84,8 +84,7 @@ class Description(pl.Callback):
         assert isinstance(pl_module, ImageTask)
         data = pl_module.data
         held_out = {"rows": len(data.split.held_out), "digest": data.split.digests[1]}
-        machine = machine_arguments(type(pl_module), type(data))
-        describe_run(run, type(pl_module), sorted(machine), held_out)
+        describe_run(run, type(pl_module), machine_arguments(type(pl_module), type(data)), held_out)
         description = {
             "parameters": sum(parameter.numel() for parameter in pl_module.net.parameters()),
             "commit": _commit(),

@@ -66,10 +66,10 @@ class Trainer(pl.Trainer):
             submission: where the predictions go, and how they are made.
         """
         members = self.checkpoints
-        files = SubmissionFiles(Path(submission.path or default_path(members, submission.tta)))
+        path = Path(submission.path or default_path(members, submission.tta))
+        files = SubmissionFiles(path, datamodule.source())  # what must not be written is refused before the long part
         outputs, deviation = average_members(self, model, datamodule, members, submission.tta)
         if self.is_global_zero:
-            files.refuse_other_data(datamodule.source)
             notes = notes_on(model, datamodule, outputs, members)
             files.write(outputs, deviation, model, datamodule, notes)
             print(f"\nsubmission: {shown(files.path)}")

@@ -47,3 +47,8 @@ def test_the_newest_run_is_looked_for_at_all_levels(tmp_path: Path) -> None:
     assert newest_run(tmp_path, None) == run
     assert newest_run(tmp_path, "exp/a") == tmp_path / "exp/a" / "version_0"
     assert newest_run(tmp_path, "absent") is None
+
+
+def test_a_folder_above_may_be_called_like_a_run(tmp_path: Path) -> None:
+    run = begin(tmp_path / "version_2" / "runs" / "a")
+    assert newest_run(tmp_path / "version_2" / "runs", None) == run

@@ -8,13 +8,13 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from glob import glob, has_magic
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 
 from common.errors import UserError
+from common.files import expand
 from common.runs import is_finished, is_fold, newest_run
 from common.task import ImageTask
 
@@ -41,15 +41,7 @@ def find_checkpoints(given: Sequence[str], runs: Path, name: str | None) -> list
     """
     found: dict[Path, Path] = {}
     for word in given:
-        if word in SHORTCUTS:
-            paths = [_newest(word, runs, name)]
-        elif has_magic(word) and not Path(word).exists():
-            paths = sorted(Path(path) for path in glob(word, recursive=True))  # noqa: PTH207, of any root
-            if not paths:
-                raise UserError(f"--ckpt_path {word}: the pattern matches no file")
-        else:
-            paths = [Path(word)]
-        for path in paths:
+        for path in [_newest(word, runs, name)] if word in SHORTCUTS else expand("--ckpt_path", word):
             found.setdefault(path.resolve(), path)  # a run is also found through its link, latest
     return list(found.values())
 
@@ -150,6 +142,11 @@ class Checkpoint:
             model.load_state_dict(weights)
         except (RuntimeError, TypeError, AttributeError):
             raise UserError(f"--ckpt_path {self.path}: {MISFIT}") from None
+
+
+def precision_of(members: Sequence[Checkpoint]) -> str | None:
+    """Give the precision that a recipe has chosen, 32-true; others are the machine's."""
+    return "32-true" if any(member.precision == "32-true" for member in members) else None
 
 
 def read_checkpoint(path: Path, task: type[ImageTask[Any, Any]]) -> Checkpoint:

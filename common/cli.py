@@ -136,6 +136,13 @@ class TaskCLI(LightningCLI):
         for flag, value in _given(words):
             if (flag in FILES or flag.startswith("--conf")) and Path(value).is_file():
                 read_config(Path(value))
+        # Here, since Lightning adds what is above to every subcommand, and reads methods for values of one word.
+        parser_of(self, "predict").add_argument(
+            "--images",
+            nargs="+",
+            default=[],
+            help="Images of your own to predict instead of the test files: files, folders, archives or patterns.",
+        )
         self.config = parser.parse_args(words)
         self.subcommand = subcommand = self.config.subcommand
         self._check_names()
@@ -239,6 +246,7 @@ class TaskCLI(LightningCLI):
         assert isinstance(trainer, Trainer)
         disable_requeue(trainer)
         trainer.checkpoints = self.checkpoints
+        trainer.images = self.settings.get("images") or []
         if self.subcommand == "crossval":
             trainer.fit_settings = self.fit_settings
             trainer.crossval_home = (self.name, self.root / RUNS / self.task.task / self.name)

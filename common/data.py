@@ -10,7 +10,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from tempfile import TemporaryDirectory
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -23,29 +24,11 @@ from common.augment import View
 from common.batches import ImageBatch, ImageDataset, ImageRows, as_is, key_of, progress_of
 from common.cache import cached_images
 from common.familiar import learn_familiar
-from common.folds import Split, digest_of, split_rows
+from common.folds import Listing, Split, digest_of, split_rows
 from common.images import ImageFile, Images, Mode
 from common.submission import SampleSubmission
 
 Batch = TypeVar("Batch")
-
-
-class Listing(NamedTuple):
-    """The training set: one row an image.
-
-    Attributes:
-        files: the images, N.
-        ids: name of each, as in the competition's files, N.
-        truth: the true value of each, N.
-        strata: the stratum of each, N: every stratum has its share of what is held out.
-        groups: the group of each, N, str, whose rows are held out together; None where rows stand for themselves.
-    """
-
-    files: list[ImageFile]
-    ids: list[str]
-    truth: np.ndarray
-    strata: np.ndarray
-    groups: np.ndarray | None = None
 
 
 class ImageData(LightningDataModule, ABC):
@@ -69,6 +52,7 @@ class ImageData(LightningDataModule, ABC):
         max_pixels: images of more pixels are refused.
         label: what the cache and its progress bar call the images.
         group, stratum: what groups and strata of rows are called in messages, in the plural.
+        given: images of one's own that are predicted instead of the test files: see :meth:`take_images`.
         view: how the images to predict are changed first, N×C×S×S → the same; see :meth:`views`.
         sample: the ids that are predicted, in order.
         truth: the true value of each id, where ``held_out``.
@@ -82,6 +66,7 @@ class ImageData(LightningDataModule, ABC):
     stratum: ClassVar[str] = "classes"
 
     held_out: bool = False
+    given: Sequence[str] = ()
     view: View = staticmethod(as_is)
     sample: SampleSubmission
     truth: np.ndarray
@@ -129,6 +114,14 @@ class ImageData(LightningDataModule, ABC):
         """
 
     @abstractmethod
+    def read_images(self, given: Sequence[str]) -> list[ImageFile]:
+        """List images of one's own, typed as files, folders, archives or patterns, and set ``sample``.
+
+        Raises:
+            UserError: there are none, or they cannot be told apart.
+        """
+
+    @abstractmethod
     def make_sets(self, images: Images, train: np.ndarray, val: np.ndarray) -> None:
         """Set ``train_set`` and ``val_set``: rows of an array of all training images."""
 
@@ -143,6 +136,11 @@ class ImageData(LightningDataModule, ABC):
         Raises:
             UserError: a batch is larger than the training set, or too small.
         """
+
+    def take_images(self, given: Sequence[str]) -> None:
+        """Predict images of one's own, which are decoded for this command alone."""
+        self.given, self.scratch = given, TemporaryDirectory(ignore_cleanup_errors=True)
+        self.cache_dir = Path(self.scratch.name)
 
     def kinds_of_images(self) -> list[str]:
         """Name what each image of the training or of the test set shows, where that is known before predicting."""
@@ -163,7 +161,7 @@ class ImageData(LightningDataModule, ABC):
             UserError: files are missing, contradict each other or cannot be decoded; the split cannot be made.
         """
         if self.predicting:
-            self._cached("test", self.read_test_set())
+            self._test_images()
             return
         self.listing = self.read_training_set()
         self._split()  # a split that cannot be made is refused before the long part
@@ -179,7 +177,7 @@ class ImageData(LightningDataModule, ABC):
         seed = torch.initial_seed() % 2**32
         self.fit_seed: int = seed if self.trainer is None else self.trainer.strategy.broadcast(seed)
         if self.predicting:
-            images = self._cached("test", self.read_test_set())
+            images = self._test_images()
             self.test_set = ImageDataset(images, np.arange(len(images)))
             return
         self.listing = self.read_training_set()
@@ -196,6 +194,9 @@ class ImageData(LightningDataModule, ABC):
         train, val = split_rows(strata, groups, self.val_fraction, self.num_folds, self.fold, self.seed, called)
         self.check_batches(train)
         return train, val
+
+    def _test_images(self) -> Images:
+        return self._cached("test", self.read_images(self.given) if self.given else self.read_test_set())
 
     def _cached(self, part: str, files: list[ImageFile]) -> Images:
         label = f"{self.label}-{part}"
@@ -249,7 +250,7 @@ class ImageData(LightningDataModule, ABC):
     def like(self, settings: dict[str, Any]) -> ImageData:
         """Make the same data module, but for some arguments."""
         twin = type(self)(**{**self.hparams, **settings})
-        twin.held_out = self.held_out
+        twin.held_out, twin.given, twin.cache_dir = self.held_out, self.given, self.cache_dir
         return twin
 
     def loader(self, dataset: Dataset[Any], batches: Sampler[Any] | Sequence[Any]) -> DataLoader[Any]:

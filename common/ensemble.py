@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,7 @@ class OutputCollector(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        self.batches.append({name: _on_cpu(value.detach()) for name, value in outputs.items()})
+        self.batches.append({name: on_cpu(value.detach()) for name, value in outputs.items()})
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         batches = self.batches
@@ -55,7 +55,7 @@ class OutputCollector(pl.Callback):
         self.outputs = {name: values[order] for name, values in outputs.items()}
 
 
-def _on_cpu(value: Tensor) -> Tensor:
+def on_cpu(value: Tensor) -> Tensor:
     """Move a tensor to where NumPy can take it, which has no bf16."""
     return (
         value.to("cpu", torch.promote_types(value.dtype, torch.float32)) if value.is_floating_point() else value.cpu()
@@ -75,8 +75,8 @@ def learned_views(data: ImageData, tta: int) -> list[View]:
     return views[:tta]
 
 
-def predict_views(trainer: pl.Trainer, model: ImageTask[Any, Any], data: ImageData, tta: int) -> Outputs:
-    """Give the outputs of all images that ``data`` predicts, averaged over ``tta`` views of them.
+def average_views(data: ImageData, tta: int, predict: Callable[[], Outputs]) -> Outputs:
+    """Give what ``predict`` gives of the images of ``data``, averaged over ``tta`` views of them.
 
     Raises:
         UserError: the model has learned fewer views, or an output is not finite.
@@ -84,11 +84,7 @@ def predict_views(trainer: pl.Trainer, model: ImageTask[Any, Any], data: ImageDa
     total: Outputs = {}
     for view in learned_views(data, tta):
         data.view = view
-        collector = OutputCollector()
-        callbacks_of(trainer).append(collector)
-        pl.Trainer.predict(trainer, model, datamodule=data, return_predictions=False)
-        callbacks_of(trainer).remove(collector)
-        for name, values in collector.outputs.items():
+        for name, values in predict().items():
             total[name] = total.get(name, 0) + values / tta
     if not all(np.isfinite(values).all() for values in total.values()):
         raise UserError(
@@ -97,12 +93,23 @@ def predict_views(trainer: pl.Trainer, model: ImageTask[Any, Any], data: ImageDa
     return total
 
 
-def average_members(
-    trainer: pl.Trainer, model: ImageTask[Any, Any], data: ImageData, members: Sequence[Checkpoint], tta: int
-) -> tuple[Outputs, np.ndarray | None]:
-    """Average the outputs of several checkpoints, which may differ in backbone and image size.
+def predict_views(trainer: pl.Trainer, model: ImageTask[Any, Any], data: ImageData, tta: int) -> Outputs:
+    """Give the outputs of all images that ``data`` predicts, as :func:`average_views`."""
 
-    Memory does not grow with the number of checkpoints.
+    def predict() -> Outputs:
+        collector = OutputCollector()
+        callbacks_of(trainer).append(collector)
+        pl.Trainer.predict(trainer, model, datamodule=data, return_predictions=False)
+        callbacks_of(trainer).remove(collector)
+        return collector.outputs
+
+    return average_views(data, tta, predict)
+
+
+def predict_members(
+    trainer: pl.Trainer, model: ImageTask[Any, Any], data: ImageData, members: Sequence[Checkpoint], tta: int
+) -> Iterator[Outputs]:
+    """Give the outputs of each of several checkpoints, which may differ in backbone and image size.
 
     Args:
         trainer: runs the models.
@@ -111,29 +118,42 @@ def average_members(
         members: the checkpoints, at least one.
         tta: how many views of each image are averaged.
 
-    Returns:
-        The mean outputs, and the standard deviation over the members of ``model.estimates`` (None of one member).
-
     Raises:
-        UserError: as :func:`predict_views`.
+        UserError: as :func:`average_views`.
     """
     for member in members[1:]:  # refused before the long part
         learned_views(data_of(member, data, members[0]), tta)
-    mean: Outputs = {}
-    centre, squares = np.zeros(()), np.zeros(())
     for number, member in enumerate(members, start=1):
         its_data = data if number == 1 else data_of(member, data, members[0])
         network = model if number == 1 else type(model).build(member.model)
         member.load_into(network)
-        outputs = predict_views(trainer, network, its_data, tta)
+        yield predict_views(trainer, network, its_data, tta)
+
+
+def average_members(
+    predicted: Iterable[Outputs], estimates: Callable[[Outputs], np.ndarray]
+) -> tuple[Outputs, np.ndarray | None]:
+    """Average the outputs of several checkpoints; memory does not grow with their number.
+
+    Args:
+        predicted: the outputs of each, at least one.
+        estimates: turns outputs into what the members differ in, ids×….
+
+    Returns:
+        The mean outputs, and the standard deviation of the estimates over the members (None of one member).
+    """
+    mean: Outputs = {}
+    centre, squares, number = np.zeros(()), np.zeros(()), 0
+    for outputs in predicted:
+        number += 1
         for name, values in outputs.items():
             mean[name] = mean.get(name, 0) + (values - mean.get(name, 0)) / number
         # Welford's running variance: no member's estimates are kept.
-        estimates = model.estimates(outputs, its_data)
-        step = estimates - centre
+        its = estimates(outputs)
+        step = its - centre
         centre = centre + step / number
-        squares = squares + step * (estimates - centre)
-    return mean, np.sqrt(squares / (len(members) - 1)) if len(members) > 1 else None
+        squares = squares + step * (its - centre)
+    return mean, np.sqrt(squares / (number - 1)) if number > 1 else None
 
 
 def notes_on(model: ImageTask[Any, Any], data: ImageData, outputs: Outputs, members: Sequence[Checkpoint]) -> list[str]:

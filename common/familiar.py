@@ -26,12 +26,13 @@ def learn_familiar(images: Images, rows: np.ndarray, kinds: Sequence[str]) -> di
     Args:
         images: M×H×W×C, uint8.
         rows: of the training set.
-        kinds: what the images show, N, where that is also known of images to predict; else empty.
+        kinds: what the images show, N, where that is also known of images to predict, each "" or the list empty if
+            not.
     """
     measured = describe_images(images, rows)
     low, high = measured.min(axis=0), measured.max(axis=0)
     slack = SLACK * (high - low)
-    return {"low": (low - slack).tolist(), "high": (high + slack).tolist(), "kinds": sorted(set(kinds))}
+    return {"low": (low - slack).tolist(), "high": (high + slack).tolist(), "kinds": sorted(set(kinds) - {""})}
 
 
 def find_unfamiliar(images: Images, rows: np.ndarray, kinds: Sequence[str], familiar: dict[str, Any]) -> list[str]:

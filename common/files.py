@@ -6,9 +6,24 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from glob import glob, has_magic
 from pathlib import Path
 
 from common.errors import UserError
+
+
+def expand(flag: str, word: str) -> list[Path]:
+    """Turn what was typed into paths: a pattern (``*``, ``?``, ``[...]``, and ``**`` for any folders), or a name.
+
+    Raises:
+        UserError: the pattern matches nothing.
+    """
+    if not has_magic(word) or Path(word).exists():
+        return [Path(word)]
+    paths = sorted(map(Path, glob(word, recursive=True)))  # noqa: PTH207, of any root
+    if not paths:
+        raise UserError(f"{flag} {word}: the pattern matches no file")
+    return paths
 
 
 def check_output(path: Path, flag: str) -> None:

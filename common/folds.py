@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from common.errors import UserError, listed
+from common.images import ImageFile
 
 Indices = npt.NDArray[np.int64]
 Array = npt.NDArray[Any]
@@ -19,6 +20,24 @@ Array = npt.NDArray[Any]
 def digest_of(ids: Sequence[str], values: Array) -> str:
     """Name a set of rows, in any order, by their ids and a value of each: 16 letters and digits."""
     return hashlib.sha256(json.dumps(sorted(zip(ids, values.tolist(), strict=True))).encode()).hexdigest()[:16]
+
+
+class Listing(NamedTuple):
+    """The training set: one row an image.
+
+    Attributes:
+        files: the images, N.
+        ids: name of each, as in the competition's files, N.
+        truth: the true value of each, N.
+        strata: the stratum of each, N: every stratum has its share of what is held out.
+        groups: the group of each, N, str, whose rows are held out together; None where rows stand for themselves.
+    """
+
+    files: list[ImageFile]
+    ids: list[str]
+    truth: np.ndarray
+    strata: np.ndarray
+    groups: np.ndarray | None = None
 
 
 class Split(NamedTuple):

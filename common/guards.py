@@ -12,7 +12,7 @@ from lightning import pytorch as pl
 from lightning.pytorch.callbacks import BatchSizeFinder
 
 from common.arguments import RESUMED, Kind, kinds_of
-from common.checkpoints import Checkpoint
+from common.checkpoints import Checkpoint, precision_of
 from common.data import ImageData
 from common.errors import UserError
 from common.runs import is_finished
@@ -46,9 +46,8 @@ class Guard:
             defaults |= {f"trainer.{name}": first.trainer[name] for name in RESUMED if name in first.trainer}
             defaults |= {"seed_everything": first.stands["fit_seed"]} if first.stands else {}
             defaults |= {"trainer.precision": first.precision} if first.precision else {}
-        # A recipe's choice; other precisions are the machine's.
-        elif any(member.precision == "32-true" for member in self.checkpoints):
-            defaults["trainer.precision"] = "32-true"
+        elif precision := precision_of(self.checkpoints):
+            defaults["trainer.precision"] = precision
         return defaults
 
     def check(self, settings: Namespace) -> None:

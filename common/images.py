@@ -7,7 +7,7 @@ import io
 import os
 import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.util import find_spec
@@ -20,6 +20,7 @@ from PIL import Image, ImageOps, features
 
 from common.archives import open_zip
 from common.errors import UserError, listed
+from common.files import expand
 
 Mode = Literal["L", "RGB"]
 Images = npt.NDArray[np.uint8]
@@ -119,6 +120,24 @@ def find_images(source: Path, keep: Callable[[str], bool] = bool) -> list[ImageF
     return sorted(found, key=str)
 
 
+def find_given(words: Sequence[str]) -> list[ImageFile]:
+    """List the images that are typed as files, folders, ``.zip`` or patterns, each once, in that order.
+
+    Raises:
+        UserError: there is no such file, or no image in a folder or archive; as :func:`find_images`.
+    """
+    found: dict[str, ImageFile] = {}
+    for path in [path for word in words for path in expand("--images", word)]:
+        if not path.exists():
+            raise UserError(f"--images {path}: no such file")
+        inside = path.is_dir() or path.suffix.lower() == ".zip"
+        images = find_images(path) if inside else [ImageFile(path, "", (status := path.stat()).st_size, _stamp(status))]
+        if not images:
+            raise UserError(f"--images {path}: no image files in it")
+        found |= {str(image): image for image in images}
+    return list(found.values())
+
+
 def _stamp(status: os.stat_result) -> str:
     return f"{status.st_mtime_ns}-{status.st_ctime_ns}-{status.st_ino}"
 
@@ -168,12 +187,17 @@ def decode(data: bytes, mode: Mode, max_pixels: int) -> Image.Image:
             image = _upper_bits(image, 12 if tags.get(BITS) == (12,) else 16, tags.get(PHOTOMETRIC) == 0)
         if image.mode == "RGBA" and encoding in ("BMP", "DIB") and image.getchannel("A").getextrema() == (0, 0):
             image = image.convert("RGB")  # the fourth byte is not used, whatever the header says
-        if image.has_transparency_data:
-            if encoding == "PNG" and image.mode == "L" and isinstance(image.info["transparency"], int):
-                image.info["transparency"] *= 255 // (2 ** data[24] - 1)  # stated in the file's own 1 to 8 bits
-            image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        return image.convert(mode)
+        if encoding == "PNG" and image.mode == "L" and isinstance(image.info.get("transparency"), int):
+            image.info["transparency"] *= 255 // (2 ** data[24] - 1)  # stated in the file's own 1 to 8 bits
+        return flatten(image, mode)
+
+
+def flatten(image: Image.Image, mode: Mode) -> Image.Image:
+    """Lay transparency over white, and convert to grey or colour."""
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert(mode)
 
 
 # The tags of a TIFF that are asked for.
@@ -191,6 +215,8 @@ def _misread(image: Image.Image, data: bytes, tags: Any) -> str | None:
         return "a transparent colour of 16 bits a channel is not read"
     if image.format in ("BMP", "DIB") and data[28] == 16 and data[14] >= 56 and data[66:70] != bytes(4):
         return "a bitmap of 16 bits with transparency is not read"
+    if image.format in ("GIF", "PNG", "WEBP", "TIFF", "AVIF") and getattr(image, "is_animated", False):
+        return f"{getattr(image, 'n_frames', 'several')} pictures in one file: any of them may be meant"
     if not tags:
         return None
     if tags.get(SUBFILE, 0) & 1:
@@ -226,8 +252,8 @@ def _heif() -> list[str]:
     return ["HEIF"]
 
 
-def read_image(path: Path, size: int, mode: Mode, max_pixels: int) -> Images:
-    """Read one file as :func:`cached_images` does: size×size×C, uint8.
+def read_image(path: Path, mode: Mode, max_pixels: int) -> Image.Image:
+    """Read one file as :func:`cached_images` does, in its own size.
 
     Raises:
         UserError: there is no such file, or it cannot be decoded.
@@ -235,7 +261,7 @@ def read_image(path: Path, size: int, mode: Mode, max_pixels: int) -> Images:
     if path.exists() and (not path.is_file() or path.stat().st_size > MAX_FILE_BYTES):
         raise UserError(f"{path}: no image file, or one of over {MAX_FILE_BYTES:,} bytes")
     try:
-        return resize(decode(path.read_bytes(), mode, max_pixels), size)
+        return decode(path.read_bytes(), mode, max_pixels)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except OSError as error:

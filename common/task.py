@@ -171,6 +171,18 @@ class ImageTask(LightningModule, ABC, Generic[Data, Batch]):
         """Say of each image that was predicted what to think of the answer; nothing where all is as expected."""
         return [""] * len(data.test_set)
 
+    def answers(self, outputs: Outputs, data: Data) -> dict[str, pd.DataFrame]:
+        """Tabulate the answers on images of one's own, by what a table's file is called; the first has a row an image.
+
+        Raises:
+            UserError: there are too few images for an answer.
+        """
+        return {"images": self.table_of_items(outputs, data)}
+
+    def picture_answers(self, outputs: Outputs, data: Data) -> Figure | None:
+        """Draw the answers on images of one's own, where a picture says more than the table."""
+        return None
+
     @abstractmethod
     def table_of_held_out(self, outputs: Outputs, data: Data) -> pd.DataFrame:
         """Tabulate the held-out ids with the true and the predicted value of each."""

@@ -7,21 +7,23 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jsonargparse.typing import PositiveInt
 from lightning import pytorch as pl
 
+from common.answers import Answers
 from common.checkpoints import Checkpoint
 from common.crossval import CrossValidation
 from common.dashboard import build_dashboard
 from common.data import ImageData
-from common.ensemble import average_members, notes_on
+from common.ensemble import average_members, notes_on, predict_members
 from common.errors import UserError
 from common.export import export
 from common.feature_maps import Member, draw
 from common.files import shown
-from common.images import read_image
+from common.images import read_image, resize
 from common.machine import is_first_process
-from common.submission import Submission, SubmissionFiles, default_path
+from common.submission import Outputs, Submission, SubmissionFiles, default_path
 from common.task import ImageTask
 
 DEFAULT_SUBMISSION = Submission()
@@ -33,11 +35,13 @@ class Trainer(pl.Trainer):
 
     Attributes:
         checkpoints: those that were typed after ``--ckpt_path``.
+        images: of the user's own, as typed after ``--images``.
         fit_settings: the arguments of ``fit``, which a cross-validation hands to each fold.
         crossval_home: name and folder of a cross-validation.
     """
 
     checkpoints: list[Checkpoint]
+    images: list[str]
     fit_settings: dict[str, Any]
     crossval_home: tuple[str, Path]
 
@@ -56,19 +60,35 @@ class Trainer(pl.Trainer):
         super().validate(model, datamodule=datamodule, ckpt_path=str(checkpoint.path))
 
     def predict(  # type: ignore[override]
-        self, model: Model, datamodule: ImageData, submission: Submission = DEFAULT_SUBMISSION
+        self,
+        model: Model,
+        datamodule: ImageData,
+        submission: Submission = DEFAULT_SUBMISSION,
+        output: str | None = None,
     ) -> None:
-        """Predict the competition's test files and write the submission; several checkpoints are averaged.
+        """Predict the test files and write the submission, or answer on --images; several checkpoints are averaged.
 
         Args:
             model: the network to predict with.
             datamodule: where the test files come from.
             submission: where the predictions go, and how they are made.
+            output: folder for the tables and pictures of --images; the folder images in the run folder if null.
         """
         members = self.checkpoints
+        if self.images:
+            if submission.path is not None:
+                raise UserError(f"--submission.path {submission.path}: --images makes no submission; give --output")
+            answers = Answers(members[0].run, output)
+            datamodule.take_images(self.images)
+            outputs = self._average(model, datamodule, submission.tta)[0]
+            if self.is_global_zero:
+                answers.write(outputs, model, datamodule, notes_on(model, datamodule, outputs, members))
+            return
+        if output is not None:
+            raise UserError(f"--output {output}: it is for --images; give --submission.path")
         path = Path(submission.path or default_path(members, submission.tta))
         files = SubmissionFiles(path, datamodule.source())  # what must not be written is refused before the long part
-        outputs, deviation = average_members(self, model, datamodule, members, submission.tta)
+        outputs, deviation = self._average(model, datamodule, submission.tta)
         if self.is_global_zero:
             notes = notes_on(model, datamodule, outputs, members)
             files.write(outputs, deviation, model, datamodule, notes)
@@ -78,6 +98,10 @@ class Trainer(pl.Trainer):
                 print(f"           {files.spread_path.name} (how far the {len(members)} checkpoints differ)")
             for note, number in Counter(filter(None, notes)).most_common(5):
                 print(f"note: {number} of {len(notes)} images: {note}", file=sys.stderr)
+
+    def _average(self, model: Model, data: ImageData, tta: int) -> tuple[Outputs, np.ndarray | None]:
+        predicted = predict_members(self, model, data, self.checkpoints, tta)
+        return average_members(predicted, lambda outputs: model.estimates(outputs, data))
 
     def crossval(
         self,
@@ -138,7 +162,7 @@ class Trainer(pl.Trainer):
                 raise UserError(f"--ckpt_path {path}: another network than {first.path}; give checkpoints of one run")
             loaded = checkpoint.build(type(model)).float()
             members.append(Member(loaded, f"{checkpoint.path.stem} (epoch {checkpoint.epoch + 1})"))
-        pixels = read_image(Path(image), model.hparams["image_size"], datamodule.mode, datamodule.max_pixels)
+        pixels = resize(read_image(Path(image), datamodule.mode, datamodule.max_pixels), model.hparams["image_size"])
         names = None if layers is None else [str(layer) for layer in layers]
         draw(members, pixels, names, channels, folder / Path(image).stem)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -12,10 +13,12 @@ from torch.utils.data import DataLoader
 from common.arguments import Machine, Resumable
 from common.augment import Augmentation, View, laid_views
 from common.batches import EpochSampler, as_is
-from common.data import ImageData, Listing
+from common.data import ImageData
 from common.errors import UserError, listed
-from common.images import ImageFile, Images
-from growth.layouts import MAX_PIXELS, PhotoPairs, Photos, pairs_of, read_test_set, read_training_set
+from common.folds import Listing
+from common.images import ImageFile, Images, find_given
+from common.submission import SampleSubmission
+from growth.layouts import MAX_PIXELS, PhotoPairs, Photos, all_pairs, pairs_of, read_test_set, read_training_set
 from growth.pairs import PairBatch, PairDataset, PairWithin, PlantBatches, RandomPairBatches
 
 
@@ -109,9 +112,19 @@ class GrowthData(ImageData):
         self.sample = self.test_pairs.sample
         return self.test_pairs.files
 
+    def read_images(self, given: Sequence[str]) -> list[ImageFile]:
+        """List photos of one's own, of one plant, in the order given."""
+        files = find_given(given)
+        if len(files) < 2:
+            raise UserError(f"--images {given[0]}: one photo has no age, which counts from another; give two or more")
+        plant, order = np.full(len(files), ""), np.arange(len(files))
+        self.test_pairs = PhotoPairs(files, plant, plant, *all_pairs(plant, order), SampleSubmission("", "", []))
+        self.sample = self.test_pairs.sample
+        return files
+
     def kinds_of_images(self) -> list[str]:
         photos = self.test_pairs if self.predicting else self.photos
-        return [f"species {name}" for name in photos.species]
+        return [f"species {name}" if name else "" for name in photos.species]
 
     def make_sets(self, images: Images, train: np.ndarray, val: np.ndarray) -> None:
         self.train_set = PairDataset(images, self.photos, train, self.pair_within)

@@ -66,6 +66,7 @@ class PhotoPairs:
         before: which of the photos is the earlier one, P, int64, in the order of ``sample.ids``.
         after: which of the photos is the later one, P, int64, of the same plant.
         sample: the ids of the pairs, in the order in which they are submitted.
+        day: day of each photo, as :class:`Photos`, U, float32; None where it is not known.
     """
 
     files: list[ImageFile]
@@ -74,6 +75,7 @@ class PhotoPairs:
     before: np.ndarray
     after: np.ndarray
     sample: SampleSubmission
+    day: np.ndarray | None = None
 
 
 def read_training_set(root: Path) -> Photos:
@@ -176,7 +178,7 @@ def pairs_of(photos: Photos) -> tuple[PhotoPairs, np.ndarray]:
     days = [f"{int(day):02}" if day.is_integer() else str(day) for day in photos.day]
     ids = [f"{photos.plant[b]}/{days[b]}-{days[a]}" for b, a in zip(before, after, strict=True)]
     sample = SampleSubmission(SAMPLE_COLUMNS[0], SAMPLE_COLUMNS[1], ids)
-    pairs = PhotoPairs(photos.files, photos.species, photos.plant, before, after, sample)
+    pairs = PhotoPairs(photos.files, photos.species, photos.plant, before, after, sample, photos.day)
     return pairs, photos.day[after] - photos.day[before]
 
 

@@ -234,11 +234,31 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
             table[name] = outputs["codes"][:, column]
         return table
 
+    def answers(self, outputs: Outputs, data: GrowthData) -> dict[str, pd.DataFrame]:
+        """Tabulate the age of each photo, days since its plant's first one, and the days of all pairs of a plant."""
+        pairs = data.test_pairs
+        names = np.array([str(file) for file in pairs.files])
+        days = pd.DataFrame({"before": names[pairs.before], "after": names[pairs.after]})
+        days["days"] = self.estimates(outputs, data)
+        first = np.array([np.flatnonzero(pairs.plant == plant)[0] for plant in pairs.plant])
+        age = outputs["codes"][:, 1] - outputs["codes"][first, 0]
+        age[first] = 0  # of a twin network, the two codes of one photo differ
+        ages = pd.DataFrame({"photo": names, "plant": pairs.plant, "age": age})
+        if pairs.day is not None:
+            ages.insert(2, "day", pairs.day - pairs.day[first])
+        if not pairs.plant[0]:
+            ages = ages.drop(columns="plant")
+        return {"ages": ages, "days": days}
+
+    def picture_answers(self, outputs: Outputs, data: GrowthData) -> Figure | None:
+        """Draw the growth curves: the age against the day, or, where that is not known, the number of the photo."""
+        return plots.growth_curves(self.answers(outputs, data)["ages"]) if len(data.test_pairs.files) > 2 else None
+
     def notes(self, outputs: Outputs, data: GrowthData) -> list[str]:
         """Note the photos of pairs whose order looks reversed, which are submitted as ``min_days``."""
         pairs, days = data.test_pairs, self.estimates(outputs, data)
         notes = [""] * len(pairs.files)
-        for row in np.flatnonzero(days < 0):
+        for row in np.flatnonzero(days < -0.05):
             earlier, later = pairs.before[row], pairs.after[row]
             notes[later] = notes[later] or f"looks {-days[row]:.1f} days younger than {pairs.files[earlier].name.stem}"
         return notes

@@ -10,6 +10,8 @@ import pandas as pd
 from common.images import Images
 from common.plots import COLOURS, DASHES, GALLERY, GREY, MARKERS, Gallery, new_figure, tidy
 
+NAMED = 12  # plants of a picture that has room for their names
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -47,6 +49,29 @@ def errors(evaluated: pd.DataFrame) -> Figure:
         axes.plot(middle, linestyle=DASHES[number % len(DASHES)], label=str(name), **look)
     axes.legend(title="median and middle half", frameon=False, alignment="left")
     tidy(axes, "error of held-out pairs by their distance", "elapsed, days", "predicted − elapsed, days")
+    return figure
+
+
+def growth_curves(ages: pd.DataFrame) -> Figure:
+    """Draw each plant's estimated age, days since its first photo.
+
+    Args:
+        ages: a line a photo, of a plant in order: age, and plant and day where they are known.
+    """
+    figure = new_figure(7.5, 4.5)
+    axes = figure.add_subplot()
+    dated = "day" in ages
+    x = ages["day"] if dated else ages.groupby(ages.get("plant", 0 * ages["age"])).cumcount() + 1
+    if dated:
+        most = ages["day"].max()
+        axes.plot([0, most], [0, most], color=GREY, linewidth=1, label="as many days as passed")
+    for number, (name, curve) in enumerate(ages.assign(x=x).groupby(ages.get("plant", 0 * ages["age"]), sort=False)):
+        look: Any = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)], "markersize": 4}
+        axes.plot(curve["x"], curve["age"], linestyle=DASHES[number % len(DASHES)], label=str(name), **look)
+    if "plant" in ages and ages["plant"].nunique() <= NAMED:
+        axes.legend(frameon=False)
+    title = "age by the photos, since each plant's first"
+    tidy(axes, title, "days since the first photo, by date" if dated else "number of the photo", "estimated age, days")
     return figure
 
 

@@ -282,15 +282,13 @@ def test_members_of_an_ensemble_leave_memory_one_by_one(monkeypatch: pytest.Monk
             made.append(weakref.ref(member))
             return member
 
-        def estimates(self, outputs: dict[str, np.ndarray], data: None) -> np.ndarray:
-            return outputs["days"]
-
     for name in ("data_of", "learned_views"):
         monkeypatch.setattr(ensemble, name, lambda *_: None)
     monkeypatch.setattr(ensemble, "predict_views", lambda *_: {"days": np.array([float(len(made)), 7.0])})
     loaded: list[object] = []
     members = [SimpleNamespace(model={}, load_into=lambda network: loaded.append(id(network))) for _ in range(5)]
-    outputs, deviation = ensemble.average_members(None, Member(), None, members, 1)  # type: ignore[arg-type]
+    predicted = ensemble.predict_members(None, Member(), None, members, 1)  # type: ignore[arg-type]
+    outputs, deviation = ensemble.average_members(predicted, lambda outputs: outputs["days"])
     assert (len(made), len(loaded)) == (4, 5)
     assert outputs["days"].tolist() == [2.0, 7.0]
     assert deviation is not None and deviation == pytest.approx([np.std(range(5), ddof=1), 0.0])

@@ -80,6 +80,7 @@ class ImageTask(LightningModule, ABC, Generic[Data, Batch]):
         drawn: names of :meth:`pictures`.
         score_unit: unit of what :meth:`explained_scores` gives.
         classes: names of the classes, in order; None of a regression.
+        about_items: what :meth:`table_of_items` has, in a few words, and what to mind when reading it.
         evaluated: what :meth:`evaluate` gave of all held-out rows at the latest validation, M×columns.
     """
 
@@ -92,6 +93,7 @@ class ImageTask(LightningModule, ABC, Generic[Data, Batch]):
     score_unit: ClassVar[str]
     classes: ClassVar[str | None] = None
     columns: ClassVar[tuple[str, ...]]
+    about_items: ClassVar[str] = "one row an image"
 
     net: nn.Module
     evaluated: np.ndarray

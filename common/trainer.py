@@ -93,7 +93,7 @@ class Trainer(pl.Trainer):
             notes = notes_on(model, datamodule, outputs, members)
             files.write(outputs, deviation, model, datamodule, notes)
             print(f"\nsubmission: {shown(files.path)}")
-            print(f"beside it: {files.raw_path.name} (raw outputs), {files.items_path.name} (one row an image)")
+            print(f"beside it: {files.raw_path.name} (raw outputs), {files.items_path.name} ({model.about_items})")
             if deviation is not None:
                 print(f"           {files.spread_path.name} (how far the {len(members)} checkpoints differ)")
             for note, number in Counter(filter(None, notes)).most_common(5):

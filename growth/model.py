@@ -120,6 +120,7 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
     drawn = ("days", "errors", "worst_errors")
     score_unit = "days"
     columns = ("before", "after", "species", "days", "predicted")
+    about_items = "one row a photo; ages have no zero of their own: only their differences within a plant are days"
     net: PairNet
 
     def __init__(
@@ -243,7 +244,7 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         first = np.array([np.flatnonzero(pairs.plant == plant)[0] for plant in pairs.plant])
         age = outputs["codes"][:, 1] - outputs["codes"][first, 0]
         age[first] = 0  # of a twin network, the two codes of one photo differ
-        ages = pd.DataFrame({"photo": names, "plant": pairs.plant, "age": age})
+        ages = pd.DataFrame({"photo": names, "plant": pairs.plant, "days_since_first": age})
         if pairs.day is not None:
             ages.insert(2, "day", pairs.day - pairs.day[first])
         if not pairs.plant[0]:

@@ -53,25 +53,25 @@ def errors(evaluated: pd.DataFrame) -> Figure:
 
 
 def growth_curves(ages: pd.DataFrame) -> Figure:
-    """Draw each plant's estimated age, days since its first photo.
+    """Draw the estimated age of each plant, days since its first photo.
 
     Args:
-        ages: a line a photo, of a plant in order: age, and plant and day where they are known.
+        ages: a line a photo, those of a plant in order: days_since_first; plant and day where they are known.
     """
     figure = new_figure(7.5, 4.5)
     axes = figure.add_subplot()
-    dated = "day" in ages
-    x = ages["day"] if dated else ages.groupby(ages.get("plant", 0 * ages["age"])).cumcount() + 1
-    if dated:
-        most = ages["day"].max()
-        axes.plot([0, most], [0, most], color=GREY, linewidth=1, label="as many days as passed")
-    for number, (name, curve) in enumerate(ages.assign(x=x).groupby(ages.get("plant", 0 * ages["age"]), sort=False)):
+    curves = ages if "plant" in ages else ages.assign(plant="")
+    x, label = curves.groupby("plant").cumcount() + 1, "number of the photo"
+    if "day" in ages:
+        x, label, most = ages["day"], "days since the first photo, by their dates", ages["day"].max()
+        axes.plot([0, most], [0, most], color=GREY, linewidth=1)
+    for number, (name, curve) in enumerate(curves.assign(x=x).groupby("plant", sort=False)):
         look: Any = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)], "markersize": 4}
-        axes.plot(curve["x"], curve["age"], linestyle=DASHES[number % len(DASHES)], label=str(name), **look)
-    if "plant" in ages and ages["plant"].nunique() <= NAMED:
+        look["linestyle"] = DASHES[number % len(DASHES)]
+        axes.plot(curve["x"], curve["days_since_first"], label=str(name), **look)
+    if 1 < curves["plant"].nunique() <= NAMED:
         axes.legend(frameon=False)
-    title = "age by the photos, since each plant's first"
-    tidy(axes, title, "days since the first photo, by date" if dated else "number of the photo", "estimated age, days")
+    tidy(axes, "growth curve", label, "estimated days since the first photo")
     return figure
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from jsonargparse.typing import PositiveInt
 from lightning import pytorch as pl
 
+from common.arguments import Settings
 from common.checkpoints import Checkpoint
 from common.crossval import CrossValidation
 from common.dashboard import build_dashboard
@@ -22,10 +22,9 @@ from common.files import shown
 from common.images import read_image
 from common.machine import is_first_process
 from common.submission import Submission, SubmissionFiles, default_path
-from common.task import ImageTask
+from common.task import AnyTask
 
 DEFAULT_SUBMISSION = Submission()
-Model = ImageTask[Any, Any]
 
 
 class Trainer(pl.Trainer):
@@ -38,10 +37,10 @@ class Trainer(pl.Trainer):
     """
 
     checkpoints: list[Checkpoint]
-    fit_settings: dict[str, Any]
+    fit_settings: Settings
     crossval_home: tuple[str, Path]
 
-    def fit(self, model: Model, datamodule: ImageData) -> None:  # type: ignore[override]
+    def fit(self, model: AnyTask, datamodule: ImageData) -> None:  # type: ignore[override]
         """Train a network, or resume a fit."""
         path = None
         for checkpoint in self.checkpoints:
@@ -49,14 +48,14 @@ class Trainer(pl.Trainer):
             path = str(checkpoint.path)
         super().fit(model, datamodule=datamodule, ckpt_path=path)
 
-    def validate(self, model: Model, datamodule: ImageData) -> None:  # type: ignore[override]
+    def validate(self, model: AnyTask, datamodule: ImageData) -> None:  # type: ignore[override]
         """Measure a trained network on the rows that were held out of its training."""
         (checkpoint,) = self.checkpoints
         checkpoint.load_into(model)
         super().validate(model, datamodule=datamodule, ckpt_path=str(checkpoint.path))
 
     def predict(  # type: ignore[override]
-        self, model: Model, datamodule: ImageData, submission: Submission = DEFAULT_SUBMISSION
+        self, model: AnyTask, datamodule: ImageData, submission: Submission = DEFAULT_SUBMISSION
     ) -> None:
         """Predict the competition's test files and write the submission; several checkpoints are averaged.
 
@@ -81,7 +80,7 @@ class Trainer(pl.Trainer):
 
     def crossval(
         self,
-        model: Model,
+        model: AnyTask,
         datamodule: ImageData,
         folds: list[int] | int | str | None = None,
         tta: PositiveInt = 1,
@@ -108,7 +107,7 @@ class Trainer(pl.Trainer):
 
     def feature_maps(
         self,
-        model: Model,
+        model: AnyTask,
         datamodule: ImageData,
         image: str,
         layers: list[str | int] | None = None,
@@ -142,7 +141,7 @@ class Trainer(pl.Trainer):
         names = None if layers is None else [str(layer) for layer in layers]
         draw(members, pixels, names, channels, folder / Path(image).stem)
 
-    def export(self, model: Model, datamodule: ImageData, output: str) -> None:
+    def export(self, model: AnyTask, datamodule: ImageData, output: str) -> None:
         """Write a trained network as ONNX: uint8 images in, answers out, any batch size.
 
         Args:
@@ -154,7 +153,7 @@ class Trainer(pl.Trainer):
         export(checkpoint.build(type(model)), checkpoint.path.name, Path(output))
 
     def dashboard(
-        self, model: Model, datamodule: ImageData, entity: str | None = None, output: str | None = None
+        self, model: AnyTask, datamodule: ImageData, entity: str | None = None, output: str | None = None
     ) -> None:
         """Save the W&B workspace that compares this task's runs; without a key, write it as JSON.
 

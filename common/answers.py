@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from common.errors import UserError
 from common.files import check_output, replacing, shown
@@ -14,7 +14,7 @@ from common.plots import save_png
 if TYPE_CHECKING:
     from common.data import ImageData
     from common.submission import Outputs
-    from common.task import ImageTask
+    from common.task import AnyTask
 
 PRINTED = 60, 10  # rows of the first table and of others; all of them are in the files
 
@@ -39,7 +39,7 @@ class Answers:
         else:
             check_output(self.folder / "images.csv", "--output")
 
-    def write(self, outputs: Outputs, model: ImageTask[Any, Any], data: ImageData, notes: Sequence[str]) -> None:
+    def write(self, outputs: Outputs, model: AnyTask, data: ImageData, notes: Sequence[str]) -> None:
         """Print the answers, and write their tables and picture.
 
         Args:

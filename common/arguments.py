@@ -25,6 +25,7 @@ class Kind(Enum):
     GUARDED = "guarded"
 
 
+Settings = dict[str, Any]  # arguments by name, nested, as plain values
 T = TypeVar("T")
 Machine = Annotated[T, Kind.MACHINE]
 Resumable = Annotated[T, Kind.RESUMABLE]
@@ -59,7 +60,7 @@ def kinds_of(declaring: type) -> dict[str, Kind]:
     return kinds
 
 
-def keep_own(saved: MutableMapping[str, Any], declaring: type) -> None:
+def keep_own(saved: MutableMapping[str, object], declaring: type) -> None:
     """Drop what is no argument of a class: what it hands to its base alone, and a name that LightningCLI adds."""
     for name in saved.keys() - kinds_of(declaring).keys():
         del saved[name]
@@ -73,15 +74,15 @@ def machine_arguments(model: type, data: type) -> set[str]:
     return named
 
 
-def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(settings: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     """Name each value of nested settings by its path, such as ``data.fold``."""
-    flat: dict[str, Any] = {}
+    flat: dict[str, object] = {}
     for name, value in settings.items():
         flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) and value else {f"{prefix}{name}": value}
     return flat
 
 
-def experiment(settings: Mapping[str, Any], machine: Iterable[str]) -> dict[str, Any]:
+def experiment(settings: Mapping[str, object], machine: Iterable[str]) -> dict[str, object]:
     """Give those of nested settings that bear on the result, named by their paths."""
     left_out = set(machine)
     return {

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 from urllib.error import URLError
 
 import torch
@@ -74,9 +74,9 @@ def build_backbone(
         if pretrained:
             network.load_state_dict(_pretrained_state(name, network, pretrained))
         if name in WITH_AUXILIARY_HEADS:
-            network.aux_logits = False  # type: ignore[assignment]
-            for auxiliary in {"aux1", "aux2", "AuxLogits"} & dict(network.named_children()).keys():
-                setattr(network, auxiliary, None)
+            for part, absent in (("aux_logits", False), ("aux1", None), ("aux2", None), ("AuxLogits", None)):
+                if hasattr(network, part):
+                    setattr(network, part, absent)
         _adapt_stem(name, network, in_channels, stem)
         network = _adapt_head(network, num_outputs, head)
     if image_size <= LARGEST_MINIMUM:
@@ -139,8 +139,7 @@ def _torchvision_classifier(name: str, image_size: int, stem: Stem, ours: list[s
 
 def _pretrained_state(name: str, network: nn.Module, pretrained: Pretrained) -> dict[str, Tensor]:
     """Read ImageNet weights and check that each of them fits ``network``."""
-    known: Any = models.get_model_weights(name)
-    weights = known.DEFAULT
+    weights = models.get_model_weights(name).DEFAULT
     file = weights.url.rsplit("/", 1)[-1]
     try:
         source = weights.url if pretrained is True else str(pretrained)
@@ -171,21 +170,20 @@ def _pretrained_state(name: str, network: nn.Module, pretrained: Pretrained) -> 
 
 def _adapt_stem(name: str, network: nn.Module, in_channels: int, stem: Stem) -> None:
     """Give the first convolution ``in_channels`` inputs and, for ``stem="small"``, 3×3 taps and stride 1."""
-    first: Any
-    path, first = next(pair for pair in network.named_modules() if isinstance(pair[1], nn.Conv2d))
+    path, first = next((path, layer) for path, layer in network.named_modules() if isinstance(layer, nn.Conv2d))
     if stem == "small" and name.startswith(("vit_", "swin_", "maxvit", "convnext")):
         raise UserError(f"--model.stem small does not fit {name}, whose first layer cuts patches; give imagenet")
-    small = stem == "small"
-    kernel, stride, padding = ((3, 3), (1, 1), (1, 1)) if small else (first.kernel_size, first.stride, first.padding)
-    if (in_channels, kernel, stride) == (first.in_channels, first.kernel_size, first.stride):
+    taps = {name: vars(first)[name] for name in ("kernel_size", "stride", "padding")}
+    if stem == "small":
+        taps = {"kernel_size": (3, 3), "stride": (1, 1), "padding": (1, 1)}
+    if (in_channels, taps["kernel_size"], taps["stride"]) == (first.in_channels, first.kernel_size, first.stride):
         return
-    bias = first.bias is not None
-    adapted: Any = nn.Conv2d(in_channels, first.out_channels, kernel, stride, padding, bias=bias)
+    adapted = nn.Conv2d(in_channels, first.out_channels, **taps, bias=first.bias is not None)
     nn.init.kaiming_normal_(adapted.weight, mode="fan_out", nonlinearity="relu")
-    if kernel == first.kernel_size:
+    if taps["kernel_size"] == first.kernel_size:
         with torch.no_grad():
             adapted.weight.copy_(first.weight.sum(dim=1, keepdim=True) / in_channels)  # broadcast
-            if bias:
+            if adapted.bias is not None and first.bias is not None:
                 adapted.bias.copy_(first.bias)
     network.set_submodule(path, adapted)
 
@@ -193,10 +191,10 @@ def _adapt_stem(name: str, network: nn.Module, in_channels: int, stem: Stem) -> 
 def _adapt_head(network: nn.Module, num_outputs: int, head: Head) -> nn.Module:
     if head == "imagenet":
         return nn.Sequential(network, Float32Linear(IMAGENET_CLASSES, num_outputs))
-    last: Any
-    path, last = [pair for pair in network.named_modules() if isinstance(pair[1], nn.Linear | nn.Conv2d)][-1]
+    layers = network.named_modules()
+    path, last = [(path, layer) for path, layer in layers if isinstance(layer, nn.Linear | nn.Conv2d)][-1]
     if isinstance(last, nn.Linear):
         network.set_submodule(path, Float32Linear(last.in_features, num_outputs))
     else:  # squeezenet's classifier is a 1×1 convolution
-        network.set_submodule(path, nn.Conv2d(last.in_channels, num_outputs, last.kernel_size))
+        network.set_submodule(path, nn.Conv2d(last.in_channels, num_outputs, 1))
     return network

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import cycle, islice
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -17,7 +17,8 @@ from common.images import Images
 if TYPE_CHECKING:
     from common.data import ImageData
 
-Batch = TypeVar("Batch")
+T = TypeVar("T")
+Batch = TypeVar("Batch", covariant=True)
 
 
 class ImageBatch(NamedTuple):
@@ -59,15 +60,15 @@ class ImageDataset(ImageRows[ImageBatch]):
 
 
 # Draws the batches of an epoch: whatever the dataset takes for one.
-Deal = Callable[[np.random.Generator], Sequence[Any] | np.ndarray]
+Deal = Callable[[np.random.Generator], Iterable[object]]
 
 
-def as_is(value: Any) -> Any:
+def as_is(value: T) -> T:
     """Return ``value``: the collate function of batches that are whole, the view that changes nothing."""
     return value
 
 
-class EpochSampler(Sampler[Any]):
+class EpochSampler(Sampler[object]):
     """A rank's share of the batches of an epoch, which are the same whenever the seed and the epoch are.
 
     Ranks take turns; where batches do not divide by ranks, the first few come twice, so that all have as many.
@@ -89,7 +90,7 @@ class EpochSampler(Sampler[Any]):
         """Take the number of the epoch to come, which Lightning gives before each."""
         self.epoch = epoch
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[object]:
         rank, ranks = self.data.rank, self.data.world_size
         epoch, batch = self.data.resumed_at
         batches = self.deal(np.random.default_rng([self.data.fit_seed, self.epoch]))

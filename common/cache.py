@@ -19,12 +19,11 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import UnidentifiedImageError
@@ -66,7 +65,7 @@ def _decoded(files: Sequence[ImageFile], size: int, mode: Mode, max_pixels: int)
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     total_bytes = sum(file.size for file in files)
     with ExitStack() as stack:
-        run: Any = map
+        run: Callable[..., Iterator[tuple[Images, list[str]]]] = map
         # Starting processes takes half a second: not for a handful of small files.
         if workers > 1 and (len(files) > 500 or total_bytes > 20 * 2**20):
             try:

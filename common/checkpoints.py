@@ -6,25 +6,26 @@ import re
 import sys
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypedDict, TypeVar
 
 import torch
 
+from common.arguments import Settings
 from common.errors import UserError
+from common.familiar import Familiar
 from common.files import expand
 from common.runs import is_finished, is_fold, newest_run
-from common.task import ImageTask
+from common.task import AnyTask
 
 SHORTCUTS = ("last", "best")
 PARTS = {"epoch", "global_step", "loops", "callbacks", "optimizer_states", "lr_schedulers"}  # of all that fit writes
 MISFIT = "its weights do not fit the network that it describes"
 DAMAGED = "it is damaged or no checkpoint; give another, such as last.ckpt of the same run"
 
-
-Task = TypeVar("Task", bound=ImageTask[Any, Any])
+Task = TypeVar("Task", bound=AnyTask)
 
 
 def find_checkpoints(given: Sequence[str], runs: Path, name: str | None) -> list[Path]:
@@ -80,6 +81,16 @@ def _damaged(path: Path) -> bool:
         return True
 
 
+class Standing(TypedDict):
+    """Where a fit stands, and on which rows: as ``ImageData.state_dict``."""
+
+    fit_seed: int
+    epoch: int
+    batch: int
+    split: Mapping[str, Sequence[str]]
+    familiar: Familiar
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """What a checkpoint says, without its weights.
@@ -87,7 +98,7 @@ class Checkpoint:
     Attributes:
         path: the file.
         model, data, trainer: the arguments that it was fitted with; of the Trainer those that a resumed fit takes over.
-        stands: where the fit stood, as ``ImageData.state_dict``; empty in checkpoints of earlier versions.
+        stands: where the fit stood; None in checkpoints of earlier versions.
         precision: of the Trainer; None in checkpoints of earlier versions.
         callbacks: names of those that have a state in it.
         epoch: the epoch that it was written in, from 0.
@@ -97,10 +108,10 @@ class Checkpoint:
     """
 
     path: Path
-    model: dict[str, Any]
-    data: dict[str, Any]
-    trainer: dict[str, Any]
-    stands: dict[str, Any]
+    model: Settings
+    data: Settings
+    trainer: Settings
+    stands: Standing | None
     precision: str | None
     callbacks: frozenset[str]
     epoch: int
@@ -131,7 +142,7 @@ class Checkpoint:
         self.load_into(model)
         return model.eval()
 
-    def load_into(self, model: ImageTask[Any, Any]) -> None:
+    def load_into(self, model: AnyTask) -> None:
         """Give a network the weights.
 
         Raises:
@@ -149,7 +160,7 @@ def precision_of(members: Sequence[Checkpoint]) -> str | None:
     return "32-true" if any(member.precision == "32-true" for member in members) else None
 
 
-def read_checkpoint(path: Path, task: type[ImageTask[Any, Any]]) -> Checkpoint:
+def read_checkpoint(path: Path, task: type[AnyTask]) -> Checkpoint:
     """Read a checkpoint of a task's classes; its checksums are compared here, once.
 
     Raises:
@@ -188,14 +199,14 @@ def read_checkpoint(path: Path, task: type[ImageTask[Any, Any]]) -> Checkpoint:
         raise UserError(f"--ckpt_path {path}: {DAMAGED}") from None
 
 
-def _described(path: Path, saved: dict[str, Any]) -> Checkpoint:
+def _described(path: Path, saved: Settings) -> Checkpoint:
     model, data = (
         {name: value for name, value in saved.get(part, {}).items() if name != "_instantiator"}
         for part in ("hyper_parameters", "datamodule_hyper_parameters")
     )
     # Lightning names the state of a data module after its class.
-    stands = next((part for part in saved.values() if isinstance(part, dict) and "fit_seed" in part), {})
-    callbacks: dict[str, dict[str, Any]] = saved["callbacks"]
+    state = next((name for name, part in saved.items() if isinstance(part, dict) and "fit_seed" in part), "")
+    callbacks: dict[str, Settings] = saved["callbacks"]
     best = [state for key, state in callbacks.items() if key.startswith("BestCheckpoint")]
     score = best[0]["best_model_score"] if best else None
     return Checkpoint(
@@ -203,7 +214,7 @@ def _described(path: Path, saved: dict[str, Any]) -> Checkpoint:
         model,
         data,
         saved.get("trainer", {}),
-        stands,
+        saved.get(state),
         saved.get("precision"),
         frozenset(key.split("{")[0] for key in callbacks),
         saved["epoch"] or 0,

@@ -10,10 +10,9 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import yaml
 from jsonargparse import Namespace
@@ -36,7 +35,7 @@ from common.libraries import explain_library_errors, silence_libraries
 from common.machine import act_alone, default_precision, is_first_process, keep_freed_memory
 from common.resume import WholeFiles, disable_requeue, parser_of
 from common.runs import RUNS, give_up
-from common.task import ImageTask
+from common.task import AnyTask
 from common.trainer import Trainer
 
 FILES = ("-c", "--model", "--data", "--trainer")  # flags, beside --config, after which a file of settings may stand
@@ -63,12 +62,7 @@ class TaskCLI(LightningCLI):
 
     trainer: Trainer
 
-    def __init__(
-        self,
-        model: type[ImageTask[Any, Any]],
-        data: type[ImageData],
-        recipe: dict[str, Any],
-    ) -> None:
+    def __init__(self, model: type[AnyTask], data: type[ImageData], recipe: Mapping[str, object]) -> None:
         self.task, self.data_class, self.recipe = model, data, recipe
         self.checkpoints: list[Checkpoint] = []
         self.claimed: Path | None = None
@@ -224,7 +218,7 @@ class TaskCLI(LightningCLI):
                 f"arguments do not suit each other: {(reason or [' '.join(str(error).split())])[0]}"
             ) from error
 
-    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+    def instantiate_trainer(self, **kwargs: object) -> pl.Trainer:
         given = self.config_init[self.subcommand].trainer
         callbacks = as_list(given.callbacks)
         if self.settings.trainer.enable_model_summary is not False:
@@ -261,14 +255,14 @@ class TaskCLI(LightningCLI):
             finish_run(self.trainer, self.task, time.monotonic() - self.started, self.settings.log_model)
 
 
-def _given(words: list[Any]) -> Iterator[tuple[str, str]]:
+def _given(words: list[str]) -> Iterator[tuple[str, str]]:
     """Pair flags with values, written as ``--flag value`` or ``--flag=value``."""
-    for before, word in pairwise(["", *map(str, words)]):
+    for before, word in pairwise(["", *words]):
         flag, equals, value = word.partition("=")
         yield (flag, value) if equals and flag.startswith("-") else (before, word)
 
 
-def main(model: type[ImageTask[Any, Any]], data: type[ImageData], recipe: dict[str, Any]) -> None:
+def main(model: type[AnyTask], data: type[ImageData], recipe: Mapping[str, object]) -> None:
     """Run the command line of a task.
 
     Args:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -14,7 +13,7 @@ MOST_VALUES = 100_000
 CLASS_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
-def read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> dict[str, object]:
     """Read a configuration, whose keys are text.
 
     Raises:
@@ -38,7 +37,7 @@ def read_config(path: Path) -> dict[str, Any]:
 class _OneOfEach(yaml.SafeLoader):  # type: ignore[misc]
     """YAML's plain loader takes the last of several keys of one name, and drops the others in silence."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:
         lines: dict[str, int] = {}
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
@@ -51,7 +50,7 @@ class _OneOfEach(yaml.SafeLoader):  # type: ignore[misc]
         return dict(super().construct_mapping(node, deep))
 
 
-def _number(value: Any, known: dict[int, int]) -> int:
+def _number(value: object, known: dict[int, int]) -> int:
     """Count values as often as they are referred to: a few lines of references can say billions."""
     if not isinstance(value, dict | list):
         return 1
@@ -62,7 +61,7 @@ def _number(value: Any, known: dict[int, int]) -> int:
     return known[id(value)]
 
 
-def _plain(value: Any) -> bool:
+def _plain(value: object) -> bool:
     """Whether keys are text, and class paths are names of classes: what is imported must not be more than that."""
     if isinstance(value, list):
         return all(map(_plain, value))

@@ -9,7 +9,7 @@ import tempfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
@@ -17,16 +17,16 @@ import pandas as pd
 import yaml
 from lightning import pytorch as pl
 
-from common.arguments import experiment, machine_arguments
+from common.arguments import Settings, experiment, machine_arguments
 from common.checkpoints import Checkpoint, read_checkpoint
 from common.config import read_config
 from common.data import ImageData
 from common.ensemble import data_of, learned_views, predict_views
 from common.errors import UserError, listed
-from common.files import replacing
+from common.files import replacing, write_json
 from common.folds import Split, digest_of
-from common.runs import is_finished, latest_of, read_result, write_json
-from common.task import ImageTask
+from common.runs import is_finished, latest_of, read_result
+from common.task import AnyTask
 
 LAST = "checkpoints/last.ckpt"
 
@@ -48,10 +48,10 @@ class CrossValidation:
 
     name: str
     folder: Path
-    settings: dict[str, Any]
+    settings: Settings
     leads: bool
     trainer: pl.Trainer
-    model: ImageTask[Any, Any]
+    model: AnyTask
     data: ImageData
     tta: int
 
@@ -126,8 +126,8 @@ class CrossValidation:
             return f"{run} was fitted with another {listed(names)}"
         try:
             checkpoint = read_checkpoint(run / LAST, type(self.model))
-            if saved := checkpoint.stands.get("split"):
-                twin = self.data.like({"fold": fold})
+            if checkpoint.stands and (saved := checkpoint.stands.get("split")):
+                twin = self.data.like(fold=fold)
                 twin.setup("fit")
                 twin.split.check(Split(**saved))
         except UserError as error:
@@ -167,8 +167,8 @@ class CrossValidation:
         seconds = float(summary["seconds"].sum())
         about = {"value": overall, "rows": len(ids), "digest": digest, "folds": len(folds), "seconds": seconds}
         write_json(self.folder / f"crossval{views}.json", {"metric": metric, **about})
-        formats: Any = {metric: "{:.4f}".format, "seconds": "{:.0f}".format}
-        self._say(f"\n{summary.to_string(index=False, formatters=formats)}")
+        table = summary.to_string(index=False, formatters={metric: "{:.4f}".format, "seconds": "{:.0f}".format})
+        self._say(f"\n{table}")
         each = summary[metric]
         if len(folds) > 1:
             self._say(f"{metric}, mean ± deviation over {len(folds)} folds: {each.mean():.4f} ± {each.std():.4f}")
@@ -181,7 +181,7 @@ class CrossValidation:
         self._say(f"next: python -m {self.model.task} predict --ckpt_path {pattern}{tta_flag}")
 
     def _predict_held_out(self, fold: int, checkpoint: Checkpoint) -> tuple[dict[str, np.ndarray], ImageData]:
-        data = data_of(checkpoint, self.data.like({"fold": fold}))
+        data = data_of(checkpoint, self.data.like(fold=fold))
         data.held_out = True
         member = checkpoint.build(type(self.model))
         return predict_views(self.trainer, member, data, self.tta), data

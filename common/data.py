@@ -7,7 +7,7 @@ in it, so a fit that is resumed anywhere continues as if it had never stopped.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from common.arguments import Machine, keep_own
 from common.augment import View
 from common.batches import ImageBatch, ImageDataset, ImageRows, as_is, key_of, progress_of
 from common.cache import cached_images
-from common.familiar import learn_familiar
+from common.familiar import Familiar, learn_familiar
 from common.folds import Listing, Split, digest_of, split_rows
 from common.images import ImageFile, Images, Mode
 from common.submission import SampleSubmission
@@ -72,8 +72,8 @@ class ImageData(LightningDataModule, ABC):
     truth: np.ndarray
     test_set: ImageDataset
     listing: Listing
-    train_set: ImageRows[Any]
-    val_set: ImageRows[Any]
+    train_set: ImageRows[object]
+    val_set: ImageRows[object]
 
     def __init__(
         self,
@@ -202,11 +202,9 @@ class ImageData(LightningDataModule, ABC):
         label = f"{self.label}-{part}"
         return cached_images(files, self.image_size, self.mode, self.cache_dir, self.max_pixels, label)
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, object]:
         """Give where the fit stands: its seed, epoch and batch, and which rows it trains on and holds out."""
-        epoch, batch = self.resumed_at
-        if self.trainer is not None:
-            epoch, batch = progress_of(self.trainer)
+        epoch, batch = self.resumed_at if self.trainer is None else progress_of(self.trainer)
         rows = {"split": self.split._asdict(), "familiar": self.familiar}
         return {"fit_seed": self.fit_seed, "epoch": epoch, "batch": batch, **rows}
 
@@ -222,7 +220,7 @@ class ImageData(LightningDataModule, ABC):
             self.split.check(Split(**state_dict["split"]))
 
     @cached_property
-    def familiar(self) -> dict[str, Any]:
+    def familiar(self) -> Familiar:
         """What the training images are like, as :mod:`common.familiar`; found once, for the first checkpoint."""
         kinds, rows = self.kinds_of_images(), self.train_set.rows
         return learn_familiar(self.train_set.images, rows, [kinds[row] for row in rows] if kinds else [])
@@ -238,22 +236,23 @@ class ImageData(LightningDataModule, ABC):
 
     def fingerprint(self) -> dict[str, object]:
         """Say what is trained on: the cache, named after what it was made from, and the numbers of images."""
-        images: Any = self.train_set.images
+        images = self.train_set.images
+        assert isinstance(images, np.memmap)
         sizes = {"train": len(self.train_set.rows), "held_out": len(self.val_set.rows)}
-        return {"cache": Path(images.filename).parent.name, "files": len(images), **sizes}
+        return {"cache": Path(str(images.filename)).parent.name, "files": len(images), **sizes}
 
     @property
     def predicting(self) -> bool:
         """Whether the test files are wanted, not the training set."""
         return self.trainer is not None and self.trainer.state.fn == "predict" and not self.held_out
 
-    def like(self, settings: dict[str, Any]) -> ImageData:
+    def like(self, **settings: object) -> ImageData:
         """Make the same data module, but for some arguments."""
         twin = type(self)(**{**self.hparams, **settings})
         twin.held_out, twin.given, twin.cache_dir = self.held_out, self.given, self.cache_dir
         return twin
 
-    def loader(self, dataset: Dataset[Any], batches: Sampler[Any] | Sequence[Any]) -> DataLoader[Any]:
+    def loader(self, dataset: Dataset[Batch], batches: Iterable[object]) -> DataLoader[Batch]:
         """Load whole batches, as the sampler gives them."""
         return DataLoader(
             dataset,

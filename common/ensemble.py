@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from common.errors import UserError
 from common.familiar import find_unfamiliar
 from common.resume import callbacks_of
 from common.submission import Outputs
-from common.task import ImageTask
+from common.task import AnyTask, ImageTask
 
 
 class OutputCollector(pl.Callback):
@@ -33,7 +32,7 @@ class OutputCollector(pl.Callback):
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        outputs: Any,
+        outputs: dict[str, Tensor],
         batch: object,
         batch_idx: int,
         dataloader_idx: int = 0,
@@ -93,7 +92,7 @@ def average_views(data: ImageData, tta: int, predict: Callable[[], Outputs]) -> 
     return total
 
 
-def predict_views(trainer: pl.Trainer, model: ImageTask[Any, Any], data: ImageData, tta: int) -> Outputs:
+def predict_views(trainer: pl.Trainer, model: AnyTask, data: ImageData, tta: int) -> Outputs:
     """Give the outputs of all images that ``data`` predicts, as :func:`average_views`."""
 
     def predict() -> Outputs:
@@ -107,7 +106,7 @@ def predict_views(trainer: pl.Trainer, model: ImageTask[Any, Any], data: ImageDa
 
 
 def predict_members(
-    trainer: pl.Trainer, model: ImageTask[Any, Any], data: ImageData, members: Sequence[Checkpoint], tta: int
+    trainer: pl.Trainer, model: AnyTask, data: ImageData, members: Sequence[Checkpoint], tta: int
 ) -> Iterator[Outputs]:
     """Give the outputs of each of several checkpoints, which may differ in backbone and image size.
 
@@ -156,10 +155,10 @@ def average_members(
     return mean, np.sqrt(squares / (number - 1)) if number > 1 else None
 
 
-def notes_on(model: ImageTask[Any, Any], data: ImageData, outputs: Outputs, members: Sequence[Checkpoint]) -> list[str]:
+def notes_on(model: AnyTask, data: ImageData, outputs: Outputs, members: Sequence[Checkpoint]) -> list[str]:
     """Say of each image that was predicted how it is unlike the training images of the first member, and so on."""
     notes = model.notes(outputs, data)
-    if familiar := members[0].stands.get("familiar"):
+    if (stands := members[0].stands) and (familiar := stands.get("familiar")):
         rows = data.test_set
         unlike = find_unfamiliar(rows.images, rows.rows, data.kinds_of_images(), familiar)
         notes = ["; ".join(filter(None, pair)) for pair in zip(unlike, notes, strict=True)]
@@ -180,4 +179,4 @@ def data_of(member: Checkpoint, data: ImageData, first: Checkpoint | None = None
     }
     ours = {name for name, kind in kinds.items() if kind is Kind.MACHINE} | typed
     fitted = {name: value for name, value in member.data.items() if name in kinds and name not in ours}
-    return data.like(fitted | {name: member.model[name] for name in ("image_size", "channels")})
+    return data.like(**fitted | {name: member.model[name] for name in ("image_size", "channels")})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,12 +15,12 @@ from common.errors import UserError
 from common.files import check_output
 from common.networks import Float32Linear
 from common.plots import new_figure, save_png
-from common.task import ImageTask
+from common.task import AnyTask
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-OPAQUE: dict[str, Any] = {"leaf_modules": [Float32Linear]}  # it asks for its input's device, which tracing has not
+OPAQUE = {"leaf_modules": [Float32Linear]}  # it asks for its input's device, which tracing has not
 LISTED = 60  # layers that an error names
 
 
@@ -28,7 +28,7 @@ LISTED = 60  # layers that an error names
 class Member:
     """A checkpoint to look at: its model, in evaluation, and what it is called in the pictures."""
 
-    model: ImageTask[Any, Any]
+    model: AnyTask
     name: str
 
 
@@ -64,7 +64,7 @@ def draw(members: Sequence[Member], pixels: np.ndarray, layers: list[str] | None
 
 
 @torch.no_grad()
-def activations(model: ImageTask[Any, Any], image: Tensor, layers: list[str] | None) -> dict[str, Tensor]:
+def activations(model: AnyTask, image: Tensor, layers: list[str] | None) -> dict[str, Tensor]:
     """Give the output of layers for one image (1×C×S×S, float in [0, 1]), each K×H×W.
 
     Without names, these are three layers of different depth, or none where the network cannot be traced.
@@ -125,7 +125,7 @@ def feature_figure(members: Sequence[Member], found: Sequence[dict[str, Tensor]]
 
 
 @torch.no_grad()
-def attribution(model: ImageTask[Any, Any], image: Tensor) -> Tensor:
+def attribution(model: AnyTask, image: Tensor) -> Tensor:
     """Say how much the answer falls when a part of the image is covered: 1×C×S×S, float in [0, 1] → S×S.
 
     A window of an eighth of the side, in the mean colour of the image's border, slides over it. Covering works with

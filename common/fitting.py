@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any
 
 import yaml
 from jsonargparse import Namespace
@@ -13,22 +12,20 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
-from common.arguments import RESUMED, as_typed
+from common.arguments import RESUMED, T, as_typed
 from common.callbacks import BestCheckpoint, Finite, LastCheckpoint, LatestLink, Pictures, Throughput
 from common.checkpoints import Checkpoint
-from common.files import replacing, shown
+from common.files import replacing, shown, write_json
 from common.machine import is_first_process
 from common.resume import Resume, callbacks_of, continue_metrics
-from common.runs import RESULT, RUNS, claim, number_of, write_json
-from common.task import ImageTask
+from common.runs import RESULT, RUNS, claim, number_of
+from common.task import AnyTask
 from common.tracking import Description, wandb_logger
 
-Task = type[ImageTask[Any, Any]]
 
-
-def as_list(value: Any) -> list[Any]:
+def as_list(value: T | list[T] | None) -> list[T]:
     """Make a list of an argument that may be none, one or several."""
-    return [] if value is None else list(value) if isinstance(value, list) else [value]
+    return list(value) if isinstance(value, list) else [] if value is None else [value]
 
 
 class SaveConfig(SaveConfigCallback):
@@ -48,7 +45,7 @@ class SaveConfig(SaveConfigCallback):
             logger.log_hyperparams(settings)
 
 
-def fit_callbacks(settings: Namespace, task: Task, resumed: Checkpoint | None) -> list[pl.Callback]:
+def fit_callbacks(settings: Namespace, task: type[AnyTask], resumed: Checkpoint | None) -> list[pl.Callback]:
     """Make the callbacks of a fit, of which a user cannot leave out any."""
     flags = settings.trainer
     given = [as_typed(one.as_dict()) for one in as_list(flags.callbacks)]
@@ -62,13 +59,25 @@ def fit_callbacks(settings: Namespace, task: Task, resumed: Checkpoint | None) -
     # Two, since save_last of one callback writes last.ckpt only when there is a new best.
     callbacks += [BestCheckpoint(task.monitor, task.directions[task.monitor], resumed), LastCheckpoint(resumed)]
     if (number := settings.save_every_n_epochs) is not None:
-        options: dict[str, Any] = {"auto_insert_metric_name": False, "save_on_train_epoch_end": True, "save_top_k": -1}
-        callbacks.append(ModelCheckpoint(filename="epoch_{epoch:03d}", every_n_epochs=number, **options))
+        callbacks.append(
+            ModelCheckpoint(
+                filename="epoch_{epoch:03d}",
+                auto_insert_metric_name=False,
+                every_n_epochs=number,
+                save_on_train_epoch_end=True,
+                save_top_k=-1,
+            )
+        )
     return callbacks
 
 
 def open_run(
-    settings: Namespace, task: Task, root: Path, name: str, resumed: Checkpoint | None, given: Any
+    settings: Namespace,
+    task: type[AnyTask],
+    root: Path,
+    name: str,
+    resumed: Checkpoint | None,
+    given: Logger | list[Logger] | bool | None,
 ) -> tuple[Path | None, list[Logger]]:
     """Claim the folder of a run, or go on in that of the resumed one, and make its loggers.
 
@@ -95,7 +104,7 @@ def open_run(
     csv = CSVLogger(root / RUNS, name=f"{task.task}/{name}", version=version)
     if resumed is not None and first:
         continue_metrics(csv, resumed.step)  # before the Trainer asks for the logger's writer, which deletes them
-    if given not in (None, True):
+    if given is not None and not isinstance(given, bool):
         return claimed, [csv, *as_list(given)]
     fold = settings.data.fold
     # What runs are most often told apart by.
@@ -111,7 +120,7 @@ def _continues(resumed: Checkpoint, home: Path, name: str | None) -> bool:
     return ours and name is None and resumed.path.name == "last.ckpt"
 
 
-def finish_run(trainer: pl.Trainer, task: Task, seconds: float, log_model: bool) -> None:
+def finish_run(trainer: pl.Trainer, task: type[AnyTask], seconds: float, log_model: bool) -> None:
     """Leave the result, and say where the run lies and what to type next.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +14,9 @@ from common.errors import UserError, listed
 from common.images import ImageFile
 
 Indices = npt.NDArray[np.int64]
-Array = npt.NDArray[Any]
 
 
-def digest_of(ids: Sequence[str], values: Array) -> str:
+def digest_of(ids: Sequence[str], values: np.ndarray) -> str:
     """Name a set of rows, in any order, by their ids and a value of each: 16 letters and digits."""
     return hashlib.sha256(json.dumps(sorted(zip(ids, values.tolist(), strict=True))).encode()).hexdigest()[:16]
 
@@ -43,12 +42,12 @@ class Listing(NamedTuple):
 class Split(NamedTuple):
     """The rows that a fit trains on and holds out, by their ids, in order."""
 
-    trained: list[str]
-    held_out: list[str]
-    digests: tuple[str, str]  # of the ids of either side with their true values
+    trained: Sequence[str]
+    held_out: Sequence[str]
+    digests: Sequence[str]  # of the ids of either side with their true values
 
     @classmethod
-    def of(cls, ids: Sequence[str], truth: Array, train: Indices, val: Indices) -> Split:
+    def of(cls, ids: Sequence[str], truth: np.ndarray, train: Indices, val: Indices) -> Split:
         """Name the rows of a split."""
         trained, held_out = ([ids[row] for row in rows] for rows in (train, val))
         return cls(trained, held_out, (digest_of(trained, truth[train]), digest_of(held_out, truth[val])))
@@ -67,8 +66,8 @@ class Split(NamedTuple):
 
 
 def split_rows(
-    strata: Array,
-    groups: Array | None,
+    strata: np.ndarray,
+    groups: np.ndarray | None,
     val_fraction: float,
     num_folds: int,
     fold: int | None,
@@ -102,7 +101,7 @@ def split_rows(
     return np.setdiff1d(np.arange(len(strata)), folds[fold]), folds[fold]
 
 
-def stratified_split(labels: Array, val_fraction: float, seed: int) -> tuple[Indices, Indices]:
+def stratified_split(labels: np.ndarray, val_fraction: float, seed: int) -> tuple[Indices, Indices]:
     """Split rows at random so that every class keeps its share on both sides; see :func:`split_rows`."""
     from sklearn.model_selection import train_test_split
 
@@ -116,7 +115,7 @@ def stratified_split(labels: Array, val_fraction: float, seed: int) -> tuple[Ind
     return np.sort(train), np.sort(val)
 
 
-def stratified_folds(labels: Array, num_folds: int, seed: int) -> list[Indices]:
+def stratified_folds(labels: np.ndarray, num_folds: int, seed: int) -> list[Indices]:
     """Deal rows at random into folds, each with its share of every class, and give the rows of each, sorted."""
     from sklearn.model_selection import StratifiedKFold
 
@@ -128,7 +127,9 @@ def stratified_folds(labels: Array, num_folds: int, seed: int) -> list[Indices]:
     return [np.sort(held_out) for _, held_out in folds]
 
 
-def grouped_folds(groups: Array, strata: Array, num_folds: int, seed: int, called: tuple[str, str]) -> list[Indices]:
+def grouped_folds(
+    groups: np.ndarray, strata: np.ndarray, num_folds: int, seed: int, called: tuple[str, str]
+) -> list[Indices]:
     """Deal whole groups into folds so that each fold gets its share of the groups of every stratum.
 
     Every group is held out in exactly one fold, except the only group of a stratum: that one stays in training. No
@@ -147,7 +148,7 @@ def grouped_folds(groups: Array, strata: Array, num_folds: int, seed: int, calle
 
 
 def grouped_split(
-    groups: Array, strata: Array, val_fraction: float, seed: int, called: tuple[str, str]
+    groups: np.ndarray, strata: np.ndarray, val_fraction: float, seed: int, called: tuple[str, str]
 ) -> tuple[Indices, Indices]:
     """Hold out whole groups, the same share of every stratum; see :func:`split_rows`.
 
@@ -167,7 +168,7 @@ def _check_share(val_fraction: float) -> None:
         raise UserError(f"--data.val_fraction {val_fraction}: give a share between 0 and 1, such as 0.2")
 
 
-def _shuffled(groups: Array, strata: Array, seed: int, called: tuple[str, str]) -> list[list[str]]:
+def _shuffled(groups: np.ndarray, strata: np.ndarray, seed: int, called: tuple[str, str]) -> list[list[str]]:
     """List the groups of each stratum that has two or more, in random order."""
     members: dict[str, set[str]] = {}
     for group, stratum in zip(groups, strata, strict=True):
@@ -180,5 +181,5 @@ def _shuffled(groups: Array, strata: Array, seed: int, called: tuple[str, str]) 
     return shuffled
 
 
-def _rows_of(groups: Array, names: list[str]) -> Indices:
+def _rows_of(groups: np.ndarray, names: list[str]) -> Indices:
     return np.flatnonzero(np.isin(np.asarray(groups, dtype=str), names))

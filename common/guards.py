@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from jsonargparse import Namespace
 from lightning import pytorch as pl
@@ -16,7 +15,7 @@ from common.checkpoints import Checkpoint, precision_of
 from common.data import ImageData
 from common.errors import UserError
 from common.runs import is_finished
-from common.task import ImageTask
+from common.task import AnyTask
 
 
 @dataclass(frozen=True)
@@ -30,15 +29,15 @@ class Guard:
         resuming: whether its fit is continued.
     """
 
-    task: type[ImageTask[Any, Any]]
+    task: type[AnyTask]
     data: type[ImageData]
     checkpoints: Sequence[Checkpoint]
     resuming: bool
 
-    def defaults(self, settings: Namespace) -> dict[str, Any]:
+    def defaults(self, settings: Namespace) -> dict[str, object]:
         """Give the checkpoint's settings, named by their paths: the held-out rows stay held out, what is typed wins."""
         first = self.checkpoints[0]
-        defaults: dict[str, Any] = {}
+        defaults: dict[str, object] = {}
         for part, saved in (("model", first.model), ("data", first.data)):
             known = set(settings[part].keys()) - {"cache_dir"}  # no file from elsewhere says where to write
             defaults |= {f"{part}.{name}": value for name, value in saved.items() if name in known}

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Literal
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, features
+from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 
 from common.archives import open_zip
 from common.errors import UserError, listed
@@ -174,7 +175,7 @@ def decode(data: bytes, mode: Mode, max_pixels: int) -> Image.Image:
         if width * height > max_pixels:
             raise ValueError(f"{width}×{height} pixels, over the limit of {max_pixels:,}")
         encoding = image.format
-        tags: Any = image.tag_v2 if encoding == "TIFF" else {}  # type: ignore[attr-defined]
+        tags = image.tag_v2 if isinstance(image, TiffImageFile) else ImageFileDirectory_v2()
         if fault := _misread(image, data, tags):
             raise ValueError(f"{fault}; {SAVE_AS}")
         image.load()
@@ -207,7 +208,7 @@ SUBFILE, BITS, COMPRESSION, PHOTOMETRIC, PLANAR, COLOUR_MAP, EXTRA, SIGN, SUBSAM
 )
 
 
-def _misread(image: Image.Image, data: bytes, tags: Any) -> str | None:
+def _misread(image: Image.Image, data: bytes, tags: ImageFileDirectory_v2) -> str | None:
     """Say what of an image Pillow would read otherwise than meant: each was compared with other decoders."""
     if image.mode in ("F", "La", "LAB") or (image.mode == "I" and image.format != "PPM"):
         return f"mode {image.mode} (32 bits, L*a*b* or premultiplied grey) is not read"

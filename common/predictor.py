@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -23,11 +23,11 @@ from common.images import Mode, flatten, read_image, resize
 from common.machine import default_precision
 from common.runs import RUNS
 from common.submission import Outputs
-from common.task import ImageTask
+from common.task import AnyTask
 
 Picture = str | os.PathLike[str] | Image.Image | np.ndarray
 Checkpoints = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
-Model = TypeVar("Model", bound=ImageTask[Any, Any])
+Model = TypeVar("Model", bound=AnyTask)
 
 READ = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")  # modes of PIL images with 8 bits a channel
 
@@ -79,7 +79,8 @@ class Predictor(Generic[Model]):
         with self.lock:
             self._take(pictures)
             outputs, _ = average_members(self._predictions(), lambda outputs: np.zeros(()))
-            familiar, shown = self.members[0].stands.get("familiar"), self.data[0].test_set
+            stands, shown = self.members[0].stands, self.data[0].test_set
+            familiar = stands.get("familiar") if stands else None
             return outputs, find_unfamiliar(shown.images, shown.rows, [], familiar) if familiar else [""] * len(shown)
 
     def _take(self, pictures: Sequence[Picture]) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
-from typing import Any
 
 import torch
 from jsonargparse import ArgumentParser
@@ -17,6 +16,7 @@ from lightning import pytorch as pl
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loops.progress import _ProcessedTracker
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from common.checkpoints import Checkpoint
@@ -37,7 +37,7 @@ class WholeFiles(TorchCheckpointIO):
     half a file.
     """
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: object = None) -> None:
+    def save_checkpoint(self, checkpoint: dict[str, object], path: str | Path, storage_options: object = None) -> None:
         content = io.BytesIO()
         torch.save(checkpoint, content)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +72,7 @@ class Resume(pl.Callback):
             how = f"was fitted with {theirs or 'no averaging'}, not with {averaging or 'none'}"
             fix = "give its --config again" if theirs else "give --trainer.callbacks null"
             raise UserError(f"--ckpt_path {self.resumed.path} {how}: {fix}")
-        assert isinstance(pl_module, ImageTask)
+        assert isinstance(pl_module, ImageTask) and self.resumed.stands is not None
         pl_module.data.split.check(Split(**self.resumed.stands["split"]))
         # Only now, since a refusal leaves a run that has come to its end as it was.
         if trainer.is_global_zero and isinstance(trainer.logger, CSVLogger):
@@ -100,8 +100,8 @@ def callbacks_of(trainer: pl.Trainer) -> list[pl.Callback]:
 def finish_epoch(trainer: pl.Trainer) -> None:
     """Mark an epoch that had ended as completed: with ``max_steps`` Lightning would end it a second time."""
     loop = trainer.fit_loop
-    epoch: Any = loop.epoch_progress.current
-    total: Any = loop.epoch_progress.total
+    epoch, total = loop.epoch_progress.current, loop.epoch_progress.total
+    assert isinstance(epoch, _ProcessedTracker) and isinstance(total, _ProcessedTracker)
     if loop.restarting and epoch.ready == epoch.started == epoch.processed:
         for progress in (epoch, total):
             progress.completed = progress.processed

@@ -20,7 +20,7 @@ from common.files import check_output, replacing
 if TYPE_CHECKING:
     from common.checkpoints import Checkpoint
     from common.data import ImageData
-    from common.task import ImageTask
+    from common.task import AnyTask
 
 Outputs = dict[str, np.ndarray]
 
@@ -101,7 +101,7 @@ class SubmissionFiles:
         self,
         outputs: Outputs,
         deviation: np.ndarray | None,
-        model: ImageTask[Any, Any],
+        model: AnyTask,
         data: ImageData,
         notes: Sequence[str],
     ) -> None:

@@ -16,7 +16,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torchmetrics import CatMetric, Metric, MetricCollection
 
-from common.arguments import keep_own, kinds_of
+from common.arguments import Settings, keep_own, kinds_of
 from common.batches import ImageBatch
 from common.data import ImageData
 from common.optim import adamw_warmup_cosine
@@ -241,7 +241,7 @@ class ImageTask(LightningModule, ABC, Generic[Data, Batch]):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         return adamw_warmup_cosine(self, self.lr, self.weight_decay, self.warmup, self.final_lr)
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
         checkpoint["task"], checkpoint["classes"] = self.task, self.classes
         checkpoint["precision"] = self.trainer.precision
 
@@ -251,14 +251,17 @@ class ImageTask(LightningModule, ABC, Generic[Data, Batch]):
         return super().load_from_checkpoint(checkpoint_path, **{**cls._untrained(), **settings})
 
     @classmethod
-    def build(cls, arguments: dict[str, Any]) -> Self:
+    def build(cls, arguments: Settings) -> Self:
         """Build a network with random weights from the arguments of a checkpoint."""
         return cls(**{**arguments, **cls._untrained()})
 
     @classmethod
-    def _untrained(cls) -> dict[str, Any]:
+    def _untrained(cls) -> dict[str, bool]:
         return {"pretrained": False} if "pretrained" in kinds_of(cls) else {}
 
     def select_rows(self, columns: Sequence[str]) -> pd.DataFrame:
         """Tabulate ``evaluated``, with whole numbers in some of its columns."""
         return pd.DataFrame(self.evaluated, columns=list(self.columns)).astype(dict.fromkeys(columns, int))
+
+
+AnyTask = ImageTask[Any, Any]

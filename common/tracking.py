@@ -15,7 +15,7 @@ from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, W
 from common.arguments import machine_arguments
 from common.errors import UserError
 from common.plots import Gallery
-from common.runs import describe_run
+from common.runs import HeldOut, describe_run
 from common.task import ImageTask
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Description(pl.Callback):
             return
         assert isinstance(pl_module, ImageTask)
         data = pl_module.data
-        held_out = {"rows": len(data.split.held_out), "digest": data.split.digests[1]}
+        held_out = HeldOut(rows=len(data.split.held_out), digest=data.split.digests[1])
         describe_run(run, type(pl_module), machine_arguments(type(pl_module), type(data)), held_out)
         description = {
             "parameters": sum(parameter.numel() for parameter in pl_module.net.parameters()),

@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jsonargparse.typing import PositiveInt
 from lightning import pytorch as pl
 
 from common.answers import Answers
+from common.arguments import Settings
 from common.checkpoints import Checkpoint
 from common.crossval import CrossValidation
 from common.dashboard import build_dashboard
@@ -24,10 +24,9 @@ from common.files import shown
 from common.images import read_image, resize
 from common.machine import is_first_process
 from common.submission import Outputs, Submission, SubmissionFiles, default_path
-from common.task import ImageTask
+from common.task import AnyTask
 
 DEFAULT_SUBMISSION = Submission()
-Model = ImageTask[Any, Any]
 
 
 class Trainer(pl.Trainer):
@@ -42,10 +41,10 @@ class Trainer(pl.Trainer):
 
     checkpoints: list[Checkpoint]
     images: list[str]
-    fit_settings: dict[str, Any]
+    fit_settings: Settings
     crossval_home: tuple[str, Path]
 
-    def fit(self, model: Model, datamodule: ImageData) -> None:  # type: ignore[override]
+    def fit(self, model: AnyTask, datamodule: ImageData) -> None:  # type: ignore[override]
         """Train a network, or resume a fit."""
         path = None
         for checkpoint in self.checkpoints:
@@ -53,7 +52,7 @@ class Trainer(pl.Trainer):
             path = str(checkpoint.path)
         super().fit(model, datamodule=datamodule, ckpt_path=path)
 
-    def validate(self, model: Model, datamodule: ImageData) -> None:  # type: ignore[override]
+    def validate(self, model: AnyTask, datamodule: ImageData) -> None:  # type: ignore[override]
         """Measure a trained network on the rows that were held out of its training."""
         (checkpoint,) = self.checkpoints
         checkpoint.load_into(model)
@@ -61,7 +60,7 @@ class Trainer(pl.Trainer):
 
     def predict(  # type: ignore[override]
         self,
-        model: Model,
+        model: AnyTask,
         datamodule: ImageData,
         submission: Submission = DEFAULT_SUBMISSION,
         output: str | None = None,
@@ -99,13 +98,13 @@ class Trainer(pl.Trainer):
             for note, number in Counter(filter(None, notes)).most_common(5):
                 print(f"note: {number} of {len(notes)} images: {note}", file=sys.stderr)
 
-    def _average(self, model: Model, data: ImageData, tta: int) -> tuple[Outputs, np.ndarray | None]:
+    def _average(self, model: AnyTask, data: ImageData, tta: int) -> tuple[Outputs, np.ndarray | None]:
         predicted = predict_members(self, model, data, self.checkpoints, tta)
         return average_members(predicted, lambda outputs: model.estimates(outputs, data))
 
     def crossval(
         self,
-        model: Model,
+        model: AnyTask,
         datamodule: ImageData,
         folds: list[int] | int | str | None = None,
         tta: PositiveInt = 1,
@@ -132,7 +131,7 @@ class Trainer(pl.Trainer):
 
     def feature_maps(
         self,
-        model: Model,
+        model: AnyTask,
         datamodule: ImageData,
         image: str,
         layers: list[str | int] | None = None,
@@ -166,7 +165,7 @@ class Trainer(pl.Trainer):
         names = None if layers is None else [str(layer) for layer in layers]
         draw(members, pixels, names, channels, folder / Path(image).stem)
 
-    def export(self, model: Model, datamodule: ImageData, output: str) -> None:
+    def export(self, model: AnyTask, datamodule: ImageData, output: str) -> None:
         """Write a trained network as ONNX: uint8 images in, answers out, any batch size.
 
         Args:
@@ -178,7 +177,7 @@ class Trainer(pl.Trainer):
         export(checkpoint.build(type(model)), checkpoint.path.name, Path(output))
 
     def dashboard(
-        self, model: Model, datamodule: ImageData, entity: str | None = None, output: str | None = None
+        self, model: AnyTask, datamodule: ImageData, entity: str | None = None, output: str | None = None
     ) -> None:
         """Save the W&B workspace that compares this task's runs; without a key, write it as JSON.
 

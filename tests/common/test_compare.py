@@ -16,7 +16,8 @@ import yaml
 from common import compare
 from common.arguments import machine_arguments
 from common.data import ImageData
-from common.runs import describe_run, write_json
+from common.files import write_json
+from common.runs import describe_run
 from common.task import ImageTask
 from growth.data import GrowthData
 from growth.model import GrowthRegressor

@@ -140,7 +140,7 @@ def cached_images(
 def _open(folder: Path, shape: tuple[int, ...]) -> Images | None:
     try:
         images: Images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError):
+    except (OSError, ValueError, EOFError):  # the last one of an empty file
         return None
     return images if images.shape == shape and images.dtype == np.uint8 else None
 

@@ -10,14 +10,14 @@ from jsonargparse import Namespace
 from lightning import pytorch as pl
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import SaveConfigCallback
-from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.loggers import Logger, WandbLogger
 
 from common.arguments import RESUMED, T, as_typed
 from common.callbacks import BestCheckpoint, Finite, LastCheckpoint, LatestLink, Pictures, Throughput
 from common.checkpoints import Checkpoint
 from common.files import replacing, shown, write_json
 from common.machine import is_first_process
-from common.resume import Resume, callbacks_of, continue_metrics
+from common.resume import Resume, WholeMetrics, callbacks_of, continue_metrics
 from common.runs import RESULT, RUNS, claim, number_of
 from common.task import AnyTask
 from common.tracking import Description, wandb_logger
@@ -101,7 +101,7 @@ def open_run(
     else:
         run = claimed = claim(home / name) if first else None  # the others learn of it from the first
     version = None if run is None else number_of(run)
-    csv = CSVLogger(root / RUNS, name=f"{task.task}/{name}", version=version)
+    csv = WholeMetrics(root / RUNS, name=f"{task.task}/{name}", version=version)
     if resumed is not None and first:
         continue_metrics(csv, resumed.step)  # before the Trainer asks for the logger's writer, which deletes them
     if given is not None and not isinstance(given, bool):

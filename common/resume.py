@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import csv
 import io
+import os
+import shutil
 from pathlib import Path
 
 import torch
@@ -18,6 +20,7 @@ from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loops.progress import _ProcessedTracker
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.utilities import rank_zero_only
 
 from common.checkpoints import Checkpoint
 from common.errors import UserError, listed
@@ -31,7 +34,7 @@ FREE = {"ModelCheckpoint", "BestCheckpoint", "LastCheckpoint", "Timer"}
 
 
 class WholeFiles(TorchCheckpointIO):
-    """Write a checkpoint beside its place and rename it there.
+    """Write a checkpoint beside its place and, once the disk has it, rename it there.
 
     Lightning's own is written in the folder for temporary files, and on another disk copied from there: cut off, it is
     half a file.
@@ -43,6 +46,30 @@ class WholeFiles(TorchCheckpointIO):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with replacing(Path(path)) as temporary, temporary.open("wb") as stream:
             stream.write(content.getbuffer())
+            stream.flush()
+            os.fsync(stream.fileno())  # or a power cut could leave an empty file under the name of the whole one
+
+
+class WholeMetrics(CSVLogger):
+    """Write ``metrics.csv`` beside its place and rename it there.
+
+    Lightning empties the file to add a column: a kill at that moment would take all earlier epochs with it.
+    """
+
+    @rank_zero_only
+    def save(self) -> None:
+        writer = self.experiment
+        path = Path(writer.metrics_file_path)
+        if not writer.metrics:
+            return
+        with replacing(path) as temporary:
+            if path.is_file():
+                shutil.copyfile(path, temporary)
+            writer.metrics_file_path = str(temporary)
+            try:
+                super().save()
+            finally:
+                writer.metrics_file_path = str(path)
 
 
 class Resume(pl.Callback):
@@ -140,14 +167,14 @@ def continue_metrics(logger: CSVLogger, step: int) -> None:
     Lightning deletes the file, so that it waits beside its place, where the next resume finds it after a kill.
 
     Raises:
-        UserError: a whole line of the file is damaged.
+        UserError: a whole line of the file is damaged, or it has none.
     """
     path = Path(logger.log_dir) / "metrics.csv"
     waiting = path.with_name(".metrics.csv.kept")
     if path.is_file():
         lines = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
-        header, *rows = list(csv.reader(lines)) or [[]]
         try:
+            header, *rows = csv.reader(lines)
             # Each as long as the header, which the writer relies on.
             steps = [float(dict(zip(header, row, strict=True))["step"]) for row in rows]
         except (ValueError, KeyError):

@@ -67,11 +67,10 @@ def growth_curves(ages: pd.DataFrame) -> Figure:
         x, label, most = ages["day"], "days since the first photo, by their dates", ages["day"].max()
         axes.plot([0, most], [0, most], color=GREY, linewidth=1)
     looks = zip(cycle(COLOURS), cycle(MARKERS), cycle(DASHES), strict=True)
-    for (name, curve), (colour, marker, dash) in zip(
-        curves.assign(x=x).groupby("plant", sort=False), looks, strict=False
-    ):
-        style = {"color": colour, "marker": marker, "ls": dash, "ms": 4}
-        axes.plot(curve["x"], curve["days_since_first"], label=str(name), **style)
+    plants = curves.assign(x=x).groupby("plant", sort=False)
+    for (name, curve), (colour, marker, dash) in zip(plants, looks, strict=False):
+        age = curve["days_since_first"]
+        axes.plot(curve["x"], age, marker, color=colour, linestyle=dash, ms=4, label=str(name))
     if 1 < curves["plant"].nunique() <= NAMED:
         axes.legend(frameon=False)
     tidy(axes, "growth curve", label, "estimated days since the first photo")

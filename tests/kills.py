@@ -171,8 +171,7 @@ def differences(task: str, one: Path, other: Path) -> list[str]:
     best = [torch.load(last_of(task, home).with_name("best.ckpt"), weights_only=True) for home in (one, other)]
     found += ["best.ckpt"] if not same(best[0]["state_dict"], best[1]["state_dict"]) else []
     logged, again = (curves(task, home) for home in (one, other))
-    if not again or max(logged) != max(again):
-        found.append("the last metrics are missing")
+    found += [f"{name} at step {step} is missing" for step, name in sorted(logged.keys() - again.keys())]
     return found + [f"{name} at step {step}" for step, name in again if logged.get((step, name)) != again[step, name]]
 
 

@@ -26,7 +26,7 @@ def days(evaluated: pd.DataFrame, rmse: dict[str, float]) -> Figure:
     most = max(evaluated["days"].max(), evaluated["predicted"].max())
     axes.plot([0, most], [0, most], color=GREY, linewidth=1)
     for number, (name, pairs) in enumerate(evaluated.groupby("species")):
-        label = f"{name}: RMSE {rmse[str(name)]:.2f} days, {len(pairs)} pairs"
+        label = f"{str(name) or 'all'}: RMSE {rmse[str(name)]:.2f} days, {len(pairs)} pairs"
         look: Any = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)], "markersize": 4}
         axes.plot(pairs["days"], pairs["predicted"], ls="", alpha=0.5, markeredgewidth=0, label=label, **look)
     axes.legend(loc="upper left", frameon=False)
@@ -44,7 +44,7 @@ def errors(evaluated: pd.DataFrame) -> Figure:
         low, middle, high = (by_days.quantile(share) for share in (0.25, 0.5, 0.75))
         look: Any = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)], "markersize": 4}
         axes.fill_between(middle.index, low, high, color=look["color"], alpha=0.2, linewidth=0)
-        axes.plot(middle, linestyle=DASHES[number % len(DASHES)], label=str(name), **look)
+        axes.plot(middle, linestyle=DASHES[number % len(DASHES)], label=str(name or "all"), **look)
     axes.legend(title="median and middle half", frameon=False, alignment="left")
     tidy(axes, "error of held-out pairs by their distance", "elapsed, days", "predicted − elapsed, days")
     return figure
@@ -64,5 +64,5 @@ def worst_errors(evaluated: pd.DataFrame, images: Images) -> Gallery:
     gap = np.full((images.shape[1], max(2, images.shape[2] // 32), images.shape[3]), 255, dtype=np.uint8)
     pairs: Any = list(worst.itertuples())
     photos = [np.concatenate([images[pair.before], gap, images[pair.after]], axis=1) for pair in pairs]
-    captions = [f"{pair.plant}: {pair.days:.0f} days, predicted {pair.predicted:.1f}" for pair in pairs]
+    captions = [f"{pair.plant}: {pair.days:.4g} days, predicted {pair.predicted:.1f}" for pair in pairs]
     return Gallery("greatest errors, at most three a plant: earlier and later photo", photos, captions)

@@ -141,13 +141,15 @@ class CrossValidation:
             run = latest_of(self.folder / f"fold_{fold}")
             assert run is not None
             checkpoint = read_checkpoint(run / LAST, type(self.model))
-            outputs, its_data = self._predict_held_out(fold, checkpoint)
-            estimates = self.model.estimates(outputs, its_data)
+            # Its model, not the one that was typed: a fit may have chosen arguments by its data.
+            member = checkpoint.build(type(self.model))
+            outputs, its_data = self._predict_held_out(fold, checkpoint, member)
+            estimates = member.estimates(outputs, its_data)
             for name, values in (("ids", its_data.sample.ids), ("estimates", estimates), ("truth", its_data.truth)):
                 parts[name].append(np.asarray(values))
-            tables.append(self.model.table_of_held_out(outputs, its_data).assign(fold=fold))
+            tables.append(member.table_of_held_out(outputs, its_data).assign(fold=fold))
             seconds = read_result(run)["seconds"]
-            value = self.model.measure(estimates, its_data.truth)
+            value = member.measure(estimates, its_data.truth)
             lines.append({"fold": fold, "rows": len(estimates), metric: value, "seconds": seconds})
         ids, estimates, truth = (np.concatenate(arrays) for arrays in parts.values())
         average = (estimates + sum(other.sorted_as(ids, estimates.shape) for other in others)) / (1 + len(others))
@@ -163,7 +165,7 @@ class CrossValidation:
         with replacing(estimates_path) as temporary, temporary.open("wb") as stream:
             np.savez_compressed(stream, ids=ids, estimates=estimates, truth=truth)
 
-        overall, digest = self.model.measure(estimates, truth), digest_of(ids.tolist(), truth)
+        overall, digest = member.measure(estimates, truth), digest_of(ids.tolist(), truth)
         seconds = float(summary["seconds"].sum())
         about = {"value": overall, "rows": len(ids), "digest": digest, "folds": len(folds), "seconds": seconds}
         write_json(self.folder / f"crossval{views}.json", {"metric": metric, **about})
@@ -174,16 +176,17 @@ class CrossValidation:
             self._say(f"{metric}, mean ± deviation over {len(folds)} folds: {each.mean():.4f} ± {each.std():.4f}")
         self._say(f"{metric} over all {len(ids)} out-of-fold rows: {overall:.4f}")
         if others:
-            self._say(f"{metric} averaged with {len(others)} others: {self.model.measure(average, truth):.4f}")
+            self._say(f"{metric} averaged with {len(others)} others: {member.measure(average, truth):.4f}")
         self._say(f"tables: {rows_path}, {summary_path.name}, {estimates_path.name}")
         pattern = f"'{self.folder}/fold_*/latest/{LAST}'"
         tta_flag = f" --submission.tta {self.tta}" if self.tta > 1 else ""
         self._say(f"next: python -m {self.model.task} predict --ckpt_path {pattern}{tta_flag}")
 
-    def _predict_held_out(self, fold: int, checkpoint: Checkpoint) -> tuple[dict[str, np.ndarray], ImageData]:
+    def _predict_held_out(
+        self, fold: int, checkpoint: Checkpoint, member: AnyTask
+    ) -> tuple[dict[str, np.ndarray], ImageData]:
         data = data_of(checkpoint, self.data.like(fold=fold))
         data.held_out = True
-        member = checkpoint.build(type(self.model))
         return predict_views(self.trainer, member, data, self.tta), data
 
     def _say(self, text: str) -> None:

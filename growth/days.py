@@ -76,7 +76,7 @@ def read_days(species: str, plant: str, stems: Sequence[str]) -> tuple[list[floa
         Days, N, as the names number them or, where they are dates, since the first photo; and N times what makes a day
         uncertain, empty where nothing does.
     """
-    marks = [_marks(species, plant, _KOREAN_DATE.sub(r"\1-\2-\3", stem)) for stem in stems]
+    marks = [_marks(species, plant, _with_dashes(stem)) for stem in stems]
     faults = [_fault(found) for found in marks]
     chosen = {row: max(marks[row], key=lambda mark: mark.dated) for row in range(len(stems)) if not faults[row]}
     forms = {mark.dated for mark in chosen.values()}
@@ -100,6 +100,16 @@ def read_days(species: str, plant: str, stems: Sequence[str]) -> tuple[list[floa
     days = [next(iter(mark.readings.values())) for mark in chosen.values()]
     first = min((day for day in days if isinstance(day, datetime)), default=datetime.min)
     return [(day - first) / timedelta(days=1) if isinstance(day, datetime) else day for day in days], faults
+
+
+def has_form_of_date(text: str) -> bool:
+    """Tell whether a text is as a whole a date, or a date and a time, in a form in which names are read."""
+    match = _MARK.fullmatch(_with_dashes(text))
+    return match is not None and any(match[form] for form in ("year", "compact", "last"))
+
+
+def _with_dashes(name: str) -> str:
+    return _KOREAN_DATE.sub(r"\1-\2-\3", name)
 
 
 def _fault(found: list[_Mark]) -> str:

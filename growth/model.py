@@ -101,7 +101,8 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         weight_decay: AdamW's decay of matrices and kernels.
         warmup: share of all steps in which the learning rate rises.
         final_lr: share of lr left at the end of the cosine; 1 keeps the rate constant.
-        min_days: smallest number of days in a submission.
+        min_days: smallest number of days in a submission; where none is given, 1, or 0 where photos of a plant that
+            the fit has seen are less than a day apart.
         round_days: whether a submission holds whole days.
     """
 
@@ -140,7 +141,7 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         weight_decay: NonNegativeFloat = 0.05,
         warmup: Resumable[ClosedUnitInterval] = 0.1,
         final_lr: Resumable[ClosedUnitInterval] = 0.0,
-        min_days: Resumable[float] = 1.0,
+        min_days: Resumable[float | None] = None,
         round_days: Resumable[bool] = False,
     ) -> None:
         def build_encoder() -> nn.Module:
@@ -165,6 +166,11 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         self.min_days, self.round_days = min_days, round_days
         photos = torch.zeros(2, channels, image_size, image_size)
         self.example_input_array = (photos, torch.tensor([0]), torch.tensor([1]))
+
+    def setup(self, stage: str) -> None:
+        """Choose ``min_days``, where none is given, by the photos of a fit; the checkpoint keeps it."""
+        if stage == "fit" and self.min_days is None:
+            self.min_days = self.hparams["min_days"] = 1.0 if self.data.photos.shortest_gap() >= 1 else 0.0
 
     def forward(self, images: Tensor, before: Tensor, after: Tensor) -> Tensor:
         """Photos U×C×H×W, float in [0, 1], and indices P, P → days P."""
@@ -194,7 +200,7 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
             own = species == number
             rmse = mean_squared_error(predicted[own], days[own], squared=False)
             self.species_rmse[self.data.species[number]] = float(rmse)
-        self.log_dict({f"val/rmse_{name}": rmse for name, rmse in self.species_rmse.items()}, sync_dist=True)
+        self.log_dict({f"val/rmse_{name}": rmse for name, rmse in self.species_rmse.items() if name}, sync_dist=True)
 
     def pictures(self) -> dict[str, Figure | Gallery]:
         photos = self.data.val_set
@@ -218,7 +224,7 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
 
     def values(self, estimates: np.ndarray) -> np.ndarray:
         """Give the days of each pair as they are submitted: at least ``min_days``, P."""
-        days: np.ndarray = np.maximum(estimates, self.min_days)
+        days: np.ndarray = np.maximum(estimates, self.min_days or 0.0)
         return np.round(days) if self.round_days else days
 
     def counted(self, estimates: np.ndarray) -> np.ndarray:
@@ -227,9 +233,7 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
     def table_of_items(self, outputs: Outputs, data: GrowthData) -> pd.DataFrame:
         """Tabulate the photos with plant, species and predicted age, days; of a twin network, both its codes."""
         pairs = data.test_pairs
-        table = pd.DataFrame(
-            {"photo": [file.name.stem for file in pairs.files], "species": pairs.species, "plant": pairs.plant}
-        )
+        table = pd.DataFrame({"photo": pairs.name, "species": pairs.species, "plant": pairs.plant})
         names = ["age"] if self.net.design == "siamese" else ["before_code", "after_code"]
         for column, name in enumerate(names):
             table[name] = outputs["codes"][:, column]
@@ -261,7 +265,7 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         notes = [""] * len(pairs.files)
         for row in np.flatnonzero(days < -0.05):
             earlier, later = pairs.before[row], pairs.after[row]
-            notes[later] = notes[later] or f"looks {-days[row]:.1f} days younger than {pairs.files[earlier].name.stem}"
+            notes[later] = notes[later] or f"looks {-days[row]:.1f} days younger than {pairs.name[earlier]}"
         return notes
 
     def table_of_held_out(self, outputs: Outputs, data: GrowthData) -> pd.DataFrame:
@@ -270,8 +274,8 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         return pd.DataFrame(
             {
                 "plant": pairs.plant[pairs.before],
-                "before": [pairs.files[row].name.stem for row in pairs.before],
-                "after": [pairs.files[row].name.stem for row in pairs.after],
+                "before": pairs.name[pairs.before],
+                "after": pairs.name[pairs.after],
                 "days": data.truth,
                 "predicted": self.values(self.estimates(outputs, data)),
             }

@@ -30,7 +30,7 @@ def days(evaluated: pd.DataFrame, rmse: dict[str, float]) -> Figure:
     axes.plot([0, most], [0, most], color=GREY, linewidth=1)
     looks = zip(cycle(COLOURS), cycle(MARKERS), strict=True)
     for (name, pairs), (colour, marker) in zip(evaluated.groupby("species"), looks, strict=False):
-        label = f"{name}: RMSE {rmse[str(name)]:.2f} days, {len(pairs)} pairs"
+        label = f"{name or 'all'}: RMSE {rmse[str(name)]:.2f} days, {len(pairs)} pairs"
         axes.plot(pairs["days"], pairs["predicted"], marker, color=colour, ms=4, alpha=0.5, mew=0, label=label)
     axes.legend(loc="upper left", frameon=False)
     tidy(axes, "held-out plants, all pairs", "elapsed, days", "predicted, days")
@@ -47,7 +47,7 @@ def errors(evaluated: pd.DataFrame) -> Figure:
         by_days = (pairs["predicted"] - pairs["days"]).groupby(pairs["days"].round())
         low, middle, high = (by_days.quantile(share) for share in (0.25, 0.5, 0.75))
         axes.fill_between(middle.index, low, high, alpha=0.2, linewidth=0, color=colour)
-        axes.plot(middle, color=colour, marker=marker, ms=4, linestyle=dash, label=str(name))
+        axes.plot(middle, color=colour, marker=marker, ms=4, linestyle=dash, label=str(name or "all"))
     axes.legend(title="median and middle half", frameon=False, alignment="left")
     tidy(axes, "error of held-out pairs by their distance", "elapsed, days", "predicted − elapsed, days")
     return figure
@@ -91,5 +91,5 @@ def worst_errors(evaluated: pd.DataFrame, images: Images) -> Gallery:
     gap = np.full((images.shape[1], max(2, images.shape[2] // 32), images.shape[3]), 255, dtype=np.uint8)
     photos = [np.hstack([images[one], gap, images[other]]) for one, other in worst[["before", "after"]].to_numpy()]
     rows = worst[["plant", "days", "predicted"]].itertuples(index=False, name=None)
-    captions = [f"{plant}: {days:.0f} days, predicted {predicted:.1f}" for plant, days, predicted in rows]
+    captions = [f"{plant}: {days:.4g} days, predicted {predicted:.1f}" for plant, days, predicted in rows]
     return Gallery("greatest errors, at most three a plant: earlier and later photo", photos, captions)

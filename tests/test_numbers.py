@@ -22,8 +22,8 @@ from lightning import pytorch as pl
 from sklearn import metrics
 
 from growth.data import GrowthData
-from growth.layouts import all_pairs
 from growth.model import GrowthRegressor
+from growth.photos import all_pairs
 from growth.synthetic import draw as draw_growth
 from julia.data import CharacterData
 from julia.files import CLASSES

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from common.errors import UserError
-from growth.layouts import PhotoPairs, Photos, pairs_of, read_test_set, read_training_set
+from growth.layouts import read_test_set, read_training_set
+from growth.photos import PhotoPairs, Photos, pairs_of
 from tests.conftest import REAL_DATA
 
 TRAINING = {

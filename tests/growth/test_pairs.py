@@ -11,16 +11,17 @@ import torch
 from common.backbones import build_backbone
 from common.images import ImageFile
 from common.networks import Normalize
-from growth.layouts import Photos
 from growth.model import GrowthRegressor, PairNet, pair_days, pair_loss
 from growth.pairs import PairDataset, PlantBatches, RandomPairBatches, all_pairs
+from growth.photos import Photos
 
 
 def table(photos_per_plant: list[int]) -> Photos:
     plant = np.repeat([f"S{i % 2}/P{i}" for i in range(len(photos_per_plant))], photos_per_plant)
     day = np.concatenate([np.arange(count) * 2 for count in photos_per_plant])
     files = [ImageFile(Path(f"{i}.png"), "", 1, "") for i in range(len(day))]
-    return Photos(files, np.array([name[:2] for name in plant]), plant, day.astype(np.int64))
+    names = np.array([file.path.stem for file in files])
+    return Photos(files, np.array([name[:2] for name in plant]), plant, day.astype(np.int64), names)
 
 
 def dataset(photos: Photos, **options: object) -> PairDataset:
@@ -53,7 +54,7 @@ def test_given_pairs_share_their_photos() -> None:
 @pytest.mark.parametrize("photos_per_plant", [[10] * 6, [2, 3, 40, 7], [5]])
 def test_epoch_takes_every_photo_once_in_deals_of_a_plant(photos_per_plant: list[int]) -> None:
     photos = table(photos_per_plant)
-    deal = PlantBatches(photos.plant, plants_per_batch=2, images_per_plant=4)
+    deal = PlantBatches(photos.plant, photos.day, plants_per_batch=2, images_per_plant=4)
     batches = deal(np.random.default_rng(0))
     assert len(batches) == len(deal)
     assert Counter(row for batch in batches for row in batch) == Counter(range(len(photos.day)))

@@ -82,11 +82,11 @@ def read_given(given: Sequence[str], pattern: str | None) -> PhotoPairs:
             raise UserError(f"--data.pattern {pattern}: of {len(files)} photos some have one name; rename one of each")
         table = read_names(root.parent, found, pattern)
         return pairs_of(Photos.of(table.assign(name=table["path"])))[0]
-    order = range(len(files))
+    order = list(range(len(files)))
     if folder:
         table["plant"] = [file.path.parent.relative_to(folder).as_posix().removeprefix(".") for file in files]
-        order = sorted(order, key=lambda row: _natural(table["path"][row]))
-    table = table.iloc[list(order)].reset_index(drop=True)
+        order.sort(key=lambda row: _natural(table["path"][row]))
+    table = table.iloc[order].reset_index(drop=True)
     day, faults = days_in_names(table["plant"], table["name"], lambda plant: ("", PurePosixPath(plant).name))
     dated = folder is not None and not any(faults)
     photos = Photos.of(table.assign(day=day if dated else np.arange(len(table))))

@@ -30,7 +30,7 @@ def days(evaluated: pd.DataFrame, rmse: dict[str, float]) -> Figure:
     axes.plot([0, most], [0, most], color=GREY, linewidth=1)
     looks = zip(cycle(COLOURS), cycle(MARKERS), strict=True)
     for (name, pairs), (colour, marker) in zip(evaluated.groupby("species"), looks, strict=False):
-        label = f"{name or 'all'}: RMSE {rmse[str(name)]:.2f} days, {len(pairs)} pairs"
+        label = f"{str(name) or 'all'}: RMSE {rmse[str(name)]:.2f} days, {len(pairs)} pairs"
         axes.plot(pairs["days"], pairs["predicted"], marker, color=colour, ms=4, alpha=0.5, mew=0, label=label)
     axes.legend(loc="upper left", frameon=False)
     tidy(axes, "held-out plants, all pairs", "elapsed, days", "predicted, days")

@@ -66,7 +66,7 @@ class Trainer(pl.Trainer):
         """
         members = self.checkpoints
         path = Path(submission.path or default_path(members, submission.tta))
-        files = SubmissionFiles(path, datamodule.source())  # what must not be written is refused before the long part
+        files = SubmissionFiles(path, datamodule.source())  # fail early
         outputs, deviation = average_members(self, model, datamodule, members, submission.tta)
         if self.is_global_zero:
             notes = notes_on(model, datamodule, outputs, members)

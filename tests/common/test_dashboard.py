@@ -105,7 +105,7 @@ def test_a_refusal_of_the_server_is_one_line(refused: Run, monkeypatch: pytest.M
     monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
     monkeypatch.setattr(Workspace, "save", refuse)
     error = refused("growth", "dashboard", "--entity", "us")
-    assert error.startswith("error: W&B has not taken the workspace of growth: permission denied (403)")
+    assert error.startswith("error: W&B did not accept the workspace of growth: permission denied (403)")
 
 
 def test_it_offers_what_can_be_set_and_bears_on_the_result() -> None:

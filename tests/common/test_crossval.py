@@ -247,7 +247,7 @@ def test_checkpoints_that_cannot_be_averaged(refused: Run, julia_root: Path, tmp
         (("--folds", "0,7"), "--folds 0,7: give numbers from 0 to 4"),
         (("--folds", "first"), "--folds first: give numbers from 0 to 4"),
         (("--tta", "31"), "it has learned 30 views"),
-        (("--others", "[absent.npz]"), "--others absent.npz: not a file out_of_fold.npz"),
+        (("--others", "[absent.npz]"), "--others absent.npz: not an out_of_fold.npz"),
         (("--data.fold", "0"), "crossval goes over the folds; choose some with --folds"),
         (("--trainer.fast_dev_run", "true"), "--trainer.fast_dev_run True: crossval needs all images"),
         (("--trainer.limit_predict_batches", "0.5"), "--trainer.limit_predict_batches 0.5: crossval needs all images"),
@@ -302,4 +302,4 @@ def test_files_that_are_no_estimates(refused: Run, julia_root: Path) -> None:
     Path("damaged.npz").write_bytes(Path("short.npz").read_bytes()[:200])
     for name in ("array.npy", "short.npz", "damaged.npz"):
         error = refused("julia", "crossval", "--data.root", julia_root, "--others", f"[{name}]")
-        assert f"--others {name}: not a file out_of_fold.npz" in error
+        assert f"--others {name}: not an out_of_fold.npz" in error

@@ -30,7 +30,7 @@ T = TypeVar("T")
 Machine = Annotated[T, Kind.MACHINE]
 Resumable = Annotated[T, Kind.RESUMABLE]
 
-# Of the Trainer, whose arguments Lightning declares. A resumed fit takes the resumable ones over from its checkpoint.
+# The Trainer's arguments, which Lightning declares. A resumed fit takes over the resumable ones from its checkpoint.
 RESUMED = (
     *("accumulate_grad_batches", "check_val_every_n_epoch", "gradient_clip_algorithm", "gradient_clip_val"),
     *("limit_train_batches", "limit_val_batches", "max_epochs", "max_steps", "min_epochs", "min_steps"),
@@ -44,7 +44,7 @@ EXPERIMENT = ("model", "data", "trainer", "seed_everything")  # other arguments 
 
 
 def kinds_of(declaring: type) -> dict[str, Kind]:
-    """Name the arguments of a class, and of the base that it hands the rest to as ``**``, each with its kind."""
+    """Give the kind of each argument of a class, and of the base to which it passes the rest as ``**``."""
     kinds: dict[str, Kind] = {}
     for base in declaring.__mro__:
         if (init := vars(base).get("__init__")) is None:
@@ -61,13 +61,13 @@ def kinds_of(declaring: type) -> dict[str, Kind]:
 
 
 def keep_own(saved: MutableMapping[str, object], declaring: type) -> None:
-    """Drop what is no argument of a class: what it hands to its base alone, and a name that LightningCLI adds."""
+    """Drop what is not an argument of a class: what it only passes to its base, and a name that LightningCLI adds."""
     for name in saved.keys() - kinds_of(declaring).keys():
         del saved[name]
 
 
 def machine_arguments(model: type, data: type) -> set[str]:
-    """Name the arguments that are about the machine as the configuration does, such as ``data.root``."""
+    """Name the arguments about the machine by their paths, such as ``data.root``."""
     named = {f"trainer.{name}" for name in MACHINE_OF_TRAINER}
     for part, declaring in (("model", model), ("data", data)):
         named |= {f"{part}.{name}" for name, kind in kinds_of(declaring).items() if kind is Kind.MACHINE}
@@ -83,7 +83,7 @@ def flatten(settings: Mapping[str, object], prefix: str = "") -> dict[str, objec
 
 
 def experiment(settings: Mapping[str, object], machine: Iterable[str]) -> dict[str, object]:
-    """Give those of nested settings that bear on the result, named by their paths."""
+    """Pick those of nested settings that bear on the result, named by their paths."""
     left_out = set(machine)
     return {
         name: value

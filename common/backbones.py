@@ -30,7 +30,7 @@ Pretrained = bool | str
 Own = Callable[[int, int, int], nn.Module]  # from channels, outputs and pixels a side
 
 IMAGENET_CLASSES = 1000
-WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")  # while training, which their weights come with
+WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")  # in training; their weights include them
 LARGEST_MINIMUM = 75  # pixels a side: no network needs more than inception_v3
 OURS: dict[str, Own] = {"airbench": Airbench, "lenet": LeNet}
 
@@ -62,7 +62,7 @@ def build_backbone(
         own: networks of the task's own, by name.
 
     Raises:
-        UserError: no such name, channels or size that it does not take, or weights that cannot be had or do not fit.
+        UserError: the name is unknown, the network does not take such images, or weights are absent or do not fit.
     """
     ours = {**OURS, **(own or {})}
     if name in ours:
@@ -90,10 +90,10 @@ def build_backbone(
 
 
 def checkpoint_blocks(network: nn.Module) -> None:
-    """Keep only what passes between the blocks of ``network`` while training, and compute the rest again backwards.
+    """Keep only the activations between the blocks of ``network`` while training; recompute the rest going backwards.
 
     A block is a residual block, or whatever else a stage (``nn.Sequential``) is made of that holds two convolutions or
-    attention. Names of the parameters stay. BatchNorm meets each batch twice, which moves its averages twice as far.
+    attention. Parameters keep their names. BatchNorm sees each batch twice, which moves its averages twice as far.
 
     Source: Chen et al., "Training deep nets with sublinear memory cost", arXiv:1604.06174.
     """
@@ -128,7 +128,7 @@ def _torchvision_classifier(name: str, image_size: int, stem: Stem, ours: list[s
     except (ValueError, AssertionError, RuntimeError) as error:
         size = f"--model.image_size {image_size}"
         raise UserError(f"--model.backbone {name} cannot be built for {size}: {error}") from None
-    # On CPUs, bf16 gradients of a strided convolution of a single pixel take in what lay in memory beside it (oneDNN).
+    # On CPUs, bf16 gradients of a strided convolution of a single pixel pick up what lies beside it in memory (oneDNN).
     smallest = 9 if stem == "small" else 17
     convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
     strided = [layer for layer in convolutions if layer.stride != (1, 1) and layer.kernel_size != (1, 1)]

@@ -1,4 +1,4 @@
-"""Whole batches of images by index, and the batches of an epoch, drawn anew from its seed wherever a fit stands."""
+"""Whole batches of images by index, and the batches of an epoch, drawn from its seed wherever a fit stands."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from lightning.pytorch import Trainer
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from common.arguments import T
 from common.images import Images
 
 if TYPE_CHECKING:
     from common.data import ImageData
 
-T = TypeVar("T")
 Batch = TypeVar("Batch", covariant=True)
 
 
@@ -71,7 +71,7 @@ def as_is(value: T) -> T:
 class EpochSampler(Sampler[object]):
     """A rank's share of the batches of an epoch, which are the same whenever the seed and the epoch are.
 
-    Ranks take turns; where batches do not divide by ranks, the first few come twice, so that all have as many.
+    Ranks take turns; where they do not divide the batches evenly, the first few come twice, so that all have as many.
 
     Args:
         deal: draws the batches of an epoch.
@@ -87,7 +87,7 @@ class EpochSampler(Sampler[object]):
         return self.length
 
     def set_epoch(self, epoch: int) -> None:
-        """Take the number of the epoch to come, which Lightning gives before each."""
+        """Take the number of the next epoch, which Lightning gives before each."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[object]:
@@ -104,8 +104,8 @@ def key_of(*numbers: int) -> int:
 
 
 def progress_of(trainer: Trainer) -> tuple[int, int]:
-    """Tell how many epochs are finished, and how many batches of the one that is not."""
+    """Count the finished epochs, and the finished batches of the current one."""
     epochs: int = trainer.fit_loop.epoch_progress.state_dict()["current"]["processed"]
     batches: int = trainer.fit_loop.epoch_loop.batch_progress.state_dict()["current"]["processed"]
-    # A finished epoch has as many batches behind it as there are, and the next one has none.
+    # A finished epoch still counts all its batches, though the next one has none yet.
     return epochs, int(batches % max(1, trainer.num_training_batches))

@@ -23,7 +23,7 @@ from common.task import AnyTask
 SHORTCUTS = ("last", "best")
 PARTS = {"epoch", "global_step", "loops", "callbacks", "optimizer_states", "lr_schedulers"}  # of all that fit writes
 MISFIT = "its weights do not fit the network that it describes"
-DAMAGED = "it is damaged or no checkpoint; give another, such as last.ckpt of the same run"
+DAMAGED = "it is damaged or not a checkpoint; give another, such as last.ckpt of the same run"
 
 Task = TypeVar("Task", bound=AnyTask)
 
@@ -35,7 +35,7 @@ def find_checkpoints(given: Sequence[str], runs: Path, name: str | None) -> list
         given: paths, patterns (``*``, ``?``, ``[...]``, and ``**`` for any folders), or last or best: of the newest
             run.
         runs: folder of the task's runs, where last and best are looked for.
-        name: of the runs that last and best may be of; of any if None.
+        name: of the runs among which last and best are looked for; all if None.
 
     Raises:
         UserError: a pattern matches nothing, or there is no run.
@@ -58,7 +58,7 @@ def _newest(word: str, runs: Path, name: str | None) -> Path:
     if not path.is_file():
         raise UserError(f"--ckpt_path {word}: the newest run has no {path} yet; give a path")
     if word == "last" and _damaged(path):
-        # Nothing that was typed names this file: the newest whole one is what was meant.
+        # What was typed does not name this file; it means the newest whole one.
         others = sorted(path.parent.glob("*.ckpt"), key=lambda other: other.stat().st_mtime_ns, reverse=True)
         whole = next((other for other in others if not _damaged(other)), None)
         if whole is None:
@@ -69,11 +69,11 @@ def _newest(word: str, runs: Path, name: str | None) -> Path:
 
 
 def _damaged(path: Path) -> bool:
-    """Whether a file is not what torch.save has written: torch does not compare the checksums in it."""
+    """Whether a file is not what torch.save wrote: torch does not compare its checksums."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-            # Never packed, so that no small file becomes a large one in memory.
+            # Never compressed, so that no small file becomes a large one in memory.
             stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
             fits = sum(member.file_size for member in members) <= path.stat().st_size
             return not (stored and fits) or archive.testzip() is not None
@@ -93,7 +93,7 @@ class Standing(TypedDict):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint says, without its weights.
+    """What a checkpoint holds besides its weights.
 
     Attributes:
         path: the file.
@@ -126,7 +126,7 @@ class Checkpoint:
 
     @property
     def unfinished(self) -> bool:
-        """Whether it lies in the folder of a run that has not come to its end."""
+        """Whether it lies in the folder of a run that has not finished."""
         return self.path.parent.name == "checkpoints" and not is_finished(self.run)
 
     def build(self, task: type[Task]) -> Task:
@@ -164,7 +164,7 @@ def read_checkpoint(path: Path, task: type[AnyTask]) -> Checkpoint:
     """Read a checkpoint of a task's classes; its checksums are compared here, once.
 
     Raises:
-        UserError: it is absent, damaged, holds objects other than tensors and values, or is another task's.
+        UserError: it is absent, is damaged, holds objects other than tensors and values, or is another task's.
     """
     if not path.is_file():
         raise UserError(f"--ckpt_path {path}: no such file")

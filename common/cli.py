@@ -52,13 +52,7 @@ CHECKPOINTS = {
 
 
 class TaskCLI(LightningCLI):
-    """One task's command line.
-
-    Args:
-        model: class of the model.
-        data: class of the data module.
-        recipe: defaults of the Trainer's arguments.
-    """
+    """One task's command line; its arguments are those of :func:`main`."""
 
     trainer: Trainer
 
@@ -71,7 +65,7 @@ class TaskCLI(LightningCLI):
                 model,
                 data,
                 save_config_callback=SaveConfig,
-                save_config_kwargs={"save_to_log_dir": False},  # it does
+                save_config_kwargs={"save_to_log_dir": False},  # SaveConfig does that
                 trainer_class=Trainer,
                 parser_kwargs={"prog": f"python -m {model.task}"},
                 seed_everything_default=0,
@@ -121,7 +115,7 @@ class TaskCLI(LightningCLI):
         )
         parser.link_arguments("model.image_size", "data.image_size")
         parser.link_arguments("model.channels", "data.channels")
-        # Our samplers know the ranks. A recipe's callbacks stay arguments, which LightningCLI's defaults would not.
+        # Our samplers know the ranks. A recipe's callbacks stay arguments, unlike LightningCLI's trainer_defaults.
         defaults = {"log_every_n_steps": 10, "use_distributed_sampler": False, **self.recipe}
         parser.set_defaults({f"trainer.{key}": value for key, value in defaults.items()})
 
@@ -157,7 +151,7 @@ class TaskCLI(LightningCLI):
             )
         self.checkpoints = [read_checkpoint(path, self.task) for path in paths]
         for checkpoint in self.checkpoints if len(paths) > 1 else []:
-            doubt = " (its fit has not come to its end)" if checkpoint.unfinished else ""
+            doubt = " (its fit has not finished)" if checkpoint.unfinished else ""
             print(f"member: {shown(checkpoint.path)}{doubt}", file=sys.stderr)
         guard = Guard(self.task, self.data_class, self.checkpoints, resuming=subcommand == "fit")
         parser_of(self, subcommand).set_defaults(guard.defaults(self.settings))
@@ -178,7 +172,7 @@ class TaskCLI(LightningCLI):
         if name is not None and not re.fullmatch(r"\w[\w.+=-]*(/\w[\w.+=-]*)*", name):
             raise UserError(f"--name {name}: give letters, digits and . _ + = -, with / for a folder")
         if name is not None and re.search(r"(^|/)(latest|version_\d+)(/|$)", name):
-            raise UserError(f"--name {name}: latest and version_N are what runs themselves are called")
+            raise UserError(f"--name {name}: latest and version_N are the names of run folders")
         if isinstance(seed, int) and not isinstance(seed, bool) and not 0 <= seed < 2**32:
             raise UserError(f"--seed_everything {seed}: give a number from 0 to {2**32 - 1}")
 
@@ -200,7 +194,7 @@ class TaskCLI(LightningCLI):
             settings.trainer.enable_checkpointing = False
 
     def _plan_folds(self) -> None:
-        """Keep what each fold is fitted with."""
+        """Keep the settings that each fold is fitted with."""
         settings = self.settings
         if settings.data.fold is not None:
             raise UserError(f"--data.fold {settings.data.fold}: crossval goes over the folds; choose some with --folds")
@@ -215,7 +209,7 @@ class TaskCLI(LightningCLI):
         except ValueError as error:  # of a class that an argument names
             reason = [line.strip(" -") for line in str(error).splitlines() if line.startswith("  - ")]
             raise UserError(
-                f"arguments do not suit each other: {(reason or [' '.join(str(error).split())])[0]}"
+                f"the arguments do not go together: {(reason or [' '.join(str(error).split())])[0]}"
             ) from error
 
     def instantiate_trainer(self, **kwargs: object) -> pl.Trainer:
@@ -250,7 +244,7 @@ class TaskCLI(LightningCLI):
         self.started = time.monotonic()
 
     def after_fit(self) -> None:
-        """Leave the result, and say where the run lies and what to type next."""
+        """Leave the result, and print where the run lies and what to type next."""
         if not self.settings.trainer.fast_dev_run:
             finish_run(self.trainer, self.task, time.monotonic() - self.started, self.settings.log_model)
 
@@ -272,9 +266,9 @@ def main(model: type[AnyTask], data: type[ImageData], recipe: Mapping[str, objec
     """
     silence_libraries()
     keep_freed_memory()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # not without tidying up
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that it tidies up
     with exit_on_user_error(), explain_library_errors():
         TaskCLI(model, data, recipe)
         if distributed.is_initialized():
-            # Lightning does for NCCL alone; gloo's threads now and then end a process that has ended well.
+            # Lightning does this for NCCL alone; gloo's threads now and then crash a process that has finished well.
             distributed.destroy_process_group()

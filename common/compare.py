@@ -89,7 +89,7 @@ def _counted(runs: int) -> str:
 
 
 def _find(metric: str, patterns: Mapping[str, str]) -> str:
-    """Look up a metric among names that may hold an asterisk; nothing if it is not there."""
+    """Look up a metric among names that may contain an asterisk; empty if it is not there."""
     return next((value for pattern, value in patterns.items() if fnmatch(metric, pattern)), "")
 
 
@@ -175,7 +175,7 @@ def main() -> None:
             two = " and ".join(sorted(first.values()))
             raise UserError(f"runs of two tasks, such as {two}: give those of one task")
         tell_apart(runs)
-        # Runs of earlier versions do not say what decides; others do, or the results of finished ones.
+        # Runs of earlier versions do not say which metric decides; others do, or the results of finished ones.
         about = next((run.about for run in runs if "units" in run.about), None)
         about = about or next((run.about for run in runs if run.about["monitor"]), None)
         if about is None:
@@ -183,7 +183,7 @@ def main() -> None:
         monitor = about["monitor"]
         groups = rank(runs, monitor, about["directions"][monitor])
         table, runs = table_of(groups), [run for group in groups for run in group.runs]
-        # Files first: who pipes the table into head closes it half-way.
+        # Files first: piping the table into head closes it halfway.
         if arguments.csv:
             write(table.to_csv(index=False), arguments.csv, "--csv")
         if arguments.html:

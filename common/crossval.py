@@ -65,7 +65,7 @@ class CrossValidation:
         Raises:
             UserError: a fit fails, ``others`` are of other rows, or the model has learned fewer views.
         """
-        # What cannot be done is refused before the long part.
+        # Fail early.
         learned_views(self.data, self.tta)
         read = [_Estimates.read(path) for path in others]
         self.data.prepare_data()
@@ -80,7 +80,7 @@ class CrossValidation:
         if not reason:
             return self._say(f"fold {fold}: finished in {latest_of(home)}, not fitted again")
         if any(home.glob("version_*")):
-            self._say(f"fold {fold}: {reason}, fitting it anew")
+            self._say(f"fold {fold}: {reason}, fitting it again")
         self._say(f"fold {fold} ({position}): fitting")
         settings = {**self.settings, "name": f"{self.name}/fold_{fold}"}
         settings["data"] = {**settings["data"], "fold": fold}
@@ -94,7 +94,7 @@ class CrossValidation:
             for shared in ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_RESUME"):
                 environment.pop(shared, None)  # of a sweep's run: each fold is a run of its own
             if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
-                # Where torchrun lets ranks meet, those of the fold before have left their addresses.
+                # In torchrun's store, the ranks of the fold before have left their addresses.
                 environment["TORCHELASTIC_USE_AGENT_STORE"] = "False"
                 environment["MASTER_PORT"] = str(int(os.environ["MASTER_PORT"]) - 1 - fold)
             with subprocess.Popen(command, env=environment) as fit:
@@ -107,10 +107,10 @@ class CrossValidation:
             sys.exit(code)  # it has said why
         # Other ranks may look before the first has written its result.
         if code or (self.leads and not _has_ended(latest_of(home))):
-            raise UserError(f"fold {fold} did not come to its end; the same command fits it anew")
+            raise UserError(f"fold {fold} did not finish; the same command fits it again")
 
     def _why_again(self, fold: int, run: Path | None) -> str:
-        """Say why a fold's newest run does not serve; nothing if it does."""
+        """Say why a fold's newest run cannot be used; empty if it can."""
         if run is None or not _has_ended(run):
             return "its last run did not end or has lost its last.ckpt"
         try:
@@ -213,7 +213,7 @@ class _Estimates(NamedTuple):
         except (OSError, ValueError, KeyError, TypeError, BadZipFile, EOFError, zlib.error):
             found = None
         if found is None or found.ids.ndim != 1 or found.values.shape[:1] != found.ids.shape:
-            raise UserError(f"--others {path}: not a file out_of_fold.npz of crossval")
+            raise UserError(f"--others {path}: not an out_of_fold.npz that crossval has written")
         return found
 
     def sorted_as(self, ids: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

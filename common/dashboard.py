@@ -87,7 +87,7 @@ def publish(task: type[AnyTask], data: type[ImageData], entity: str | None) -> s
         view.save()
     except Exception as error:  # W&B raises CommError, UsageError, ValueError and those of its HTTP library
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"W&B has not taken the workspace of {task.task}: {reason[:200]}; see wandb login") from error
+        raise UserError(f"W&B did not accept the workspace of {task.task}: {reason[:200]}; see wandb login") from error
     return str(view.url)
 
 
@@ -102,5 +102,5 @@ def build_dashboard(task: type[AnyTask], data: type[ImageData], entity: str | No
     plain = specification.model_dump(mode="json", by_alias=True, exclude_none=True)
     write_json(path, plain)
     if output is None:
-        print("no W&B key, so nothing is published: type wandb login, or set WANDB_API_KEY, and this command again")
+        print("no W&B key, so nothing is published: run wandb login or set WANDB_API_KEY, then give this command again")
     print(f"written: {path}")

@@ -147,7 +147,7 @@ class ImageData(LightningDataModule, ABC):
         return []
 
     def augment(self, batch: Any, key: int) -> Any:
-        """Change a training batch at random, each image by what the key and its row give."""
+        """Change a training batch at random, each image by what is drawn from the key and its row."""
         return batch
 
     def views(self) -> list[View]:
@@ -164,7 +164,7 @@ class ImageData(LightningDataModule, ABC):
             self._test_images()
             return
         self.listing = self.read_training_set()
-        self._split()  # a split that cannot be made is refused before the long part
+        self._split()  # fail early
         self._cached("train", self.listing.files)
 
     def setup(self, stage: str) -> None:
@@ -173,7 +173,7 @@ class ImageData(LightningDataModule, ABC):
         Raises:
             UserError: as :meth:`prepare_data`.
         """
-        # All ranks take the seed of the first; steps do not leave it to torch's generator.
+        # All ranks take the seed of the first. It is kept here, since each step reseeds torch's generator.
         seed = torch.initial_seed() % 2**32
         self.fit_seed: int = seed if self.trainer is None else self.trainer.strategy.broadcast(seed)
         if self.predicting:
@@ -221,12 +221,12 @@ class ImageData(LightningDataModule, ABC):
 
     @cached_property
     def familiar(self) -> Familiar:
-        """What the training images are like, as :mod:`common.familiar`; found once, for the first checkpoint."""
+        """What the training images are like, as :mod:`common.familiar`; measured once, for the first checkpoint."""
         kinds, rows = self.kinds_of_images(), self.train_set.rows
         return learn_familiar(self.train_set.images, rows, [kinds[row] for row in rows] if kinds else [])
 
     def source(self) -> str:
-        """Name the competition's test files by what can be told without reading them: a set that has moved is the same.
+        """Digest the names and sizes of the test files, without reading them; a set that has moved stays the same.
 
         Raises:
             UserError: as :meth:`read_test_set`.
@@ -247,7 +247,7 @@ class ImageData(LightningDataModule, ABC):
         return self.trainer is not None and self.trainer.state.fn == "predict" and not self.held_out
 
     def like(self, **settings: object) -> ImageData:
-        """Make the same data module, but for some arguments."""
+        """Make the same data module, except for some arguments."""
         twin = type(self)(**{**self.hparams, **settings})
         twin.held_out, twin.given, twin.cache_dir = self.held_out, self.given, self.cache_dir
         return twin
@@ -268,7 +268,7 @@ class ImageData(LightningDataModule, ABC):
         return self.loader(self.test_set, self.evaluated_rows(len(self.test_set)))
 
     def evaluated_rows(self, number: int) -> list[range]:
-        """Batch this rank's share of as many rows; each row is on one rank, so figures are those of one process."""
+        """Batch this rank's share of the rows; each row is on one rank, so figures are those of one process."""
         mine, size = range(number)[self.rank :: self.world_size], self.eval_batch_size
         return [mine[start : start + size] for start in range(0, len(mine), size)]
 
@@ -294,6 +294,6 @@ class ImageData(LightningDataModule, ABC):
         if (trainer := self.trainer) is not None and trainer.training:
             epoch = [self.fit_seed, trainer.current_epoch]
             step = [trainer.fit_loop.epoch_loop.batch_progress.current.ready, trainer.global_rank]
-            torch.manual_seed(key_of(*epoch, *step))  # for what networks draw, and what is mixed
+            torch.manual_seed(key_of(*epoch, *step))  # for dropout and mixing
             batch = self.augment(batch, key_of(*epoch))
         return batch

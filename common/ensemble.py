@@ -120,7 +120,7 @@ def predict_members(
     Raises:
         UserError: as :func:`average_views`.
     """
-    for member in members[1:]:  # refused before the long part
+    for member in members[1:]:  # fail early
         learned_views(data_of(member, data, members[0]), tta)
     for number, member in enumerate(members, start=1):
         its_data = data if number == 1 else data_of(member, data, members[0])
@@ -156,7 +156,7 @@ def average_members(
 
 
 def notes_on(model: AnyTask, data: ImageData, outputs: Outputs, members: Sequence[Checkpoint]) -> list[str]:
-    """Say of each image that was predicted how it is unlike the training images of the first member, and so on."""
+    """Say how each predicted image is unlike the first member's training images, and what the model notes of it."""
     notes = model.notes(outputs, data)
     if (stands := members[0].stands) and (familiar := stands.get("familiar")):
         rows = data.test_set
@@ -171,7 +171,7 @@ def data_of(member: Checkpoint, data: ImageData, first: Checkpoint | None = None
     Args:
         member: a checkpoint.
         data: the data module of the first one, with the arguments that were typed.
-        first: the first one: what was typed beside it is typed for all.
+        first: the first checkpoint; what was typed beside it holds for all.
     """
     kinds = kinds_of(type(data))
     typed = {

@@ -1,4 +1,4 @@
-"""What predicted images have in common with those that a model was trained on, and what they have not."""
+"""How predicted images differ from those that a model was trained on."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def learn_familiar(images: Images, rows: np.ndarray, kinds: Sequence[str]) -> Fa
 
 
 def find_unfamiliar(images: Images, rows: np.ndarray, kinds: Sequence[str], familiar: Familiar) -> list[str]:
-    """Say of each image how it is unlike all training images; nothing where it is not.
+    """Say how each image is unlike all training images; empty where it is not.
 
     Args:
         images: M×H×W×C, uint8.

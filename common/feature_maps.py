@@ -20,7 +20,7 @@ from common.task import AnyTask
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-OPAQUE = {"leaf_modules": [Float32Linear]}  # it asks for its input's device, which tracing has not
+OPAQUE = {"leaf_modules": [Float32Linear]}  # it asks for its input's device, which tracing does not know
 LISTED = 60  # layers that an error names
 
 
@@ -70,7 +70,7 @@ def activations(model: AnyTask, image: Tensor, layers: list[str] | None) -> dict
     Without names, these are three layers of different depth, or none where the network cannot be traced.
 
     Raises:
-        UserError: a layer does not exist, or its output is no K×H×W.
+        UserError: a layer does not exist, or its output is not K×H×W.
     """
     from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 

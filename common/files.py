@@ -49,7 +49,7 @@ def replacing(path: Path) -> Iterator[Path]:
         UserError: ``path`` is something other than a file.
     """
     if path.exists() and not path.is_file():
-        raise UserError(f"{path}: is a folder or device, where a file is to be written; take it away")
+        raise UserError(f"{path}: is a folder or device, where a file is to be written; remove it")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
@@ -69,7 +69,7 @@ def write_json(path: Path, content: Mapping[str, object]) -> None:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Give a file a second name, or copy it to another disk; neither changes when the other is written anew."""
+    """Give a file a second name, or copy it to another disk; neither changes when the other is replaced."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target) as temporary:
         try:

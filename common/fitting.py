@@ -1,4 +1,4 @@
-"""What a fit brings with it: its run folder, its loggers and callbacks, and the result that it leaves."""
+"""What surrounds a fit: its run folder, its loggers and callbacks, and the result that it leaves."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class SaveConfig(SaveConfigCallback):
     def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         config, run = self.config.clone(), Path(str(trainer.loggers[0].log_dir))
         if config.ckpt_path and Path(config.ckpt_path[0]).resolve().is_relative_to(run.resolve()):
-            config.ckpt_path = None  # of this very run, which its configuration repeats from the start
+            config.ckpt_path = None  # of this very run, which its configuration is to repeat from the start
         text = self.parser.dump(config, skip_none=False)
         run.mkdir(parents=True, exist_ok=True)
         with replacing(run / "config.yaml") as temporary:
@@ -46,7 +46,7 @@ class SaveConfig(SaveConfigCallback):
 
 
 def fit_callbacks(settings: Namespace, task: type[AnyTask], resumed: Checkpoint | None) -> list[pl.Callback]:
-    """Make the callbacks of a fit, of which a user cannot leave out any."""
+    """Make the callbacks of every fit, none of which a user can leave out."""
     flags = settings.trainer
     given = [as_typed(one.as_dict()) for one in as_list(flags.callbacks)]
     averaging = " and ".join(sorted(text for text in given if "Averaging(" in text))
@@ -79,7 +79,7 @@ def open_run(
     resumed: Checkpoint | None,
     given: Logger | list[Logger] | bool | None,
 ) -> tuple[Path | None, list[Logger]]:
-    """Claim the folder of a run, or go on in that of the resumed one, and make its loggers.
+    """Claim the folder of a run, or continue in that of the resumed one, and make its loggers.
 
     Args:
         settings: the arguments of ``fit``.
@@ -114,14 +114,14 @@ def open_run(
 
 
 def _continues(resumed: Checkpoint, home: Path, name: str | None) -> bool:
-    """Whether a fit goes on in the folder of its run: where it stopped, but not from an earlier point."""
+    """Whether a fit continues in its run's folder: from where it stopped, but not from an earlier point."""
     run = resumed.run.resolve()
     ours = run.is_relative_to(home.resolve()) and number_of(run) >= 0
     return ours and name is None and resumed.path.name == "last.ckpt"
 
 
 def finish_run(trainer: pl.Trainer, task: type[AnyTask], seconds: float, log_model: bool) -> None:
-    """Leave the result, and say where the run lies and what to type next.
+    """Leave the result, and print where the run lies and what to type next.
 
     Args:
         trainer: that has fitted.

@@ -61,7 +61,7 @@ class Split(NamedTuple):
         changes = [f"{len(ids)} rows {how} ({listed(sorted(ids), most=3)})" for how, ids in moved.items() if ids]
         if learned := {*self.held_out} & {*fitted.trained}:
             changes.append(f"{len(learned)} of the {len(self.held_out)} held-out rows were learned from")
-        how = "; ".join(changes) or "true values of rows are others"
+        how = "; ".join(changes) or "true values of rows have changed"
         raise UserError(f"the data differ from those that the checkpoint was fitted on: {how}; give the same data")
 
 
@@ -78,7 +78,7 @@ def split_rows(
 
     Args:
         strata: the stratum of each row, N: each stratum has its share of what is held out.
-        groups: the group of each row, N, of which all rows are on one side; None where rows stand for themselves.
+        groups: the group of each row, N, of which all rows are on one side; None where each row is its own group.
         val_fraction: share of the rows, or of the groups, to hold out where ``fold`` is None.
         num_folds: how many folds.
         fold: which fold is held out, from 0.

@@ -1,4 +1,4 @@
-"""What is refused before the long part: beside a checkpoint, whose settings are the defaults, and of the Trainer."""
+"""What is refused early: arguments beside a checkpoint, whose settings are the defaults, and those of the Trainer."""
 
 from __future__ import annotations
 
@@ -68,21 +68,21 @@ class Guard:
     def _check_resumable(self, max_epochs: int | None) -> None:
         first = self.checkpoints[0]
         if not first.stands:
-            reason = "of an earlier version, whose fits cannot be resumed; predict and validate take it"
+            reason = "of an earlier version, whose fits cannot be resumed; predict and validate accept it"
             raise UserError(f"--ckpt_path {first.path}: {reason}")
         epochs, most = first.epochs, first.epochs + 1 if max_epochs in (None, -1) else max_epochs
         if epochs > most or (is_finished(first.run) and epochs == most):
-            raise UserError(f"--ckpt_path {first.path}: {epochs} epochs are fitted; give a larger --trainer.max_epochs")
+            raise UserError(f"--ckpt_path {first.path}: {epochs} epochs are done; give a larger --trainer.max_epochs")
 
 
 def check_trainer(subcommand: str, flags: Namespace) -> None:
-    """Refuse arguments of the Trainer that do not suit how things are done here.
+    """Refuse arguments of the Trainer that do not suit the way things are done here.
 
     Raises:
         UserError: it names the flag and what to give instead.
     """
     refused = {
-        # Lightning would put a sampler of single rows in the place of ours, which gives whole batches.
+        # Lightning would replace our sampler, which gives whole batches, with one of single rows.
         "overfit_batches": (flags.overfit_batches, "give --trainer.limit_train_batches instead"),
         "barebones": (flags.barebones, "it leaves no run and no checkpoint; leave it out"),
         "strategy": (re.search("spawn|fork", str(flags.strategy)), "give ddp, which starts commands"),
@@ -102,7 +102,7 @@ def check_trainer(subcommand: str, flags: Namespace) -> None:
 
 
 def check_callbacks(callbacks: Sequence[pl.Callback]) -> None:
-    """Refuse callbacks that stand twice, or that do not suit our batches.
+    """Refuse callbacks that appear twice, or that do not suit our batches.
 
     Raises:
         UserError: it names the callback.
@@ -110,6 +110,6 @@ def check_callbacks(callbacks: Sequence[pl.Callback]) -> None:
     keys = [callback.state_key for callback in callbacks]
     if twice := [key for number, key in enumerate(keys) if key in keys[:number]]:
         name = twice[0].split("{")[0]
-        raise UserError(f"{name} stands twice among the callbacks, as where a recipe and an overlay have it: give one")
+        raise UserError(f"{name} appears twice among the callbacks, as in a recipe and an overlay: keep one")
     if any(isinstance(callback, BatchSizeFinder) for callback in callbacks):
         raise UserError("BatchSizeFinder changes batches that the schedule has counted; try --data.*batch* instead")

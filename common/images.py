@@ -28,7 +28,7 @@ Images = npt.NDArray[np.uint8]
 
 FORMATS = ["PNG", "JPEG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM"]
 READABLE = "png jpg jpeg jpe jfif mpo bmp dib gif tif tiff webp pbm pgm ppm pnm"
-# Pictures, and archives that may hold some, which must not be passed over as if they were not there.
+# Pictures, and archives that may hold some, which must not be skipped in silence.
 OTHERS = (
     "heic heics heif heifs hif avif avifs jxl jp2 j2k jpf jpx jpm jxr hdp wdp psd psb xcf kra svg svgz eps ai tga ico "
     "pcx dds exr hdr qoi sgi ras xbm xpm pam pfm apng raw dng cr2 cr3 crw nef nrw arw srf sr2 orf rw2 raf pef srw x3f "
@@ -60,9 +60,9 @@ class ImageFile:
         path: the file, or the archive.
         member: the name inside the archive; empty for a plain file.
         size: bytes of the image file, unpacked.
-        stamp: what changes with the content: of the file, or of the archive, the times of its last modification and
-            its last change, in ns, and its inode; of an archive's member its checksum too. A tool can set the first
-            of them to anything, but the second only by setting the clock. On Windows that is the time of creation.
+        stamp: changes with the content: the file's or archive's times of last modification and last change, in ns,
+            and its inode; for an archive's member, its checksum too. A tool can set the first time to anything, the
+            second only by setting the clock. On Windows the second is the time of creation.
     """
 
     path: Path
@@ -80,7 +80,7 @@ class ImageFile:
 
 
 def find_images(source: Path, keep: Callable[[str], bool] = bool) -> list[ImageFile]:
-    """List the image files below a folder or inside a ``.zip``, sorted by name; what is no picture is passed over.
+    """List the image files below a folder or inside a ``.zip``, sorted by name; what is not a picture is skipped.
 
     Args:
         source: the folder or archive.
@@ -99,7 +99,7 @@ def find_images(source: Path, keep: Callable[[str], bool] = bool) -> list[ImageF
             elif suffix in SUFFIXES and not path.is_dir():
                 unreadable.append(f"{path} (no file, or a link to nothing)")
             elif suffix not in TEXT and path.is_file():
-                with contextlib.suppress(OSError):  # what may not be opened is passed over
+                with contextlib.suppress(OSError):  # what may not be opened is skipped
                     if suffix in FOREIGN or _is_picture(path.open("rb")):
                         unreadable.append(str(path))
     else:
@@ -110,7 +110,7 @@ def find_images(source: Path, keep: Callable[[str], bool] = bool) -> list[ImageF
                 if suffix in SUFFIXES:
                     found.append(ImageFile(source, info.filename, info.file_size, f"{stamp}-{info.CRC}"))
                 elif suffix not in TEXT:
-                    with contextlib.suppress(Exception):  # of whatever kind damaged or encrypted members lead to
+                    with contextlib.suppress(Exception):  # whatever damaged or encrypted members lead to
                         if suffix in FOREIGN or _is_picture(archive.open(info)):
                             unreadable.append(f"{source}:{info.filename}")
     if unreadable:
@@ -145,7 +145,7 @@ def _stamp(status: os.stat_result) -> str:
 
 def _suffix(path: str) -> str:
     """Give the suffix in small letters; ``txt`` for what macOS and editors leave behind: ``.name``, ``__MACOSX/``."""
-    # Text, since paths as objects take most of the time that a second start waits for the list of a large set.
+    # As text: path objects would take most of the time in which a second start lists a large set.
     parts = [part for part in path.replace(os.sep, "/").split("/") if part != "."]
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
     return "txt" if hidden else path.rpartition(".")[2].lower()
@@ -165,8 +165,8 @@ def decode(data: bytes, mode: Mode, max_pixels: int) -> Image.Image:
         max_pixels: refuse more than this, before any pixel is decoded.
 
     Raises:
-        ValueError: more than ``max_pixels``, or pixels that Pillow does not read as they are meant.
-        OSError, SyntaxError, ...: whatever Pillow says of damaged data.
+        ValueError: more than ``max_pixels``, or pixels that Pillow does not read as intended.
+        OSError, SyntaxError, ...: whatever Pillow raises on damaged data.
     """
     image: Image.Image
     formats = [*FORMATS, *_heif()] if data[4:8] == b"ftyp" else FORMATS
@@ -209,7 +209,7 @@ SUBFILE, BITS, COMPRESSION, PHOTOMETRIC, PLANAR, COLOUR_MAP, EXTRA, SIGN, SUBSAM
 
 
 def _misread(image: Image.Image, data: bytes, tags: ImageFileDirectory_v2) -> str | None:
-    """Say what of an image Pillow would read otherwise than meant: each was compared with other decoders."""
+    """Say what Pillow would misread in an image: each case was compared with other decoders."""
     if image.mode in ("F", "La", "LAB") or (image.mode == "I" and image.format != "PPM"):
         return f"mode {image.mode} (32 bits, L*a*b* or premultiplied grey) is not read"
     if image.format == "PNG" and data[24] == 16 and image.mode == "RGB" and "transparency" in image.info:
@@ -244,7 +244,7 @@ def _upper_bits(image: Image.Image, bits: int, inverted: bool) -> Image.Image:
 
 @cache
 def _heif() -> list[str]:
-    """Let Pillow read HEIC where ``pillow-heif`` is installed; only when one comes, as it takes long to import."""
+    """Let Pillow read HEIC where ``pillow-heif`` is installed; only when needed, since it is slow to import."""
     if not HEIF:
         return []
     from pillow_heif import register_heif_opener
@@ -260,7 +260,7 @@ def read_image(path: Path, mode: Mode, max_pixels: int) -> Image.Image:
         UserError: there is no such file, or it cannot be decoded.
     """
     if path.exists() and (not path.is_file() or path.stat().st_size > MAX_FILE_BYTES):
-        raise UserError(f"{path}: no image file, or one of over {MAX_FILE_BYTES:,} bytes")
+        raise UserError(f"{path}: not an image file, or one of more than {MAX_FILE_BYTES:,} bytes")
     try:
         return decode(path.read_bytes(), mode, max_pixels)
     except FileNotFoundError:
@@ -282,7 +282,7 @@ def resize(image: Image.Image, size: int) -> Images:
 
 @lru_cache(maxsize=4)
 def _archive(path: Path, stamp: str, process: int) -> zipfile.ZipFile:
-    """Keep archives open: to list a large one takes longer than to decode a small image."""
+    """Keep archives open: listing a large one takes longer than decoding a small image."""
     return open_zip(path)
 
 

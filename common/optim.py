@@ -1,4 +1,4 @@
-"""AdamW and the learning rate of both tasks, linear warm-up, then a cosine; callbacks of them."""
+"""AdamW and its learning rate, a linear warm-up, then a cosine; callbacks that average weights and find a rate."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def adamw_warmup_cosine(
 class EMAWeightAveraging(callbacks.WeightAveraging):
     """A moving average of the weights, whose decay warms up: min(decay, (1 + n) / (10 + n)) at the n-th average.
 
-    Lightning's callback of this name keeps its decay, so that the average of a short fit lags behind: after four epochs
-    of a ResNet18 it has an accuracy of 0.69, this one 0.76 (docs/recipes.md).
+    Lightning's callback of this name has a constant decay, so the average of a short fit lags behind: after four epochs
+    of a ResNet18 it reaches an accuracy of 0.69, this one 0.76 (docs/recipes.md).
 
     Args:
         decay: what is left of the average at each update, after the warm-up.
@@ -101,7 +101,7 @@ class StochasticWeightAveraging(callbacks.WeightAveraging):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: STEP_OUTPUT, batch: object, batch_idx: int
     ) -> None:
-        # With the last step, not with the end of the epoch, which comes after its validation.
+        # At the last step, not at the end of the epoch, which comes after its validation.
         self.at_end_of_epoch = trainer.is_last_batch
         if self.at_end_of_epoch and trainer.current_epoch >= int(self.start * (trainer.max_epochs or 1)):
             self.averaged_epochs += 1

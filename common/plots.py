@@ -69,7 +69,7 @@ def save_png(figure: Figure, path: Path) -> None:
 
 
 def tidy(axes: Axes, title: str, x: str, y: str) -> None:
-    """Title an axis pair, and leave only what helps to read it; x counts something: its ticks are whole numbers."""
+    """Title the axes, and leave only what helps to read them; x counts something, so its ticks are whole numbers."""
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -83,7 +83,7 @@ def _cross_validation(folder: Path, folds: list[Run]) -> Run:
 
 
 def _over_seeds(runs: list[Run], monitor: str) -> list[str]:
-    """Say the mean and the deviation of settings that were fitted with several seeds."""
+    """Give mean and deviation of settings that were fitted with several seeds."""
     settings = {id(run): tuple(sorted(run.arguments.items() - {("seed_everything", run.seed)})) for run in runs}
     lines = []
     for setting, number in Counter(settings.values()).items():

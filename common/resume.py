@@ -1,7 +1,7 @@
-"""All that a resumed fit needs, and all of Lightning's inner state that is touched anywhere.
+"""All that a resumed fit needs, and every access to Lightning's internal state.
 
-Where the fit stands is the data module's to say (``ImageData.state_dict``). What is left is here: which settings and
-callbacks a resumed fit takes over, its metrics so far, and the places where Lightning's loops must be told.
+The data module says where a fit stands (``ImageData.state_dict``). The rest is here: which settings and callbacks a
+resumed fit takes over, its metrics so far, and what Lightning's loops must be told.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FREE = {"ModelCheckpoint", "BestCheckpoint", "LastCheckpoint", "Timer"}
 class WholeFiles(TorchCheckpointIO):
     """Write a checkpoint beside its place and, once the disk has it, rename it there.
 
-    Lightning's own is written in the folder for temporary files, and on another disk copied from there: cut off, it is
+    Lightning writes it to the folder for temporary files and, onto another disk, copies it from there: a kill leaves
     half a file.
     """
 
@@ -101,7 +101,7 @@ class Resume(pl.Callback):
             raise UserError(f"--ckpt_path {self.resumed.path} {how}: {fix}")
         assert isinstance(pl_module, ImageTask) and self.resumed.stands is not None
         pl_module.data.split.check(Split(**self.resumed.stands["split"]))
-        # Only now, since a refusal leaves a run that has come to its end as it was.
+        # Only now, since a refusal leaves a finished run as it was.
         if trainer.is_global_zero and isinstance(trainer.logger, CSVLogger):
             (Path(trainer.logger.log_dir) / RESULT).unlink(missing_ok=True)
 
@@ -162,9 +162,9 @@ def parser_of(cli: LightningCLI, subcommand: str) -> ArgumentParser:
 
 
 def continue_metrics(logger: CSVLogger, step: int) -> None:
-    """Let ``metrics.csv`` go on from a step: what was logged before stays, what comes again is dropped.
+    """Let ``metrics.csv`` continue from a step: what was logged before stays, what will come again is dropped.
 
-    Lightning deletes the file, so that it waits beside its place, where the next resume finds it after a kill.
+    Lightning deletes the file, so it waits beside its place, where the next resume finds it after a kill.
 
     Raises:
         UserError: a whole line of the file is damaged, or it has none.

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 RUNS = "runs"
 LATEST = "latest"
-RESULT = "result.json"  # a run folder has it when its fit has come to its end
+RESULT = "result.json"  # written when the fit has finished
 
 
 class HeldOut(TypedDict):
@@ -101,7 +101,7 @@ def give_up(run: Path, root: Path) -> None:
 
 
 def mark_latest(run: Path) -> None:
-    """Let ``latest``, beside the run folders, lead to a run; where there are no links, its number tells the newest."""
+    """Point ``latest``, beside the run folders, to a run; without symbolic links, the highest number is the newest."""
     temporary = run.parent / f".{LATEST}.{os.getpid()}"
     with suppress(OSError):
         temporary.unlink(missing_ok=True)
@@ -137,12 +137,12 @@ def _begun(run: Path) -> int:
 
 
 def is_finished(run: Path) -> bool:
-    """Whether the fit of a run has come to its end."""
+    """Whether the fit of a run has finished."""
     return (run / RESULT).is_file()
 
 
 def read_result(run: Path) -> Result:
-    """Read what a fit that has come to its end has left.
+    """Read what a finished fit has left.
 
     Raises:
         UserError: it is damaged.
@@ -176,7 +176,7 @@ class Run:
         about: what ``run.json`` says; of runs of earlier versions the task alone.
         arguments: those that bear on the result, named by their paths.
         metrics: metric → values by epoch, counted from 1; several where it is logged more often.
-        result: what a fit that has come to its end leaves; None of others.
+        result: what a finished fit leaves; None of others.
         name: its path below ``runs/<task>``; elsewhere its last two folders.
     """
 
@@ -195,7 +195,7 @@ class Run:
 
     @property
     def state(self) -> str:
-        """Whether it has come to its end, or of how many folds it is."""
+        """Say that it is unfinished, or how many folds it has; empty otherwise."""
         if self.result is None:
             return "unfinished"
         return f"{self.result['folds']} folds" if "folds" in self.result else ""
@@ -241,7 +241,7 @@ def read_run(path: Path) -> tuple[Run, list[str]]:
     try:
         settings = read_config(path / "config.yaml")
     except UserError as error:
-        raise UserError(f"{error}; put it right, or leave this run out") from None
+        raise UserError(f"{error}; fix it, or leave this run out") from None
     metrics, notes = read_metrics(path / "metrics.csv")
     about = read_json(path / "run.json", About, notes)
     result = read_json(path / RESULT, Result, notes)

@@ -32,7 +32,7 @@ class TableFile:
 
 
 def read_table(path: Path | TableFile, columns: Sequence[str], optional: Sequence[str] | None = None) -> pd.DataFrame:
-    """Read a CSV, every cell as text; a byte order mark is passed over. The index counts rows from the header, as 0.
+    """Read a CSV, every cell as text; a byte order mark is skipped. The index counts rows from the header, as 0.
 
     Args:
         path: the table.
@@ -45,7 +45,7 @@ def read_table(path: Path | TableFile, columns: Sequence[str], optional: Sequenc
     data = _read_bytes(path if isinstance(path, TableFile) else TableFile(path), columns)
     if data.startswith(WORKBOOKS):
         raise UserError(f"{path}: an Excel workbook or an archive, not a CSV; save it as CSV UTF-8")
-    # Not with pandas, which cuts off what a row has too much and takes minutes for a million columns.
+    # Not with pandas, which drops a row's surplus cells and takes minutes for a million columns.
     try:
         text = data.decode("utf-8-sig")
         first = text.partition("\n")[0]
@@ -116,7 +116,7 @@ def refuse_doubles(path: Path | TableFile, column: pd.Series) -> None:
     """Raise a :class:`UserError` that names the rows of values standing more than once."""
     doubled = column[column.duplicated(keep=False)]
     if len(doubled):
-        twice = f"{column.name} {listed(sorted(set(doubled)))} stands more than once"
+        twice = f"{column.name} {listed(sorted(set(doubled)))} appears more than once"
         raise UserError(f"{path}: {twice}, {rows(doubled.index)}")
 
 
@@ -126,14 +126,14 @@ def rows(index: pd.Index) -> str:
 
 
 def read_metrics(path: Path) -> tuple[dict[str, pd.Series[float]], list[str]]:
-    """Read the whole lines of Lightning's metrics.csv, whose last line may still be in the writing.
+    """Read the whole lines of Lightning's metrics.csv, whose last line may still be being written.
 
     Gives metric → values by epoch, from 1, several where it is logged more often; and what is wrong, a line each.
     """
     if not path.is_file():
         return {}, [f"{path}: no metrics yet"]
     lines = path.read_bytes().decode("utf-8", errors="replace").replace("\r\n", "\n").split("\n")
-    # Cut within a number, a line still looks like one: only its end tells.
+    # A line that is cut within a number still looks whole: only its line break tells.
     cut = lines.pop().strip("\r")
     notes = [f"{path}: line {len(lines) + 1} is cut and left out"] if cut else []
     header = _cells(lines[0]) if lines else []

@@ -1,4 +1,4 @@
-"""What a task must say: the contract between a task's model and everything in ``common`` that works with it."""
+"""What a task must state: the contract between a task's model and everything in ``common`` that works with it."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class ImageTask(LightningModule, ABC, Generic[Data, Batch]):
         keep_own(self.hparams, type(self))
         self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.lr, self.weight_decay, self.warmup, self.final_lr = lr, weight_decay, warmup, final_lr
-        # Not in groups, which take two metrics for one as soon as their first batches agree.
+        # Not in groups, which merge two metrics as soon as they agree on the first batches.
         self.val_metrics = MetricCollection(dict(metrics), prefix="val/", compute_groups=False)
         self.rows = CatMetric(nan_strategy="disable")
 
@@ -170,7 +170,7 @@ class ImageTask(LightningModule, ABC, Generic[Data, Batch]):
         """Tabulate the images that were predicted with what was predicted of each."""
 
     def notes(self, outputs: Outputs, data: Data) -> list[str]:
-        """Say of each image that was predicted what to think of the answer; nothing where all is as expected."""
+        """Say what to make of the prediction of each image; empty where all is as expected."""
         return [""] * len(data.test_set)
 
     def answers(self, outputs: Outputs, data: Data) -> dict[str, pd.DataFrame]:
@@ -232,7 +232,7 @@ class ImageTask(LightningModule, ABC, Generic[Data, Batch]):
         self.rows.update(self.evaluate(batch).flatten())  # as the empty rows of a rank without any are
 
     def on_validation_epoch_end(self) -> None:
-        # Here, not with each batch: a rank without one takes part in the sums, too.
+        # Here, not with each batch: a rank without any must take part in the sums, too.
         self.log_dict(self.val_metrics, prog_bar=True)
         self.evaluated = self.rows.compute().reshape(-1, len(self.columns)).cpu().numpy()
         self.rows.reset()
@@ -247,7 +247,7 @@ class ImageTask(LightningModule, ABC, Generic[Data, Batch]):
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: Any, **settings: Any) -> Self:  # type: ignore[override]
-        """Build the fitted model, as Lightning's does; no pretrained weights are fetched, since it brings its own."""
+        """Build the fitted model, as Lightning's does; pretrained weights are not fetched, since it brings its own."""
         return super().load_from_checkpoint(checkpoint_path, **{**cls._untrained(), **settings})
 
     @classmethod

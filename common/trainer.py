@@ -86,7 +86,7 @@ class Trainer(pl.Trainer):
         if output is not None:
             raise UserError(f"--output {output}: it is for --images; give --submission.path")
         path = Path(submission.path or default_path(members, submission.tta))
-        files = SubmissionFiles(path, datamodule.source())  # what must not be written is refused before the long part
+        files = SubmissionFiles(path, datamodule.source())  # fail early
         outputs, deviation = self._average(model, datamodule, submission.tta)
         if self.is_global_zero:
             notes = notes_on(model, datamodule, outputs, members)

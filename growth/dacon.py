@@ -61,7 +61,7 @@ def read_test_set(root: Path) -> PhotoPairs:
 
     Raises:
         UserError: files are missing; photos lie elsewhere than in the folder of a plant, or share a name; a folder is
-            empty; a row names an absent photo, one photo twice, or photos of two plants; an id stands twice; the
+            empty; a row names an absent photo, one photo twice, or photos of two plants; an id appears twice; the
             sample submission has other ids than ``test_data.csv``.
     """
     listing, path = _listing(root, "test_dataset"), _find_table(root, "test_data.csv")

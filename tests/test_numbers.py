@@ -1,6 +1,6 @@
 """The figures are right: beside scikit-learn and stored ones, twice the same, and at chance where nothing is to learn.
 
-After a change that is meant to change the losses, ``python -m tests.test_numbers`` writes golden.json anew.
+After a change that is meant to change the losses, ``python -m tests.test_numbers`` rewrites golden.json.
 """
 
 from __future__ import annotations

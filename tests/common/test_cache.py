@@ -164,7 +164,7 @@ def test_unreadable_files_are_counted_and_ten_named(folder: Path) -> None:
     message = str(caught.value)
     assert "13 of 25 image files cannot be decoded" in message
     assert "empty.jpg (empty)" in message
-    assert "text00.bmp (not an image, or of a kind that is not read)" in message
+    assert "text00.bmp (not an image, or of an unsupported kind)" in message
     assert "and 3 more" in message
     assert "\n" not in message
     assert list((folder.parent / "cache").iterdir()) == []

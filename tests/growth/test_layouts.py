@@ -337,7 +337,7 @@ def test_two_test_photos_of_one_name(root: Path) -> None:
         (lambda lines: [*lines, "3,idx_LT_1088_00010,idx_LT_1088_09999"], "row 5: no such photo in "),
         (lambda lines: [*lines, "3,배추 가,배추 가"], "row 5: before and after are one photo"),
         (lambda lines: [*lines, "3,배추 가,idx_LT_1088_00042"], "row 5: the photos are of two plants"),
-        (lambda lines: [*lines, lines[1]], "idx 0 stands more than once, rows 2, 5"),
+        (lambda lines: [*lines, lines[1]], "idx 0 appears more than once, rows 2, 5"),
         (lambda lines: ["id,before,after", *lines[1:]], "the header is 'id, before, after', expected 'idx,before_file"),
         (lambda lines: [*lines[:2], "1,,배추 가"], "column before_file_path is empty in row 3"),
     ],
@@ -358,7 +358,7 @@ def test_faults_of_the_pairs(root: Path, change: Change, message: str, zipped: b
         (lambda lines: lines[:-2], "2 idx of {pairs} are not in it: 1, 2; download"),
         (lambda lines: [*lines, "7,-1"], "row 5: idx 7 not in {pairs}; download"),
         (lambda lines: [*lines[:-1], "7,-1"], "row 4: idx 7 not in {pairs}; download"),
-        (lambda lines: [*lines, lines[1]], "idx 0 stands more than once, rows 2, 5"),
+        (lambda lines: [*lines, lines[1]], "idx 0 appears more than once, rows 2, 5"),
         (lambda lines: ["id,days", *lines[1:]], "the header is 'id, days', expected 'idx,time_delta'"),
     ],
 )

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from common.arguments import EARLIER
 from common.errors import UserError
 from common.files import expand
 from common.runs import is_finished, is_fold, newest_run
@@ -201,7 +202,7 @@ def _described(path: Path, saved: dict[str, Any]) -> Checkpoint:
     return Checkpoint(
         path,
         model,
-        data,
+        EARLIER | data,
         saved.get("trainer", {}),
         stands,
         saved.get("precision"),

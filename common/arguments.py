@@ -40,6 +40,8 @@ MACHINE_OF_TRAINER = (
     *("default_root_dir", "logger", "log_every_n_steps", "profiler", "enable_checkpointing", "enable_progress_bar"),
     *("enable_model_summary", "enable_autolog_hparams"),
 )
+# Of the data: what fits of versions did that had no such argument.
+EARLIER = {"train_fraction": 1.0}
 EXPERIMENT = ("model", "data", "trainer", "seed_everything")  # other arguments say what a run is called
 
 
@@ -85,9 +87,10 @@ def flatten(settings: Mapping[str, object], prefix: str = "") -> dict[str, objec
 def experiment(settings: Mapping[str, object], machine: Iterable[str]) -> dict[str, object]:
     """Pick those of nested settings that bear on the result, named by their paths."""
     left_out = set(machine)
+    given = flatten({part: settings[part] for part in EXPERIMENT if part in settings})
     return {
         name: value
-        for name, value in flatten({part: settings[part] for part in EXPERIMENT if part in settings}).items()
+        for name, value in (flatten({"data": EARLIER}) | given).items()
         if not any(name == one or name.startswith(f"{one}.") for one in left_out)
     }
 

@@ -13,7 +13,7 @@ from typing import TypedDict, TypeVar
 
 import torch
 
-from common.arguments import Settings
+from common.arguments import EARLIER, Settings
 from common.errors import UserError
 from common.familiar import Familiar
 from common.files import expand
@@ -212,7 +212,7 @@ def _described(path: Path, saved: Settings) -> Checkpoint:
     return Checkpoint(
         path,
         model,
-        data,
+        EARLIER | data,
         saved.get("trainer", {}),
         saved.get(state),
         saved.get("precision"),

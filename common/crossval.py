@@ -31,6 +31,21 @@ from common.task import AnyTask
 LAST = "checkpoints/last.ckpt"
 
 
+class Measured(NamedTuple):
+    """What a cross-validation has measured.
+
+    Attributes:
+        folds: a line for each fold: what it was trained on (``trained_images``, and of what groups are called), the
+            number of rows held out, the metric, the seconds of its fit.
+        overall: the metric over all out-of-fold rows.
+        suffix: what the names of its tables end in.
+    """
+
+    folds: pd.DataFrame
+    overall: float
+    suffix: str
+
+
 @dataclass(frozen=True)
 class CrossValidation:
     """What a cross-validation does in each fold, and where.
@@ -44,6 +59,7 @@ class CrossValidation:
         model: of the task.
         data: of the task.
         tta: how many views of each held-out image are averaged.
+        before: how many fits the same processes may have started before.
     """
 
     name: str
@@ -54,13 +70,17 @@ class CrossValidation:
     model: AnyTask
     data: ImageData
     tta: int
+    before: int = 0
 
-    def run(self, folds: list[int], others: list[Path]) -> None:
+    def run(self, folds: list[int], others: list[Path]) -> Measured | None:
         """Fit ``folds``, those without a finished run, and tabulate the held-out rows of all of them.
 
         Args:
             folds: from 0.
             others: files of out-of-fold estimates, of the same rows, that are averaged with these.
+
+        Returns:
+            What was measured, where this process leads.
 
         Raises:
             UserError: a fit fails, ``others`` are of other rows, or the model has learned fewer views.
@@ -71,8 +91,7 @@ class CrossValidation:
         self.data.prepare_data()
         for number, fold in enumerate(folds, start=1):
             self._fit(fold, f"{number} of {len(folds)}")
-        if self.leads:
-            self._tabulate(folds, read)
+        return self._tabulate(folds, read) if self.leads else None
 
     def _fit(self, fold: int, position: str) -> None:
         home = self.folder / f"fold_{fold}"
@@ -96,7 +115,7 @@ class CrossValidation:
             if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
                 # In torchrun's store, the ranks of the fold before have left their addresses.
                 environment["TORCHELASTIC_USE_AGENT_STORE"] = "False"
-                environment["MASTER_PORT"] = str(int(os.environ["MASTER_PORT"]) - 1 - fold)
+                environment["MASTER_PORT"] = str(int(os.environ["MASTER_PORT"]) - 1 - self.before - fold)
             with subprocess.Popen(command, env=environment) as fit:
                 try:
                     code = fit.wait()
@@ -134,7 +153,7 @@ class CrossValidation:
             return str(error)
         return ""
 
-    def _tabulate(self, folds: list[int], others: list[_Estimates]) -> None:
+    def _tabulate(self, folds: list[int], others: list[_Estimates]) -> Measured:
         parts: dict[str, list[np.ndarray]] = {"ids": [], "estimates": [], "truth": []}
         tables, lines, metric = [], [], self.model.monitor
         for fold in folds:
@@ -150,7 +169,8 @@ class CrossValidation:
             tables.append(member.table_of_held_out(outputs, its_data).assign(fold=fold))
             seconds = read_result(run)["seconds"]
             value = member.measure(estimates, its_data.truth)
-            lines.append({"fold": fold, "rows": len(estimates), metric: value, "seconds": seconds})
+            trained = _count_trained(its_data)
+            lines.append({"fold": fold, **trained, "rows": len(estimates), metric: value, "seconds": seconds})
         ids, estimates, truth = (np.concatenate(arrays) for arrays in parts.values())
         average = (estimates + sum(other.sorted_as(ids, estimates.shape) for other in others)) / (1 + len(others))
         rows, summary = pd.concat(tables, ignore_index=True), pd.DataFrame(lines)
@@ -181,6 +201,7 @@ class CrossValidation:
         pattern = f"'{self.folder}/fold_*/latest/{LAST}'"
         tta_flag = f" --submission.tta {self.tta}" if self.tta > 1 else ""
         self._say(f"next: python -m {self.model.task} predict --ckpt_path {pattern}{tta_flag}")
+        return Measured(summary, overall, views)
 
     def _predict_held_out(
         self, fold: int, checkpoint: Checkpoint, member: AnyTask
@@ -192,6 +213,12 @@ class CrossValidation:
     def _say(self, text: str) -> None:
         if self.leads:
             print(text, flush=True)
+
+
+def _count_trained(data: ImageData) -> dict[str, int]:
+    rows, groups = data.train_set.rows, data.listing.groups
+    counts = {"trained_images": len(rows)}
+    return counts if groups is None else counts | {f"trained_{data.group}": len(np.unique(groups[rows]))}
 
 
 def _has_ended(run: Path | None) -> bool:

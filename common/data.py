@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -21,14 +21,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from common.arguments import Machine, keep_own
 from common.augment import View
-from common.batches import ImageBatch, ImageDataset, ImageRows, as_is, key_of, progress_of
+from common.batches import Batch, ImageBatch, ImageDataset, ImageRows, as_is, key_of, progress_of
 from common.cache import cached_images
 from common.familiar import Familiar, learn_familiar
-from common.folds import Listing, Split, digest_of, split_rows
+from common.folds import Listing, Split, digest_of, keep_share, naming_share, split_rows
 from common.images import ImageFile, Images, Mode
 from common.submission import SampleSubmission
-
-Batch = TypeVar("Batch")
 
 
 class ImageData(LightningDataModule, ABC):
@@ -44,6 +42,7 @@ class ImageData(LightningDataModule, ABC):
         val_fraction: share of the training set that is held out for validation, where no fold is given.
         num_folds: number of folds that the training set is dealt into.
         fold: which fold to hold out, from 0; none to hold out val_fraction instead.
+        train_fraction: share of the rows or groups left that is trained on; crossval takes several, as [0.5, 1].
         seed: seed of the split into training and validation.
         cache_dir: folder that keeps the decoded images between starts.
         num_workers: loader processes; 0 is fastest unless the cache is larger than memory.
@@ -83,6 +82,7 @@ class ImageData(LightningDataModule, ABC):
         val_fraction: float = 0.2,
         num_folds: int = 5,
         fold: NonNegativeInt | None = None,
+        train_fraction: float | list[float] = 1.0,
         seed: NonNegativeInt = 0,
         eval_batch_size: Machine[PositiveInt] = 256,
         cache_dir: Machine[str] = "cache",
@@ -95,7 +95,7 @@ class ImageData(LightningDataModule, ABC):
         self.image_size, self.num_workers, self.eval_batch_size = image_size, num_workers, eval_batch_size
         self.mode: Mode = "L" if channels == 1 else "RGB"
         self.val_fraction, self.num_folds, self.fold, self.seed = val_fraction, num_folds, fold, seed
-        self.resumed_at = (0, 0)  # epoch and batch
+        self.train_fraction, self.resumed_at = train_fraction, (0, 0)  # epoch and batch
 
     @abstractmethod
     def read_training_set(self) -> Listing:
@@ -192,15 +192,16 @@ class ImageData(LightningDataModule, ABC):
     def _split(self) -> tuple[np.ndarray, np.ndarray]:
         strata, groups, called = self.listing.strata, self.listing.groups, (self.group, self.stratum)
         train, val = split_rows(strata, groups, self.val_fraction, self.num_folds, self.fold, self.seed, called)
-        self.check_batches(train)
+        train = keep_share(train, strata, groups, self.train_fraction, self.seed)
+        with naming_share(self.train_fraction):
+            self.check_batches(train)
         return train, val
 
     def _test_images(self) -> Images:
         return self._cached("test", self.read_images(self.given) if self.given else self.read_test_set())
 
     def _cached(self, part: str, files: list[ImageFile]) -> Images:
-        label = f"{self.label}-{part}"
-        return cached_images(files, self.image_size, self.mode, self.cache_dir, self.max_pixels, label)
+        return cached_images(files, self.image_size, self.mode, self.cache_dir, self.max_pixels, f"{self.label}-{part}")
 
     def state_dict(self) -> dict[str, object]:
         """Give where the fit stands: its seed, epoch and batch, and which rows it trains on and holds out."""

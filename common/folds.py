@@ -1,10 +1,11 @@
-"""Which rows are held out: the one place where a split is decided, and where two splits are compared."""
+"""Which rows are held out and trained on: the one place where a split is decided, and where two are compared."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -99,6 +100,49 @@ def split_rows(
     if not 0 <= fold < len(folds):
         raise UserError(f"--data.fold {fold}: there are folds 0 to {len(folds) - 1} (--data.num_folds)")
     return np.setdiff1d(np.arange(len(strata)), folds[fold]), folds[fold]
+
+
+def keep_share(train: Indices, strata: np.ndarray, groups: np.ndarray | None, fraction: object, seed: int) -> Indices:
+    """Keep a share of the rows to train on: whole groups where there are any, the same share of every stratum.
+
+    The rows or groups of each stratum stand in a random order. The first ``fraction`` · n of them, rounded, are kept,
+    but at least one; so a larger share keeps all that a smaller one does.
+
+    Args:
+        train: the rows to train on, sorted.
+        strata: the stratum of each row, N.
+        groups: the group of each row, N; None where rows stand for themselves.
+        fraction: the share, above 0 and at most 1.
+        seed: the same seed gives the same order.
+
+    Raises:
+        UserError: ``fraction`` is out of range.
+    """
+    share = check_train_fraction(fraction)
+    units = train if groups is None else np.asarray(groups, dtype=str)[train]
+    rng = np.random.default_rng([seed, 1])  # another order than that in which groups are held out
+    kept = []
+    for stratum in np.unique(strata[train]):
+        order = rng.permutation(np.unique(units[strata[train] == stratum]))
+        kept.append(order[: max(1, round(share * len(order)))])
+    return train[np.isin(units, np.concatenate(kept))]
+
+
+def check_train_fraction(given: object) -> float:
+    """Give ``--data.train_fraction`` back, if it is one share; a :class:`UserError` if not."""
+    if not (isinstance(given, int | float) and 0 < given <= 1):
+        wanted = "give a share above 0 and at most 1, such as 0.5; crossval takes several, as [0.5, 1]"
+        raise UserError(f"--data.train_fraction {given}: {wanted}")
+    return float(given)
+
+
+@contextmanager
+def naming_share(fraction: object) -> Iterator[None]:
+    """Let a :class:`UserError` about the rows to train on say which share of them there is."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{error} (--data.train_fraction {fraction})" if fraction != 1 else str(error)) from None
 
 
 def stratified_split(labels: np.ndarray, val_fraction: float, seed: int) -> tuple[Indices, Indices]:

@@ -13,14 +13,16 @@ from lightning import pytorch as pl
 from common.answers import Answers
 from common.arguments import Settings
 from common.checkpoints import Checkpoint
-from common.crossval import CrossValidation
+from common.crossval import CrossValidation, Measured
 from common.dashboard import build_dashboard
 from common.data import ImageData
+from common.data_curve import write_data_curve
 from common.ensemble import average_members, notes_on, predict_members
 from common.errors import UserError
 from common.export import export
 from common.feature_maps import Member, draw
 from common.files import shown
+from common.folds import check_train_fraction
 from common.images import read_image, resize
 from common.machine import is_first_process
 from common.submission import Outputs, Submission, SubmissionFiles, default_path
@@ -114,7 +116,7 @@ class Trainer(pl.Trainer):
 
         Args:
             model: the network.
-            datamodule: the data; --data.num_folds says how many folds.
+            datamodule: the data; of several --data.train_fraction, each has a cross-validation of its own.
             folds: some of the folds, such as 0,1; all if null. One whose run is finished is not fitted again.
             tta: how many views of each held-out image are averaged, as --submission.tta of predict.
             others: files out_of_fold.npz of other cross-validations, as [A, B], to average the estimates with.
@@ -123,11 +125,25 @@ class Trainer(pl.Trainer):
         if number < 2:
             raise UserError(f"--data.num_folds {number}: give 2 or more")
         chosen = _chosen_folds(folds, number)
+        given = datamodule.train_fraction
+        shares = sorted({check_train_fraction(share) for share in (given if isinstance(given, list) else [given])})
+        if not shares:
+            raise UserError("--data.train_fraction []: give one share or several, such as [0.25, 0.5, 1]")
         name, folder = self.crossval_home
         # Of several processes with the same command, the first speaks and tabulates.
         leads = is_first_process()
-        crossvalidation = CrossValidation(name, folder, self.fit_settings, leads, self, model, datamodule, tta)
-        crossvalidation.run(chosen, [Path(path) for path in others or []])
+        measured: dict[float, Measured] = {}
+        for place, share in enumerate(shares):
+            if leads and len(shares) > 1:
+                print(f"\n--data.train_fraction {share} ({place + 1} of {len(shares)})", flush=True)
+            below = "" if share == 1 else f"fraction_{share}"
+            settings = {**self.fit_settings, "data": {**self.fit_settings["data"], "train_fraction": share}}
+            data, home = datamodule.like(train_fraction=share), "/".join(filter(None, (name, below)))
+            of_share = (home, folder / below, settings, leads, self, model, data, tta, place * number)
+            if (result := CrossValidation(*of_share).run(chosen, [Path(path) for path in others or []])) is not None:
+                measured[share] = result
+        if len(measured) > 1:
+            write_data_curve(type(model), measured, folder)
 
     def feature_maps(
         self,

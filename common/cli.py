@@ -24,13 +24,14 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from torch import distributed
 
 from common.callbacks import Ranks
+from common.checkpoint_settings import Guard
 from common.checkpoints import Checkpoint, find_checkpoints, read_checkpoint
 from common.config import read_config
 from common.data import ImageData
 from common.errors import UserError, exit_on_user_error
 from common.files import shown
 from common.fitting import SaveConfig, as_list, finish_run, fit_callbacks, open_run
-from common.guards import Guard, check_callbacks, check_trainer
+from common.guards import check_callbacks, check_trainer
 from common.libraries import explain_library_errors, silence_libraries
 from common.machine import act_alone, default_precision, is_first_process, keep_freed_memory
 from common.resume import WholeFiles, disable_requeue, parser_of

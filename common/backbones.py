@@ -1,4 +1,4 @@
-"""Image encoders by name: LeNet, a small VGG, a task's own, and every torchvision classifier.
+"""Image encoders by name: LeNet, a small VGG, a task's own, and every classifier of torchvision and of timm.
 
 ``build_backbone`` adapts three things to the task: the channels it takes, how early it shrinks small images (the
 stem), and the numbers it gives (the head).
@@ -6,7 +6,6 @@ stem), and the numbers it gives (the head).
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Literal
@@ -21,12 +20,13 @@ from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (
 )
 from torchvision import models
 
-from common.errors import UserError
-from common.networks import Airbench, Float32Linear, LeNet
+from common.errors import UserError, no_such
+from common.networks import IMAGENET, Airbench, Constants, Float32Linear, LeNet
+from common.pretrained import Pretrained, is_checkpoint, read_state
+from common.timm_backbones import PREFIX, build_timm, constants_of_timm, give_outputs, has_plain_stem, names_of_timm
 
 Stem = Literal["imagenet", "small"]
 Head = Literal["linear", "imagenet"]
-Pretrained = bool | str
 Own = Callable[[int, int, int], nn.Module]  # from channels, outputs and pixels a side
 
 IMAGENET_CLASSES = 1000
@@ -49,44 +49,64 @@ def build_backbone(
     """Build an encoder: N×in_channels×image_size×image_size, float → N×num_outputs.
 
     Args:
-        name: ``airbench``, ``lenet``, one of ``own``, or a classifier of
-            ``torchvision.models.list_models(torchvision.models)``.
+        name: ``airbench``, ``lenet``, one of ``own``, a classifier of
+            ``torchvision.models.list_models(torchvision.models)``, or ``timm/`` and a name of ``timm.list_models()`` or
+            ``timm.list_pretrained()``.
         in_channels: channels of the images; other than 3, the pretrained first layer's RGB weights are summed and
             spread evenly.
         num_outputs: numbers given for each image.
-        image_size: pixels a side; only lenet's and the vision transformers' weights depend on it.
+        image_size: pixels a side; lenet's and the vision transformers' weights depend on it, and those of some of timm.
         stem: ``imagenet`` leaves the first convolution as published; ``small``, for images of few pixels, makes it
             3×3 with stride 1 (He et al., arXiv:1512.03385, section 4.2, for CIFAR).
         head: ``linear`` replaces the last layer; ``imagenet`` keeps its 1000 logits and stacks a linear layer on them.
-        pretrained: true for torchvision's ImageNet weights, or the path of a file that holds a state dict of them.
+        pretrained: true for the weights that torchvision or timm publishes, or the path of a file that holds a state
+            dict of them. The weights stay random beside a checkpoint (``.ckpt``): :class:`common.task.ImageTask` takes
+            its weights, once the whole network is built.
         own: networks of the task's own, by name.
 
     Raises:
         UserError: the name is unknown, the network does not take such images, or weights are absent or do not fit.
     """
     ours = {**OURS, **(own or {})}
+    pretrained = False if is_checkpoint(pretrained) else pretrained
     if name in ours:
         if pretrained:
             raise UserError(f"there are no pretrained weights for {name}; give --model.pretrained false")
         network = ours[name](in_channels, num_outputs, image_size)
     else:
-        network = _torchvision_classifier(name, image_size, stem, list(ours))
-        if pretrained:
-            network.load_state_dict(_pretrained_state(name, network, pretrained))
+        if name.startswith(PREFIX):
+            network = build_timm(name, in_channels, image_size, pretrained)
+        else:
+            network = _torchvision_classifier(name, image_size, list(ours))
+            if pretrained:
+                network.load_state_dict(_pretrained_state(name, network, pretrained))
+        _check_strides(name, network, image_size, stem)
         if name in WITH_AUXILIARY_HEADS:
             for part, absent in (("aux_logits", False), ("aux1", None), ("aux2", None), ("AuxLogits", None)):
                 if hasattr(network, part):
                     setattr(network, part, absent)
         _adapt_stem(name, network, in_channels, stem)
-        network = _adapt_head(network, num_outputs, head)
-    if image_size <= LARGEST_MINIMUM:
+        network = _adapt_head(name, network, num_outputs, head)
+    if image_size <= LARGEST_MINIMUM or name.startswith(PREFIX):
         try:
             with torch.no_grad():
                 network.eval()(torch.zeros(1, in_channels, image_size, image_size))
-        except (RuntimeError, ValueError) as error:
-            reason = " ".join(str(error).split())
-            raise UserError(f"--model.image_size {image_size} is too small for {name}: {reason}") from None
+        except (RuntimeError, ValueError, AssertionError, ArithmeticError) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            unfit = "does not suit" if name.startswith(PREFIX) else "is too small for"
+            raise UserError(f"--model.image_size {image_size} {unfit} {name}: {reason}") from None
     return network.train()
+
+
+def constants_of(name: str) -> Constants:
+    """Give what ``--model.normalize auto`` means: the mean and deviation that a backbone's weights are published for.
+
+    They are those of timm's configuration, and ImageNet's for all other networks, also where the weights are random.
+
+    Raises:
+        UserError: timm has no such network.
+    """
+    return constants_of_timm(name) if name.startswith(PREFIX) else IMAGENET
 
 
 def checkpoint_blocks(network: nn.Module) -> None:
@@ -96,7 +116,17 @@ def checkpoint_blocks(network: nn.Module) -> None:
     attention. Parameters keep their names. BatchNorm sees each batch twice, which moves its averages twice as far.
 
     Source: Chen et al., "Training deep nets with sublinear memory cost", arXiv:1604.06174.
+
+    Raises:
+        UserError: a network of timm, whose blocks timm knows itself, cannot do so.
     """
+    by_timm = [getattr(part, "set_grad_checkpointing", None) for part in network.modules()]
+    if switch := next(filter(callable, by_timm), None):
+        try:
+            switch()
+        except AssertionError:
+            raise UserError("--model.grad_checkpointing true: timm has none for this backbone; give false") from None
+        return
     blocks = {
         id(block)
         for stage in network.modules()
@@ -109,13 +139,12 @@ def checkpoint_blocks(network: nn.Module) -> None:
     apply_activation_checkpointing(network, wrap, check_fn=lambda module: id(module) in blocks)
 
 
-def _torchvision_classifier(name: str, image_size: int, stem: Stem, ours: list[str]) -> nn.Module:
+def _torchvision_classifier(name: str, image_size: int, ours: list[str]) -> nn.Module:
     """Build a network of torchvision as published, with random weights."""
     names = models.list_models(module=models)
     if name not in names:
-        close = difflib.get_close_matches(name, [*ours, *names], n=3)
-        hint = f"did you mean {' or '.join(close)}?" if close else "see torchvision.models.list_models()"
-        raise UserError(f"--model.backbone {name}: no such backbone; {hint}")
+        listing = "torchvision.models.list_models() and timm.list_models()"
+        raise no_such("--model.backbone", name, [*ours, *names, *names_of_timm()], listing)
     options: dict[str, object] = {}
     if name.startswith("vit_"):
         options = {"image_size": image_size}
@@ -128,53 +157,54 @@ def _torchvision_classifier(name: str, image_size: int, stem: Stem, ours: list[s
     except (ValueError, AssertionError, RuntimeError) as error:
         size = f"--model.image_size {image_size}"
         raise UserError(f"--model.backbone {name} cannot be built for {size}: {error}") from None
+    return network
+
+
+def _check_strides(name: str, network: nn.Module, image_size: int, stem: Stem) -> None:
     # On CPUs, bf16 gradients of a strided convolution of a single pixel pick up what lies beside it in memory (oneDNN).
     smallest = 9 if stem == "small" else 17
     convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
     strided = [layer for layer in convolutions if layer.stride != (1, 1) and layer.kernel_size != (1, 1)]
     if image_size < smallest and len(strided) > 1:
         raise UserError(f"--model.image_size {image_size} is too small for {name}; give {smallest} or more")
-    return network
 
 
 def _pretrained_state(name: str, network: nn.Module, pretrained: Pretrained) -> dict[str, Tensor]:
     """Read ImageNet weights and check that each of them fits ``network``."""
     weights = models.get_model_weights(name).DEFAULT
     file = weights.url.rsplit("/", 1)[-1]
+    url: str = weights.url
+    download = partial(torch.hub.load_state_dict_from_url, url, progress=True, check_hash=True, weights_only=True)
     try:
-        source = weights.url if pretrained is True else str(pretrained)
-        if pretrained is True:
-            state = torch.hub.load_state_dict_from_url(source, progress=True, check_hash=True, weights_only=True)
-        else:
-            state = torch.load(source, map_location="cpu", weights_only=True)
+        state = read_state(url, file, download) if pretrained is True else read_state(str(pretrained), file)
     except URLError as error:
         raise UserError(
-            f"cannot download the pretrained weights of {name} ({error.reason}); fetch {weights.url} elsewhere and "
+            f"cannot download the pretrained weights of {name} ({error.reason}); fetch {url} elsewhere and "
             f"give --model.pretrained {file}, or train from random weights with --model.pretrained false"
         ) from None
-    except OSError as error:
-        raise UserError(f"--model.pretrained {pretrained}: {error.strerror or error}; expected {file}") from None
-    except Exception as error:  # torch.load raises what its readers do: RuntimeError, UnpicklingError, EOFError, ...
-        reason = str(error).split(".")[0].split("\n")[0] or type(error).__name__
-        raise UserError(f"--model.pretrained {source}: not a file of weights ({reason}); expected {file}") from None
     wanted = network.state_dict()
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"--model.pretrained {source}: not a state dict of tensors; expected {file}")
     wrong = [key for key in wanted if key not in state or state[key].shape != wanted[key].shape]
     wrong += [key for key in state if key not in wanted]
     if wrong:
         reason = f"not weights of {name}, {len(wrong)} tensors differ (first: {wrong[0]})"
-        raise UserError(f"--model.pretrained {source}: {reason}; expected {file}")
+        raise UserError(f"--model.pretrained {pretrained}: {reason}; expected {file}")
     return state
 
 
 def _adapt_stem(name: str, network: nn.Module, in_channels: int, stem: Stem) -> None:
     """Give the first convolution ``in_channels`` inputs and, for ``stem="small"``, 3×3 taps and stride 1."""
     path, first = next((path, layer) for path, layer in network.named_modules() if isinstance(layer, nn.Conv2d))
-    if stem == "small" and name.startswith(("vit_", "swin_", "maxvit", "convnext")):
+    small = stem == "small"
+    if small and (name.startswith(("vit_", "swin_", "maxvit", "convnext")) or first.kernel_size == first.stride):
         raise UserError(f"--model.stem small does not fit {name}, whose first layer cuts patches; give imagenet")
+    if name.startswith(PREFIX):  # where timm has seen to the channels
+        if not small:
+            return
+        if not (has_plain_stem(name, path, first) and first.in_channels == in_channels):
+            reason = "whose first layer is no plain convolution, or whose weights depend on the size"
+            raise UserError(f"--model.stem small does not fit {name}, {reason}; give imagenet")
     taps = {name: vars(first)[name] for name in ("kernel_size", "stride", "padding")}
-    if stem == "small":
+    if small:
         taps = {"kernel_size": (3, 3), "stride": (1, 1), "padding": (1, 1)}
     if (in_channels, taps["kernel_size"], taps["stride"]) == (first.in_channels, first.kernel_size, first.stride):
         return
@@ -182,15 +212,20 @@ def _adapt_stem(name: str, network: nn.Module, in_channels: int, stem: Stem) -> 
     nn.init.kaiming_normal_(adapted.weight, mode="fan_out", nonlinearity="relu")
     if taps["kernel_size"] == first.kernel_size:
         with torch.no_grad():
-            adapted.weight.copy_(first.weight.sum(dim=1, keepdim=True) / in_channels)  # broadcast
+            same = in_channels == first.in_channels
+            adapted.weight.copy_(first.weight if same else first.weight.sum(dim=1, keepdim=True) / in_channels)
             if adapted.bias is not None and first.bias is not None:
                 adapted.bias.copy_(first.bias)
     network.set_submodule(path, adapted)
 
 
-def _adapt_head(network: nn.Module, num_outputs: int, head: Head) -> nn.Module:
+def _adapt_head(name: str, network: nn.Module, num_outputs: int, head: Head) -> nn.Module:
     if head == "imagenet":
+        if (logits := getattr(network, "num_classes", IMAGENET_CLASSES)) != IMAGENET_CLASSES:
+            raise UserError(f"--model.head imagenet: {name} has {logits} logits, not {IMAGENET_CLASSES}; give linear")
         return nn.Sequential(network, Float32Linear(IMAGENET_CLASSES, num_outputs))
+    if name.startswith(PREFIX):
+        return give_outputs(network, num_outputs)
     layers = network.named_modules()
     path, last = [(path, layer) for path, layer in layers if isinstance(layer, nn.Linear | nn.Conv2d)][-1]
     if isinstance(last, nn.Linear):

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +15,13 @@ from common.arguments import EARLIER, Settings
 from common.errors import UserError
 from common.familiar import Familiar
 from common.files import expand
+from common.pretrained import DAMAGED, is_damaged, load_checkpoint
 from common.runs import is_finished, is_fold, newest_run
 from common.task import AnyTask
 
 SHORTCUTS = ("last", "best")
 PARTS = {"epoch", "global_step", "loops", "callbacks", "optimizer_states", "lr_schedulers"}  # of all that fit writes
 MISFIT = "its weights do not fit the network that it describes"
-DAMAGED = "it is damaged or not a checkpoint; give another, such as last.ckpt of the same run"
 
 Task = TypeVar("Task", bound=AnyTask)
 
@@ -57,28 +55,15 @@ def _newest(word: str, runs: Path, name: str | None) -> Path:
     path = run / "checkpoints" / f"{word}.ckpt"
     if not path.is_file():
         raise UserError(f"--ckpt_path {word}: the newest run has no {path} yet; give a path")
-    if word == "last" and _damaged(path):
+    if word == "last" and is_damaged(path):
         # What was typed does not name this file; it means the newest whole one.
         others = sorted(path.parent.glob("*.ckpt"), key=lambda other: other.stat().st_mtime_ns, reverse=True)
-        whole = next((other for other in others if not _damaged(other)), None)
+        whole = next((other for other in others if not is_damaged(other)), None)
         if whole is None:
             raise UserError(f"--ckpt_path last: {path} is damaged, and there is no other beside it; give a path")
         print(f"warning: {path} is damaged; taking {whole.name}, the newest whole one beside it", file=sys.stderr)
         return whole
     return path
-
-
-def _damaged(path: Path) -> bool:
-    """Whether a file is not what torch.save wrote: torch does not compare its checksums."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            # Never compressed, so that no small file becomes a large one in memory.
-            stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
-            fits = sum(member.file_size for member in members) <= path.stat().st_size
-            return not (stored and fits) or archive.testzip() is not None
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError, LookupError):
-        return True
 
 
 class Standing(TypedDict):
@@ -166,25 +151,7 @@ def read_checkpoint(path: Path, task: type[AnyTask]) -> Checkpoint:
     Raises:
         UserError: it is absent, is damaged, holds objects other than tensors and values, or is another task's.
     """
-    if not path.is_file():
-        raise UserError(f"--ckpt_path {path}: no such file")
-    if _damaged(path):
-        raise UserError(f"--ckpt_path {path}: {DAMAGED}")
-    try:
-        saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except OSError:
-        raise
-    except Exception as error:  # torch's readers raise RuntimeError, UnpicklingError, EOFError, KeyError, ...
-        if "weights_only" in str(error).lower() or "Unsupported" in str(error):
-            reason = "it holds pickled objects, which could run code, and is not loaded"
-        else:
-            reason = DAMAGED
-        raise UserError(f"--ckpt_path {path}: {reason}") from None
-    if not isinstance(saved, dict) or not {"state_dict", "hyper_parameters", "task"} <= saved.keys():
-        raise UserError(f"--ckpt_path {path}: not a checkpoint of python -m {task.task} fit")
-    parts = ["state_dict", "hyper_parameters", "datamodule_hyper_parameters", "trainer", "callbacks"]
-    if not all(_named(saved.get(part, {})) for part in parts):
-        raise UserError(f"--ckpt_path {path}: not a checkpoint of python -m {task.task} fit")
+    saved = load_checkpoint(path, "--ckpt_path", task.task)
     if saved["task"] != task.task:
         raise UserError(f"--ckpt_path {path}: a checkpoint of {saved['task']}, not of {task.task}")
     theirs = saved.get("classes", task.classes)
@@ -226,7 +193,3 @@ def _described(path: Path, saved: Settings) -> Checkpoint:
 
 def _versioned(version: object) -> bool:
     return isinstance(version, str) and re.fullmatch(r"\d+\.\d+[\w.+]*", version) is not None
-
-
-def _named(part: object) -> bool:
-    return isinstance(part, dict) and all(isinstance(name, str) for name in part)

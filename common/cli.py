@@ -37,6 +37,7 @@ from common.machine import act_alone, default_precision, is_first_process, keep_
 from common.resume import WholeFiles, disable_requeue, parser_of
 from common.runs import RUNS, give_up
 from common.task import AnyTask
+from common.timm_backbones import SyncBatchNorm
 from common.trainer import Trainer
 
 FILES = ("-c", "--model", "--data", "--trainer")  # flags, beside --config, after which a file of settings may stand
@@ -219,12 +220,17 @@ class TaskCLI(LightningCLI):
         if self.settings.trainer.enable_model_summary is not False:
             callbacks.append(ModelSummary(max_depth=3))
         callbacks.append(Ranks())
+        plugins = as_list(given.plugins)
         if self.subcommand == "fit" and not self.settings.trainer.fast_dev_run:
-            kwargs["plugins"] = [*as_list(given.plugins), WholeFiles()]
+            plugins.append(WholeFiles())
             if self.settings.trainer.logger is not False:
                 run = (self.settings, self.task, self.root, self.name, self.resumed)
                 self.claimed, kwargs["logger"] = open_run(*run, given.logger)
             callbacks += fit_callbacks(self.settings, self.task, self.resumed)
+        if self.settings.trainer.sync_batchnorm:
+            plugins.append(SyncBatchNorm())
+            kwargs["sync_batchnorm"] = False  # Lightning's own, of which there can be one
+        kwargs["plugins"] = plugins
         if self.subcommand == "crossval":  # here it only predicts, on one device; the fits are processes of their own
             kwargs |= {"devices": 1, "num_nodes": 1, "strategy": "auto", "plugins": LightningEnvironment()}
         if self.settings.trainer.enable_progress_bar is None:

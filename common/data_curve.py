@@ -11,7 +11,7 @@ import pandas as pd
 from common.crossval import Measured
 from common.files import replacing
 from common.plots import data_curve, save_png
-from common.task import ImageTask
+from common.task import AnyTask
 
 
 def tabulate(measured: Mapping[float, Measured], metric: str) -> pd.DataFrame:
@@ -28,7 +28,7 @@ def tabulate(measured: Mapping[float, Measured], metric: str) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def write_data_curve(task: type[ImageTask[Any, Any]], measured: Mapping[float, Measured], folder: Path) -> None:
+def write_data_curve(task: type[AnyTask], measured: Mapping[float, Measured], folder: Path) -> None:
     """Write ``data_curve.csv`` and ``data_curve.png`` into the folder of the cross-validations, and print the table."""
     metric = task.monitor
     table = tabulate(measured, metric)

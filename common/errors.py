@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import errno
 import sys
 from collections.abc import Iterable, Iterator
@@ -25,6 +26,13 @@ def listed(items: Iterable[object], most: int = 10) -> str:
     texts = [text if len(text := str(item)) <= 200 else f"{text[:100]}…{text[-50:]}" for item in items]
     more = f" and {len(texts) - most} more" if len(texts) > most else ""
     return ", ".join(texts[:most]) + more
+
+
+def no_such(flag: str, name: str, known: Iterable[str], listing: str) -> UserError:
+    """Say that there is no such name, and which ones are close; ``listing`` is what would list all."""
+    close = difflib.get_close_matches(name, list(known), n=3)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"see {listing}"
+    return UserError(f"{flag} {name}: no such {flag.rpartition('.')[2]}; {hint}")
 
 
 @contextmanager

@@ -16,11 +16,11 @@ from common.files import check_output
 from common.networks import Float32Linear
 from common.plots import new_figure, save_png
 from common.task import AnyTask
+from common.timm_backbones import opaque_to_tracing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-OPAQUE = {"leaf_modules": [Float32Linear]}  # it asks for its input's device, which tracing does not know
 LISTED = 60  # layers that an error names
 
 
@@ -74,9 +74,11 @@ def activations(model: AnyTask, image: Tensor, layers: list[str] | None) -> dict
     """
     from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
-    encoder = model.encoder
+    encoder, (layers_of_timm, functions) = model.encoder, opaque_to_tracing()
+    # Float32Linear asks for its input's device, which tracing has not.
+    opaque = {"leaf_modules": [Float32Linear, *layers_of_timm], "autowrap_functions": functions}
     try:
-        names = get_graph_node_names(encoder, OPAQUE)[1]
+        names = get_graph_node_names(encoder, opaque)[1]
     except Exception:  # torch.fx raises TypeError, TraceError, ... at what depends on values
         names = []
     if unknown := [name for name in layers or [] if not any(f"{n}.".startswith(f"{name}.") for n in names)]:
@@ -85,7 +87,7 @@ def activations(model: AnyTask, image: Tensor, layers: list[str] | None) -> dict
         raise UserError(f"--layers {unknown[0]}: no such layer; there are {there}")
     if not names:
         return {}
-    extractor = create_feature_extractor(encoder, {name: name for name in layers or names}, tracer_kwargs=OPAQUE).eval()
+    extractor = create_feature_extractor(encoder, {name: name for name in layers or names}, tracer_kwargs=opaque).eval()
     outputs = extractor(model.normalize(image))
     maps = {name: value[0] for name, value in outputs.items() if isinstance(value, Tensor) and value.ndim == 4}
     if flat := [name for name in layers or [] if name not in maps]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -9,7 +10,10 @@ from torch import Tensor, nn
 
 from common.errors import UserError
 
-Normalization = Literal["image", "imagenet", "none"]
+Normalization = Literal["auto", "imagenet", "image", "none"]
+Constants = tuple[tuple[float, ...], tuple[float, ...]]  # mean and deviation of each channel, of pixels from 0 to 1
+
+IMAGENET: Constants = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 class Normalize(nn.Module):
@@ -18,8 +22,10 @@ class Normalize(nn.Module):
     Args:
         mode: ``image`` gives each image mean 0 and deviation 1 of its own, which removes light and contrast;
             ``imagenet`` uses the constants that torchvision's weights were trained with (their mean for grey);
-            ``none`` leaves them as they are.
+            ``auto`` uses ``constants`` in the same way, and keeps them in the checkpoint; ``none`` leaves them as they
+            are.
         channels: channels of the images.
+        constants: those of the backbone, as :func:`common.backbones.constants_of` gives them.
 
     Shape: N×channels×H×W, float in [0, 1] → the same.
     """
@@ -27,23 +33,33 @@ class Normalize(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, mode: Normalization, channels: int) -> None:
+    def __init__(self, mode: Normalization, channels: int, constants: Constants = IMAGENET) -> None:
         super().__init__()
         self.mode = mode
-        mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+        mean, std = map(torch.tensor, constants if mode == "auto" else IMAGENET)
         if channels == 1:
             mean, std = mean.mean(0, keepdim=True), std.mean(0, keepdim=True)
-        self.register_buffer("mean", mean.view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("std", std.view(1, -1, 1, 1), persistent=False)
+        # Another release of timm may have other constants: those that weights were fitted with stay with them.
+        self.register_buffer("mean", mean.view(1, -1, 1, 1), persistent=mode == "auto")
+        self.register_buffer("std", std.view(1, -1, 1, 1), persistent=mode == "auto")
 
     def forward(self, images: Tensor) -> Tensor:
         images = images.to(self.mean.dtype)  # of the weights, which `64-true` and `bf16-true` change
         if self.mode == "none":
             return images
-        if self.mode == "imagenet":
+        if self.mode in ("auto", "imagenet"):
             return (images - self.mean) / self.std
         std, mean = torch.std_mean(images, dim=(1, 2, 3), keepdim=True)
         return (images - mean) / (std + 1e-3)  # an even image has no deviation to divide by
+
+    def is_like(self, other: Normalize, state: Mapping[str, Tensor]) -> bool:
+        """Whether ``other`` does the same to images as this one with what a checkpoint's ``state`` has of it."""
+        constant = ("auto", "imagenet")
+        if self.mode not in constant or other.mode not in constant:
+            return self.mode == other.mode
+        kept = {key.rpartition(".")[2]: value for key, value in state.items() if ".normalize." in f".{key}"}
+        mean, std = kept.get("mean", self.mean), kept.get("std", self.std)
+        return torch.equal(mean.float(), other.mean.float()) and torch.equal(std.float(), other.std.float())
 
 
 class FromBytes(nn.Module):
@@ -59,6 +75,13 @@ class Float32Linear(nn.Linear):
     def forward(self, features: Tensor) -> Tensor:
         with torch.autocast(features.device.type, enabled=False):
             return super().forward(features.to(self.weight.dtype))
+
+
+def head_of(network: nn.Module) -> list[str]:
+    """Name the layers that give a network's outputs: in float32, or else the last linear layer or convolution."""
+    heads = [name for name, layer in network.named_modules() if isinstance(layer, Float32Linear)]
+    layers = [name for name, layer in network.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+    return heads or layers[-1:]
 
 
 class LeNet(nn.Sequential):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from common.batches import ImageBatch
 from common.data import ImageData
 from common.optim import adamw_warmup_cosine
 from common.plots import Direction, Gallery
+from common.pretrained import Pretrained, is_checkpoint, take_weights
 from common.submission import Outputs
 
 if TYPE_CHECKING:
@@ -70,6 +72,8 @@ class ImageTask(LightningModule, ABC, Generic[Data, Batch]):
         weight_decay: AdamW's decay of matrices and kernels.
         warmup: share of all steps in which the learning rate rises.
         final_lr: share of ``lr`` that is left at the end of the cosine.
+        pretrained: where the weights come from; where that is the checkpoint of a fit, of this task or another, they
+            are taken here, others by :func:`common.backbones.build_backbone`.
 
     Attributes:
         task: name of the package, of its folder of runs and of its project.
@@ -81,6 +85,7 @@ class ImageTask(LightningModule, ABC, Generic[Data, Batch]):
         score_unit: unit of what :meth:`explained_scores` gives.
         classes: names of the classes, in order; None of a regression.
         about_items: what :meth:`table_of_items` has, in a few words, and what to mind when reading it.
+        output_arguments: names of the arguments that say what the network's outputs mean, such as their unit.
         evaluated: what :meth:`evaluate` gave of all held-out rows at the latest validation, M×columns.
     """
 
@@ -92,6 +97,7 @@ class ImageTask(LightningModule, ABC, Generic[Data, Batch]):
     drawn: ClassVar[tuple[str, ...]] = ()
     score_unit: ClassVar[str]
     classes: ClassVar[str | None] = None
+    output_arguments: ClassVar[tuple[str, ...]] = ()
     columns: ClassVar[tuple[str, ...]]
     about_items: ClassVar[str] = "one row an image"
 
@@ -106,6 +112,7 @@ class ImageTask(LightningModule, ABC, Generic[Data, Batch]):
         weight_decay: float,
         warmup: float,
         final_lr: float = 0.0,
+        pretrained: Pretrained = False,
     ) -> None:
         super().__init__()
         # Those of the class that this is the base of, too; weights come from the checkpoint, not from their source.
@@ -116,6 +123,7 @@ class ImageTask(LightningModule, ABC, Generic[Data, Batch]):
         # Not in groups, which merge two metrics as soon as they agree on the first batches.
         self.val_metrics = MetricCollection(dict(metrics), prefix="val/", compute_groups=False)
         self.rows = CatMetric(nan_strategy="disable")
+        self.learned_from = take_weights(self, str(pretrained)) if is_checkpoint(pretrained) else set()
 
     # What a task implements.
 
@@ -222,6 +230,13 @@ class ImageTask(LightningModule, ABC, Generic[Data, Batch]):
         """The data module that the Trainer works with."""
         data: Data = vars(self.trainer)["datamodule"]  # an attribute that its class does not declare
         return data
+
+    def on_fit_start(self) -> None:
+        held_out = self.data.split.held_out
+        if (seen := self.learned_from.intersection(held_out)) and self.trainer.is_global_zero:
+            number = f"{len(seen)} of the {len(held_out)} held-out rows"
+            line = f"warning: the pretrained weights have learned from {number}, if equal names mean equal images"
+            print(f"{line}: what is measured on them is too good", file=sys.stderr)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss = self.compute_loss(batch)

@@ -15,10 +15,11 @@ from torchmetrics.functional.regression import mean_squared_error
 from torchmetrics.regression import MeanAbsoluteError, MeanSquaredError, R2Score
 
 from common.arguments import Resumable
-from common.backbones import Head, Pretrained, Stem, build_backbone, checkpoint_blocks
+from common.backbones import Head, Stem, build_backbone, checkpoint_blocks, constants_of
 from common.batches import ImageBatch
 from common.networks import Normalization, Normalize
 from common.plots import Direction, Gallery
+from common.pretrained import Pretrained
 from common.submission import Outputs
 from common.task import Deployed, ImageTask
 from growth import plots
@@ -86,14 +87,15 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
     better), ``rmse_<species>`` (days).
 
     Args:
-        backbone: name of a torchvision classifier, lenet, or leaf_hull (for few photos of green plants).
+        backbone: a classifier of torchvision or timm (timm/<name>), lenet, or leaf_hull (few photos of green plants).
         design: siamese (one encoder, an age for each photo) or twin (two encoders, as the seed design).
         stem: imagenet, or small: a first convolution of 3×3 taps with stride 1, for images of few pixels.
         head: linear, or imagenet to keep the 1000 logits and stack a linear layer on them.
         image_size: pixels a side that photos are resized to.
         channels: 3 for colour, 1 for grey.
-        normalize: imagenet (constants), image (each by its own mean and deviation) or none.
-        pretrained: true for torchvision's ImageNet weights, or the path of a file of them.
+        normalize: auto (the constants of the backbone's published weights, also where its weights are random: timm's,
+            or imagenet), imagenet (constants), image (each by its own mean and deviation) or none.
+        pretrained: true for published weights, or a file: of those (.pth, .safetensors) or a fit's checkpoint (.ckpt).
         days_scale: days that one unit of the network's output stands for.
         grad_checkpointing: keep only the activations between blocks and compute the rest again: less memory, more time.
         loss: mse, rmse, l1 or huber, over the pairs of a batch.
@@ -120,6 +122,7 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
     throughput = "pairs_per_s"
     drawn = ("days", "errors", "worst_errors")
     score_unit = "days"
+    output_arguments = ("days_scale",)
     columns = ("before", "after", "species", "days", "predicted")
     about_items = "one row a photo; ages have no zero of their own: only their differences within a plant are days"
     net: PairNet
@@ -132,7 +135,7 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         head: Head = "linear",
         image_size: PositiveInt = 224,
         channels: Literal[1, 3] = 3,
-        normalize: Normalization = "imagenet",
+        normalize: Normalization = "auto",
         pretrained: Pretrained = True,
         days_scale: PositiveFloat = 10.0,
         grad_checkpointing: Resumable[bool] = False,
@@ -159,9 +162,10 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
                 checkpoint_blocks(network)
             return network
 
-        net = PairNet(build_encoder, Normalize(normalize, channels), design, days_scale)
+        normal = Normalize(normalize, channels, constants_of(backbone))
+        net = PairNet(build_encoder, normal, design, days_scale)
         metrics = {"rmse": MeanSquaredError(squared=False), "mae": MeanAbsoluteError(), "r2": R2Score()}
-        super().__init__(net, metrics, lr, weight_decay, warmup, final_lr)
+        super().__init__(net, metrics, lr, weight_decay, warmup, final_lr, pretrained)
         self.loss: Loss = loss
         self.min_days, self.round_days = min_days, round_days
         photos = torch.zeros(2, channels, image_size, image_size)

@@ -14,12 +14,13 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from common.arguments import Resumable
-from common.backbones import Head, Pretrained, Stem, build_backbone
+from common.backbones import Head, Stem, build_backbone, constants_of
 from common.batches import ImageBatch
 from common.files import replacing
 from common.labelled import LabelledBatch
 from common.networks import FromBytes, Normalization, Normalize
 from common.plots import Direction, Gallery
+from common.pretrained import Pretrained
 from common.submission import Outputs
 from common.task import Deployed, ImageTask
 from julia import plots
@@ -65,13 +66,14 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
     Logged of the held-out bitmaps, all better when higher but the loss: ``acc``, ``f1`` (macro), ``acc_case_blind``.
 
     Args:
-        backbone: name of a torchvision classifier, airbench or lenet.
+        backbone: a classifier of torchvision or timm (timm/<name>), airbench or lenet.
         stem: imagenet, or small: a first convolution of 3×3 taps with stride 1, for images of few pixels.
         head: linear, or imagenet to keep the 1000 logits and stack a linear layer on them.
         image_size: pixels a side that bitmaps are resized to.
         channels: 1 for grey, 3 for colour.
-        normalize: image (each by its own mean and deviation), imagenet (constants) or none.
-        pretrained: true for torchvision's ImageNet weights, or the path of a file of them.
+        normalize: image (each by its own mean and deviation), auto (for published weights: the constants of the
+            backbone's, also where its weights are random: timm's, or imagenet), imagenet (constants) or none.
+        pretrained: true for published weights, or a file: of those (.pth, .safetensors) or a fit's checkpoint (.ckpt).
         label_smoothing: share of the target spread over all classes.
         lr: highest learning rate.
         weight_decay: AdamW's decay of matrices and kernels.
@@ -123,7 +125,8 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
             "f1": MulticlassF1Score(len(CLASSES), average="macro"),
             "acc_case_blind": CaseBlindAccuracy(),
         }
-        super().__init__(CharacterNet(network, Normalize(normalize, channels)), metrics, lr, weight_decay, warmup)
+        net = CharacterNet(network, Normalize(normalize, channels, constants_of(backbone)))
+        super().__init__(net, metrics, lr, weight_decay, warmup, pretrained=pretrained)
         self.loss = nn.CrossEntropyLoss(reduction="none", label_smoothing=label_smoothing)
         self.example_input_array = torch.zeros(2, channels, image_size, image_size)
 

@@ -1,0 +1,198 @@
+"""Weights that a fit begins with: files of a state dict and checkpoints of earlier fits, read as plain tensors."""
+
+from __future__ import annotations
+
+import sys
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.error import URLError
+
+import torch
+from torch import Tensor
+
+from common.errors import UserError, listed
+from common.files import shown
+from common.machine import is_first_process
+from common.networks import Normalize, head_of
+
+if TYPE_CHECKING:
+    from common.task import AnyTask
+
+Pretrained = bool | str
+State = Mapping[str, Tensor]
+
+DAMAGED = "it is damaged or not a checkpoint; give another, such as last.ckpt of the same run"
+BUILT_WITH = ("backbone", "stem", "head", "channels")  # arguments that decide what a backbone's weights are
+
+
+def is_checkpoint(pretrained: Pretrained) -> bool:
+    """Whether ``--model.pretrained`` names a checkpoint, whose weights :func:`take_weights` takes."""
+    return isinstance(pretrained, str) and pretrained.endswith(".ckpt")
+
+
+def is_damaged(path: Path) -> bool:
+    """Whether a file is not what torch.save has written: torch does not compare the checksums in it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            # Never packed, so that no small file becomes a large one in memory.
+            stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
+            fits = sum(member.file_size for member in members) <= path.stat().st_size
+            return not (stored and fits) or archive.testzip() is not None
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError, LookupError):
+        return True
+
+
+def load_checkpoint(path: Path, flag: str, task: str = "<task>") -> dict[str, Any]:
+    """Load what a fit of any task has saved; its checksums are compared here, once.
+
+    Raises:
+        UserError: it names the flag; the file is absent, damaged, of something else, or holds objects other than
+            tensors and values.
+    """
+    if not path.is_file():
+        raise UserError(f"{flag} {path}: no such file")
+    if is_damaged(path):
+        raise UserError(f"{flag} {path}: {DAMAGED}")
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except OSError:
+        raise
+    except Exception as error:  # torch's readers raise RuntimeError, UnpicklingError, EOFError, KeyError, ...
+        if "weights_only" in str(error).lower() or "Unsupported" in str(error):
+            reason = "it holds pickled objects, which could run code, and is not loaded"
+        else:
+            reason = DAMAGED
+        raise UserError(f"{flag} {path}: {reason}") from None
+    parts = ["state_dict", "hyper_parameters", "datamodule_hyper_parameters", "trainer", "callbacks"]
+    whole = isinstance(saved, dict) and {"state_dict", "hyper_parameters", "task"} <= saved.keys()
+    if not whole or not all(_named(saved.get(part, {})) for part in parts):
+        raise UserError(f"{flag} {path}: not a checkpoint of python -m {task} fit")
+    return dict(saved)
+
+
+def _named(part: object) -> bool:
+    return isinstance(part, dict) and all(isinstance(name, str) for name in part)
+
+
+def read_state(path: str, expected: str, download: Callable[[], object] | None = None) -> dict[str, Tensor]:
+    """Read a file of weights, ``.safetensors`` or what torch.save has written, or what ``download`` gives.
+
+    Raises:
+        UserError: it is absent, or not a state dict; the line says what was ``expected``.
+        URLError: it cannot be downloaded.
+    """
+    where = f"--model.pretrained {path}"
+    state: object
+    try:
+        if download is not None:
+            state = download()
+        elif path.endswith(".safetensors"):
+            from safetensors.torch import load_file
+
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except URLError:
+        raise
+    except OSError as error:
+        raise UserError(f"{where}: {error.strerror or error}; expected {expected}") from None
+    except Exception as error:  # readers raise RuntimeError, UnpicklingError, EOFError, SafetensorError, ...
+        reason = str(error).split(".")[0].split("\n")[0] or type(error).__name__
+        raise UserError(f"{where}: not a file of weights ({reason}); expected {expected}") from None
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        hint = " (of a fit's checkpoint, give the .ckpt)" if isinstance(state, dict) and "state_dict" in state else ""
+        raise UserError(f"{where}: not a state dict of tensors{hint}; expected {expected}")
+    return state
+
+
+def take_weights(model: AnyTask, path: str) -> set[str]:
+    """Begin with the encoders of an earlier fit, of this task or another, and say on stderr what was taken.
+
+    The layer that gives the outputs (the head) is taken where its outputs mean the same: those of the same task, of as
+    many classes in the same order, with equal ``model.output_arguments``.
+
+    Returns:
+        The ids that the earlier fit, if of this task, has learned from.
+
+    Raises:
+        UserError: the file is no checkpoint, or its encoder was built otherwise or learned from other numbers.
+    """
+    saved = load_checkpoint(Path(path), "--model.pretrained")
+    state, theirs = saved["state_dict"], saved["hyper_parameters"]
+    if not all(isinstance(value, Tensor) for value in state.values()):
+        raise UserError(f"--model.pretrained {path}: {DAMAGED}")
+    _check_arguments(path, model, theirs, state)
+    own, names = model.state_dict(), list(model.encoder.state_dict())
+    head = [name for name in names if name.rpartition(".")[0] in head_of(model.encoder)]
+    body = [name for name in names if name not in head] or head
+    encoders, sources = _encoders(own, body), _encoders(state, body)
+    if not sources:
+        raise UserError(f"--model.pretrained {path}: it has no such encoder (no {body[0]})")
+    if len(sources) > 1 and not set(encoders) <= set(sources):
+        several = " and ".join(source.rstrip(".") for source in sources)
+        raise UserError(f"--model.pretrained {path}: it has {len(sources)} encoders ({several}), this network one")
+    begins = [(encoder, encoder if encoder in sources else sources[0]) for encoder in encoders]
+    heads = [(own[to + name], state.get(at + name)) for to, at in begins for name in head]
+    reasons = _other_outputs(saved, model, heads)
+    taken = [name for name in names if not (reasons and name in head)]
+    moved = {to + name: state[at + name] for to, at in begins for name in taken}
+    if other := [name for name in moved if moved[name].shape != own[name].shape]:
+        shapes = " there, ".join("×".join(map(str, tensors[other[0]].shape)) for tensors in (moved, own))
+        size = f"; its --model.image_size is {theirs['image_size']}" if "image_size" in theirs else ""
+        raise UserError(f"--model.pretrained {path}: {len(other)} tensors differ ({other[0]}: {shapes} here){size}")
+    model.load_state_dict(moved, strict=False)
+    if is_first_process():
+        left = f"; not taken: {listed(head)} ({'; '.join(reasons)})" if reasons else ""
+        print(
+            f"pretrained: {len(moved)} of {len(names) * len(encoders)} tensors from {shown(path)}{left}",
+            file=sys.stderr,
+        )
+    split = next((part["split"] for part in saved.values() if isinstance(part, dict) and "split" in part), None)
+    return set(split["trained"]) if split and saved["task"] == model.task else set()
+
+
+def _check_arguments(path: str, model: AnyTask, theirs: Mapping[str, Any], state: State) -> None:
+    """Refuse weights of another network, or that were learned under another normalisation."""
+    ours = model.hparams
+    for name in BUILT_WITH:
+        if name in theirs and name in ours and theirs[name] != ours[name]:
+            line = f"its --model.{name} is {theirs[name]}, that of this fit {ours[name]}; give {theirs[name]}"
+            raise UserError(f"--model.pretrained {path}: {line}")
+    if isinstance(model.normalize, Normalize) and "normalize" in theirs:
+        learned = Normalize(theirs["normalize"], theirs.get("channels", 3))
+        if not learned.is_like(model.normalize, state):
+            line = f"its weights were learned with --model.normalize {learned.mode}, this fit has"
+            raise UserError(f"--model.pretrained {path}: {line} {model.normalize.mode}; give {learned.mode}")
+
+
+def _encoders(state: State, names: Iterable[str]) -> list[str]:
+    """Find where in a state dict tensors of all these names stand together: what comes before the names, each once."""
+    first, *others = names
+    starts = [key.removesuffix(first) for key in state if key.endswith(f".{first}")]
+    return [start for start in starts if all(start + name in state for name in others)]
+
+
+def _other_outputs(
+    saved: Mapping[str, Any], model: AnyTask, heads: Iterable[tuple[Tensor, Tensor | None]]
+) -> list[str]:
+    """Say in what the outputs of a checkpoint's network mean something else than the model's.
+
+    ``heads`` holds the tensors of this network's last layers, each with that of the checkpoint in its place.
+    """
+    reasons = []
+    if saved["task"] != model.task:
+        reasons.append(f"outputs of {saved['task']} there, of {model.task} here")
+    elif saved.get("classes", model.classes) != model.classes:
+        reasons.append("other classes there")
+    for name in model.output_arguments if saved["task"] == model.task else ():
+        theirs = saved["hyper_parameters"].get(name)
+        if theirs != model.hparams[name]:
+            reasons.append(f"{name} {theirs} there, {model.hparams[name]} here")
+    for ours, other in heads:
+        if other is None or ours.shape != other.shape:
+            reasons.append(f"{0 if other is None else len(other)} outputs there, {len(ours)} here")
+    return list(dict.fromkeys(reasons))

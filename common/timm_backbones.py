@@ -1,0 +1,165 @@
+"""The classifiers of timm, as ``timm/<name>``; timm is imported where one is asked for, since that takes a second."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+from lightning.pytorch.plugins.layer_sync import TorchSyncBatchNorm
+from torch import nn
+
+from common.errors import UserError, no_such
+from common.networks import Constants, Float32Linear
+from common.pretrained import Pretrained, read_state
+
+PREFIX = "timm/"
+HUB = "https://huggingface.co"
+
+
+def names_of_timm() -> list[str]:
+    """Name all networks of timm, also with the tags that name their weights, as ``timm/resnet18.a1_in1k``."""
+    import timm
+
+    return [PREFIX + name for name in dict.fromkeys([*timm.list_models(), *timm.list_pretrained()])]
+
+
+def constants_of_timm(name: str) -> Constants:
+    """Give the mean and the deviation that a network's weights were learned with."""
+    from timm.data import resolve_data_config
+
+    config = resolve_data_config(pretrained_cfg=_configuration(name))
+    return config["mean"], config["std"]
+
+
+def build_timm(name: str, in_channels: int, image_size: int, pretrained: Pretrained) -> nn.Module:
+    """Build a network with as many outputs as its weights have, or as published where they are random.
+
+    Raises:
+        UserError: no such name, a size that it does not take, or weights that cannot be had or do not fit.
+    """
+    if pretrained is True:
+        _look_for_the_hub()
+    import timm
+
+    config = _configuration(name)
+    options: dict[str, Any] = {"in_chans": in_channels}
+    if config.get("fixed_input_size"):
+        options["img_size"] = image_size
+    source = _source(config)
+    if pretrained is True and not source:
+        raise UserError(f"--model.pretrained true: timm has no weights of {name}; give --model.pretrained false")
+    if isinstance(pretrained, str):
+        state = read_state(pretrained, source or f"a state dict of timm's {name.removeprefix(PREFIX)}")
+        options["pretrained_cfg_overlay"] = {"state_dict": state}
+        # As many classes as the file has, since timm checks the names of all tensors only where the numbers agree.
+        if classifier := [key for key in (f"{layer}.weight" for layer in _layers(config)) if key in state]:
+            options["num_classes"] = options["pretrained_cfg_overlay"]["num_classes"] = len(state[classifier[0]])
+    try:
+        network: nn.Module = timm.create_model(name.removeprefix(PREFIX), pretrained=bool(pretrained), **options)
+    except OSError as error:
+        reason = " ".join(str(error).split()).split(". ")[0]
+        file = source.rsplit("/", 1)[-1]
+        raise UserError(
+            f"cannot download the pretrained weights of {name} ({reason}); fetch {source} elsewhere and "
+            f"give --model.pretrained {file}, or train from random weights with --model.pretrained false"
+        ) from None
+    except Exception as error:  # networks raise AssertionError, ValueError, TypeError, ... at a size; so do weights
+        reason = " ".join(str(error).split())[:200]
+        if not pretrained:
+            size = f"--model.image_size {image_size}"
+            raise UserError(f"--model.backbone {name} cannot be built for {size}: {reason}") from None
+        build_timm(name, in_channels, image_size, pretrained=False)  # where that fails, the weights are not at fault
+        raise UserError(
+            f"--model.pretrained {pretrained}: not weights of {name} ({reason}); expected {source}"
+        ) from None
+    vars(network)["pretrained_cfg"].pop("state_dict", None)
+    return network
+
+
+def _configuration(name: str) -> dict[str, Any]:
+    """Give timm's configuration of a network.
+
+    Raises:
+        UserError: no such name.
+    """
+    import timm
+
+    if name not in (known := names_of_timm()):
+        raise no_such("--model.backbone", name, known, "timm.list_models()")
+    config = timm.get_pretrained_cfg(name.removeprefix(PREFIX))
+    return {"input_size": (3, 224, 224)} if config is None else dict(config.to_dict())
+
+
+def _layers(config: dict[str, Any]) -> tuple[str, ...]:
+    """Name the layers that give the logits."""
+    layers = config.get("classifier") or ()
+    return (layers,) if isinstance(layers, str) else tuple(layers)
+
+
+def _source(config: dict[str, Any]) -> str:
+    """Give the address of the published weights, empty if there are none."""
+    if repository := config.get("hf_hub_id"):
+        return f"{HUB}/{repository}/resolve/main/{config.get('hf_hub_filename') or 'model.safetensors'}"
+    return str(config.get("url") or "")
+
+
+def _look_for_the_hub() -> None:
+    """Where the hub does not answer, let its client take what it has fetched before: it would try for a minute."""
+    try:
+        urlopen(Request(os.environ.get("HF_ENDPOINT", HUB), method="HEAD"), timeout=10).close()
+    except HTTPError:
+        return
+    except (OSError, ValueError):
+        os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+def give_outputs(network: Any, num_outputs: int) -> nn.Module:
+    """Give a network of timm a new last layer, in float32."""
+    adapted: nn.Module = network
+    network.reset_classifier(num_outputs)
+    heads = network.get_classifier()
+    parts = [part for head in (heads if isinstance(heads, tuple) else (heads,)) for part in head.modules()]
+    for path, layer in list(adapted.named_modules()):
+        if isinstance(layer, nn.Linear) and layer.out_features == num_outputs and any(layer is part for part in parts):
+            exact = Float32Linear(layer.in_features, num_outputs, layer.bias is not None)
+            exact.load_state_dict(layer.state_dict())
+            adapted.set_submodule(path, exact)
+    return adapted
+
+
+def has_plain_stem(name: str, path: str, first: nn.Module) -> bool:
+    """Whether a network's first convolution, at ``path``, is all that meets the images and can have another stride."""
+    from timm.layers import Conv2dSame
+
+    config = _configuration(name)
+    plain = type(first) in (nn.Conv2d, Conv2dSame) and config.get("first_conv") == path
+    return plain and not config.get("fixed_input_size")
+
+
+def opaque_to_tracing() -> tuple[list[type[nn.Module]], list[Callable[..., object]]]:
+    """Give the layers and functions of timm that torch.fx does not look into, if timm is in use."""
+    if "timm" not in sys.modules:
+        return [], []
+    from timm.models import get_notrace_functions, get_notrace_modules
+
+    return get_notrace_modules(), get_notrace_functions()
+
+
+class SyncBatchNorm(TorchSyncBatchNorm):
+    """Batch normalisation over all processes that leaves timm's layers their activation, which torch's would drop."""
+
+    def apply(self, model: nn.Module) -> nn.Module:
+        if "timm" not in sys.modules:
+            return super().apply(model)
+        from timm.layers import convert_sync_batchnorm
+
+        converted: nn.Module = convert_sync_batchnorm(model)
+        return converted
+
+    def revert(self, model: nn.Module) -> nn.Module:
+        """Leave a fitted network of timm as it is: in evaluation its layers do the same as before."""
+        return model if "timm" in sys.modules else super().revert(model)

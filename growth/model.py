@@ -1,8 +1,7 @@
-"""The networks of ``growth``: first the plain module, then its training."""
+"""The training of ``growth``: its loss, its metrics, and how codes of photos become days."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -25,59 +24,24 @@ from common.task import Deployed, ImageTask
 from growth import plots
 from growth.data import GrowthData
 from growth.leaf_hull import build_leaf_hull, leaves
-from growth.pairs import Loss, PairBatch, pair_days, pair_loss
+from growth.pair_network import DeployedPairNet, Design, PairNet, pair_days
+from growth.pairs import PairBatch
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Design = Literal["siamese", "twin"]
+Loss = Literal["mse", "rmse", "l1", "huber"]
 
 
-class PairNet(nn.Module):
-    """Encodes each photo once; the days of a pair are a difference of two encodings.
-
-    ``siamese``: one encoder gives the age of a plant, days = age(after) - age(before): swapping the photos changes
-    the sign, and differences add up along a plant.
-    ``twin``: two encoders with weights of their own, days = after_net(after) - before_net(before), as the seed design.
-
-    Args:
-        build_encoder: builds an encoder, U×C×H×W → U×1.
-        normalize: brings photos (float in [0, 1]) to the encoder's range.
-        design: siamese or twin.
-        days_scale: days that one unit of an encoder's output stands for.
-    """
-
-    def __init__(
-        self, build_encoder: Callable[[], nn.Module], normalize: Normalize, design: Design, days_scale: float
-    ) -> None:
-        super().__init__()
-        self.design, self.days_scale = design, days_scale
-        self.normalize = normalize
-        self.after_net = build_encoder()
-        self.before_net = build_encoder() if design == "twin" else None
-
-    def encode(self, images: Tensor) -> Tensor:
-        """Encode photos: U×C×H×W, float in [0, 1] → U×2, days, as the earlier and as the later photo of a pair."""
-        images = self.normalize(images)
-        after = self.after_net(images)
-        before = after if self.before_net is None else self.before_net(images)
-        return torch.cat([before, after], dim=1).float() * self.days_scale
-
-    def forward(self, images: Tensor, before: Tensor, after: Tensor) -> Tensor:
-        """Give the days of pairs (P) of photos (U×C×H×W) at the indices ``before`` and ``after`` (P, int64)."""
-        return pair_days(self.encode(images), before, after)
-
-
-class DeployedPairNet(nn.Module):
-    """From uint8 photos (U×C×S×S) and indices of pairs (P and P, int64) to days (P)."""
-
-    def __init__(self, net: PairNet) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, images: Tensor, before: Tensor, after: Tensor) -> Tensor:
-        days: Tensor = self.net(images.float() / 255, before, after)
-        return days
+def pair_loss(name: Loss, predicted: Tensor, days: Tensor) -> Tensor:
+    """The loss over pairs, P and P → scalar; ``rmse`` is in days, ``huber`` turns linear at one day."""
+    if name == "mse":
+        return nn.functional.mse_loss(predicted, days)
+    if name == "rmse":
+        return (nn.functional.mse_loss(predicted, days) + 1e-8).sqrt()  # its slope is infinite at 0
+    if name == "l1":
+        return nn.functional.l1_loss(predicted, days)
+    return nn.functional.huber_loss(predicted, days)
 
 
 class GrowthRegressor(ImageTask[GrowthData, PairBatch]):

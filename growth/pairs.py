@@ -6,14 +6,13 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from common.batches import ImageRows
 from common.images import Images
 from growth.photos import Photos, all_pairs
 
 PairWithin = Literal["plant", "species"]
-Loss = Literal["mse", "rmse", "l1", "huber"]
 
 
 class PairBatch(NamedTuple):
@@ -117,19 +116,3 @@ class PairDataset(ImageRows[PairBatch]):
         species, plant = self.species[chosen[before]], self.plant_number[chosen]
         arrays = (before.copy(), after.copy(), days.astype(np.float32), species, plant, chosen)
         return PairBatch(self.pixels(chosen), *map(torch.from_numpy, arrays))
-
-
-def pair_days(codes: Tensor, before: Tensor, after: Tensor) -> Tensor:
-    """Subtract: codes U×2 (days, as earlier and later photo), indices P → days P."""
-    return codes[after, 1] - codes[before, 0]
-
-
-def pair_loss(name: Loss, predicted: Tensor, days: Tensor) -> Tensor:
-    """The loss over pairs, P and P → scalar; ``rmse`` is in days, ``huber`` turns linear at one day."""
-    if name == "mse":
-        return nn.functional.mse_loss(predicted, days)
-    if name == "rmse":
-        return (nn.functional.mse_loss(predicted, days) + 1e-8).sqrt()  # its slope is infinite at 0
-    if name == "l1":
-        return nn.functional.l1_loss(predicted, days)
-    return nn.functional.huber_loss(predicted, days)

@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from growth.model import PairNet
+from growth.pair_network import PairNet
 from growth.synthetic import draw, pairs
 from tests.conftest import REAL_DATA, Run, Shared
 from tests.quick import typed

@@ -11,7 +11,8 @@ import torch
 from common.backbones import build_backbone
 from common.images import ImageFile
 from common.networks import Normalize
-from growth.model import GrowthRegressor, PairNet, pair_days, pair_loss
+from growth.model import GrowthRegressor, pair_loss
+from growth.pair_network import PairNet, pair_days
 from growth.pairs import PairDataset, PlantBatches, RandomPairBatches, all_pairs
 from growth.photos import Photos
 

@@ -93,7 +93,7 @@ def data_curve(table: pd.DataFrame, metric: str, direction: Direction, unit: str
     axes = figure.add_subplot()
     counted = [name for name in table.columns if name.startswith("trained_")][-1]
     trained = table[counted]
-    axes.plot(trained, table[metric], color=COLOURS[0], marker=MARKERS[0], label="all out-of-fold rows")
+    axes.plot(trained, table[metric], color=COLOURS[0], marker=MARKERS[0], label="all out-of-fold rows", zorder=3)
     if (folds := int(table["folds"].min())) > 1:
         style: dict[str, Any] = {"color": COLOURS[1], "fmt": MARKERS[1], "capsize": 4, "markersize": 4}
         label = f"mean ± deviation over {folds} folds"

@@ -132,9 +132,10 @@ def take_weights(model: AnyTask, path: str) -> set[str]:
     encoders, sources = _encoders(own, body), _encoders(state, body)
     if not sources:
         raise UserError(f"--model.pretrained {path}: it has no such encoder (no {body[0]})")
-    if len(sources) > 1 and not set(encoders) <= set(sources):
+    if len(sources) > 1 and set(encoders) != set(sources):
         several = " and ".join(source.rstrip(".") for source in sources)
-        raise UserError(f"--model.pretrained {path}: it has {len(sources)} encoders ({several}), this network one")
+        line = f"it has {len(sources)} encoders ({several}), this network {len(encoders)}"
+        raise UserError(f"--model.pretrained {path}: {line}")
     begins = [(encoder, encoder if encoder in sources else sources[0]) for encoder in encoders]
     heads = [(own[to + name], state.get(at + name)) for to, at in begins for name in head]
     reasons = _other_outputs(saved, model, heads)

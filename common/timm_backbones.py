@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -41,8 +40,6 @@ def build_timm(name: str, in_channels: int, image_size: int, pretrained: Pretrai
     Raises:
         UserError: no such name, a size that it does not take, or weights that cannot be had or do not fit.
     """
-    if pretrained is True:
-        _look_for_the_hub()
     import timm
 
     config = _configuration(name)
@@ -52,6 +49,7 @@ def build_timm(name: str, in_channels: int, image_size: int, pretrained: Pretrai
     source = _source(config)
     if pretrained is True and not source:
         raise UserError(f"--model.pretrained true: timm has no weights of {name}; give --model.pretrained false")
+    unreachable = _look_for_the_hub() if pretrained is True else ""
     if isinstance(pretrained, str):
         state = read_state(pretrained, source or f"a state dict of timm's {name.removeprefix(PREFIX)}")
         options["pretrained_cfg_overlay"] = {"state_dict": state}
@@ -61,7 +59,7 @@ def build_timm(name: str, in_channels: int, image_size: int, pretrained: Pretrai
     try:
         network: nn.Module = timm.create_model(name.removeprefix(PREFIX), pretrained=bool(pretrained), **options)
     except OSError as error:
-        reason = " ".join(str(error).split()).split(". ")[0]
+        reason = unreachable or " ".join(str(error).split())[:200]
         file = source.rsplit("/", 1)[-1]
         raise UserError(
             f"cannot download the pretrained weights of {name} ({reason}); fetch {source} elsewhere and "
@@ -107,14 +105,18 @@ def _source(config: dict[str, Any]) -> str:
     return str(config.get("url") or "")
 
 
-def _look_for_the_hub() -> None:
-    """Where the hub does not answer, let its client take what it has fetched before: it would try for a minute."""
+def _look_for_the_hub() -> str:
+    """Say why the hub does not answer, and let its client look only at what it has: it would try for a minute."""
+    from huggingface_hub import constants
+
     try:
-        urlopen(Request(os.environ.get("HF_ENDPOINT", HUB), method="HEAD"), timeout=10).close()
+        urlopen(Request(constants.ENDPOINT, method="HEAD"), timeout=10).close()
     except HTTPError:
-        return
-    except (OSError, ValueError):
-        os.environ["HF_HUB_OFFLINE"] = "1"
+        return ""
+    except OSError as error:
+        constants.HF_HUB_OFFLINE = True
+        return str(getattr(error, "reason", error))
+    return ""
 
 
 def give_outputs(network: Any, num_outputs: int) -> nn.Module:

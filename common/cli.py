@@ -34,6 +34,7 @@ from common.fitting import SaveConfig, as_list, finish_run, fit_callbacks, open_
 from common.guards import Guard, check_callbacks, check_trainer
 from common.libraries import explain_library_errors, silence_libraries
 from common.machine import act_alone, default_precision, is_first_process, keep_freed_memory
+from common.page import Page
 from common.resume import WholeFiles, disable_requeue, parser_of
 from common.runs import RUNS, give_up
 from common.task import ImageTask
@@ -48,6 +49,7 @@ CHECKPOINTS = {
     "crossval": "none",
     "feature_maps": "several",
     "export": "one",
+    "app": "several",
     "dashboard": "none",
 }
 
@@ -59,6 +61,7 @@ class TaskCLI(LightningCLI):
         model: class of the model.
         data: class of the data module.
         recipe: defaults of the Trainer's arguments.
+        page: class of the page that ``app`` shows.
     """
 
     trainer: Trainer
@@ -68,8 +71,9 @@ class TaskCLI(LightningCLI):
         model: type[ImageTask[Any, Any]],
         data: type[ImageData],
         recipe: dict[str, Any],
+        page: type[Page],
     ) -> None:
-        self.task, self.data_class, self.recipe = model, data, recipe
+        self.task, self.data_class, self.recipe, self.page = model, data, recipe, page
         self.checkpoints: list[Checkpoint] = []
         self.claimed: Path | None = None
         try:
@@ -246,7 +250,7 @@ class TaskCLI(LightningCLI):
         assert isinstance(trainer, Trainer)
         disable_requeue(trainer)
         trainer.checkpoints = self.checkpoints
-        trainer.images = self.settings.get("images") or []
+        trainer.images, trainer.page = self.settings.get("images") or [], self.page
         if self.subcommand == "crossval":
             trainer.fit_settings = self.fit_settings
             trainer.crossval_home = (self.name, self.root / RUNS / self.task.task / self.name)
@@ -268,19 +272,22 @@ def _given(words: list[Any]) -> Iterator[tuple[str, str]]:
         yield (flag, value) if equals and flag.startswith("-") else (before, word)
 
 
-def main(model: type[ImageTask[Any, Any]], data: type[ImageData], recipe: dict[str, Any]) -> None:
+def main(
+    model: type[ImageTask[Any, Any]], data: type[ImageData], recipe: dict[str, Any], page: type[Page] = Page
+) -> None:
     """Run the command line of a task.
 
     Args:
         model: its LightningModule.
         data: its LightningDataModule.
         recipe: defaults of the Trainer's arguments.
+        page: what ``app`` shows in the browser.
     """
     silence_libraries()
     keep_freed_memory()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # not without tidying up
     with exit_on_user_error(), explain_library_errors():
-        TaskCLI(model, data, recipe)
+        TaskCLI(model, data, recipe, page)
         if distributed.is_initialized():
             # Lightning does for NCCL alone; gloo's threads now and then end a process that has ended well.
             distributed.destroy_process_group()

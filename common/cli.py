@@ -34,6 +34,7 @@ from common.fitting import SaveConfig, as_list, finish_run, fit_callbacks, open_
 from common.guards import check_callbacks, check_trainer
 from common.libraries import explain_library_errors, silence_libraries
 from common.machine import act_alone, default_precision, is_first_process, keep_freed_memory
+from common.page import Page
 from common.resume import WholeFiles, disable_requeue, parser_of
 from common.runs import RUNS, give_up
 from common.task import AnyTask
@@ -49,6 +50,7 @@ CHECKPOINTS = {
     "crossval": "none",
     "feature_maps": "several",
     "export": "one",
+    "app": "several",
     "dashboard": "none",
 }
 
@@ -58,8 +60,10 @@ class TaskCLI(LightningCLI):
 
     trainer: Trainer
 
-    def __init__(self, model: type[AnyTask], data: type[ImageData], recipe: Mapping[str, object]) -> None:
-        self.task, self.data_class, self.recipe = model, data, recipe
+    def __init__(
+        self, model: type[AnyTask], data: type[ImageData], recipe: Mapping[str, object], page: type[Page]
+    ) -> None:
+        self.task, self.data_class, self.recipe, self.page = model, data, recipe, page
         self.checkpoints: list[Checkpoint] = []
         self.claimed: Path | None = None
         try:
@@ -241,7 +245,7 @@ class TaskCLI(LightningCLI):
         assert isinstance(trainer, Trainer)
         disable_requeue(trainer)
         trainer.checkpoints = self.checkpoints
-        trainer.images = self.settings.get("images") or []
+        trainer.images, trainer.page = self.settings.get("images") or [], self.page
         if self.subcommand == "crossval":
             trainer.fit_settings = self.fit_settings
             trainer.crossval_home = (self.name, self.root / RUNS / self.task.task / self.name)
@@ -263,19 +267,20 @@ def _given(words: list[str]) -> Iterator[tuple[str, str]]:
         yield (flag, value) if equals and flag.startswith("-") else (before, word)
 
 
-def main(model: type[AnyTask], data: type[ImageData], recipe: Mapping[str, object]) -> None:
+def main(model: type[AnyTask], data: type[ImageData], recipe: Mapping[str, object], page: type[Page] = Page) -> None:
     """Run the command line of a task.
 
     Args:
         model: its LightningModule.
         data: its LightningDataModule.
         recipe: defaults of the Trainer's arguments.
+        page: what ``app`` shows in the browser.
     """
     silence_libraries()
     keep_freed_memory()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that it tidies up
     with exit_on_user_error(), explain_library_errors():
-        TaskCLI(model, data, recipe)
+        TaskCLI(model, data, recipe, page)
         if distributed.is_initialized():
             # Lightning does this for NCCL alone; gloo's threads now and then crash a process that has finished well.
             distributed.destroy_process_group()

@@ -19,7 +19,9 @@ from common.task import AnyTask
 from common.timm_backbones import opaque_to_tracing
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 LISTED = 60  # layers that an error names
 
@@ -126,6 +128,17 @@ def feature_figure(members: Sequence[Member], found: Sequence[dict[str, Tensor]]
     return figure
 
 
+def windows(size: int) -> int:
+    """Count the windows that :func:`attribution` covers in turn, of an image of ``size`` pixels a side."""
+    window, step = _window(size)
+    return (-(-(size - window) // step) + 1) ** 2
+
+
+def _window(size: int) -> tuple[int, int]:
+    window = max(2, size // 8)
+    return window, max(1, window // 2)
+
+
 @torch.no_grad()
 def attribution(model: AnyTask, image: Tensor) -> Tensor:
     """Say how much the answer falls when a part of the image is covered: 1×C×S×S, float in [0, 1] → S×S.
@@ -137,15 +150,14 @@ def attribution(model: AnyTask, image: Tensor) -> Tensor:
     """
     from captum.attr import Occlusion
 
-    size = image.shape[-1]
-    window = max(2, size // 8)
+    window, step = _window(image.shape[-1])
     border = torch.cat([image[..., 0, :], image[..., -1, :], image[..., :, 0], image[..., :, -1]], dim=-1)
     _, target = model.explained_scores(image)
     covered = Occlusion(lambda images: model.explained_scores(images)[0]).attribute(
         image,
         target=int(target),
         sliding_window_shapes=(image.shape[1], window, window),
-        strides=(image.shape[1], max(1, window // 2), max(1, window // 2)),
+        strides=(image.shape[1], step, step),
         baselines=border.mean(dim=-1)[..., None, None].expand_as(image),
         perturbations_per_eval=32,
     )
@@ -168,14 +180,20 @@ def attribution_figure(members: Sequence[Member], maps: Sequence[Tensor], image:
     first.set_title("the image", fontsize=9)
     most = max(float(parts.abs().max()) for parts in maps) or 1.0
     for axes, member, parts in zip(others, members, (part.numpy() for part in maps), strict=False):
-        axes.imshow(grey, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        shown = axes.imshow(parts, cmap="PuOr_r", vmin=-most, vmax=most, alpha=0.65, interpolation="bilinear")
-        # Lines tell the signs apart in grey: full where covering lowers the answer, dashed where it raises it.
-        for level, style in ((0.25 * most, "-"), (-0.25 * most, "--")):
-            if parts.min() < level < parts.max():
-                axes.contour(parts, levels=[level], colors="black", linewidths=1, linestyles=style)
+        shown = draw_attribution(axes, grey, parts, most)
         axes.set_title(f"{member.name}: {member.model.describe(image)[0]}", fontsize=9)
     unit = members[0].model.score_unit
     label = f"change when covered, {unit}\n(full line: falls by it, dashed: rises)"
     figure.colorbar(shown, ax=grid, shrink=0.8).set_label(label, fontsize=8)
     return figure
+
+
+def draw_attribution(axes: Axes, grey: np.ndarray, parts: np.ndarray, most: float) -> AxesImage:
+    """Lay an attribution (S×S) over its image (S×S, 0 to 1); ``most`` is the end of the scale of colours."""
+    axes.imshow(grey, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    shown = axes.imshow(parts, cmap="PuOr_r", vmin=-most, vmax=most, alpha=0.65, interpolation="bilinear")
+    # Lines tell the signs apart in grey: full where covering lowers the answer, dashed where it raises it.
+    for level, style in ((0.25 * most, "-"), (-0.25 * most, "--")):
+        if parts.min() < level < parts.max():
+            axes.contour(parts, levels=[level], colors="black", linewidths=1, linestyles=style)
+    return shown

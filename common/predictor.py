@@ -42,13 +42,20 @@ class Predictor(Generic[Model]):
             ``runs``.
         device: such as cpu, cuda or cuda:1; the fastest there is if None.
         tta: how many views of each image are averaged.
+        precision: of the Trainer's; what suits the networks and the device if None.
 
     Raises:
         UserError: as ``--ckpt_path`` and ``--submission.tta`` are refused.
     """
 
     def __init__(
-        self, task: type[Model], data: ImageData, checkpoints: Checkpoints, device: str | None, tta: int
+        self,
+        task: type[Model],
+        data: ImageData,
+        checkpoints: Checkpoints,
+        device: str | None,
+        tta: int,
+        precision: str | None = None,
     ) -> None:
         given = [checkpoints] if isinstance(checkpoints, str | os.PathLike) else checkpoints
         paths = find_checkpoints([os.fspath(path) for path in given], Path(RUNS) / task.task, None)
@@ -58,9 +65,11 @@ class Predictor(Generic[Model]):
         self.fabric = Fabric(
             accelerator=accelerator,
             devices=1 if place is None or place.index is None else [place.index],
-            precision=precision_of(self.members) or default_precision(accelerator),  # type: ignore[arg-type]
+            precision=precision or precision_of(self.members) or default_precision(accelerator),  # type: ignore[arg-type]
         )
-        self.models = [self.fabric.to_device(member.build(task)) for member in self.members]
+        self.models: list[Model] = [member.build(task) for member in self.members]
+        for model in self.models:
+            self.fabric.to_device(model)
         self.data = [data_of(member, data) for member in self.members]
         self.tta = tta
         for one in self.data:

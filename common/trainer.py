@@ -11,6 +11,7 @@ from jsonargparse.typing import PositiveInt
 from lightning import pytorch as pl
 
 from common.answers import Answers
+from common.app import serve
 from common.arguments import Settings
 from common.checkpoints import Checkpoint
 from common.crossval import CrossValidation, Measured
@@ -25,6 +26,8 @@ from common.files import shown
 from common.folds import check_train_fraction
 from common.images import read_image, resize
 from common.machine import is_first_process
+from common.page import Page
+from common.predictor import Predictor
 from common.submission import Outputs, Submission, SubmissionFiles, default_path
 from common.task import AnyTask
 
@@ -37,12 +40,14 @@ class Trainer(pl.Trainer):
     Attributes:
         checkpoints: those that were typed after ``--ckpt_path``.
         images: of the user's own, as typed after ``--images``.
+        page: class of the page that ``app`` shows.
         fit_settings: the arguments of ``fit``, which a cross-validation hands to each fold.
         crossval_home: name and folder of a cross-validation.
     """
 
     checkpoints: list[Checkpoint]
     images: list[str]
+    page: type[Page]
     fit_settings: Settings
     crossval_home: tuple[str, Path]
 
@@ -191,6 +196,28 @@ class Trainer(pl.Trainer):
         """
         (checkpoint,) = self.checkpoints
         export(checkpoint.build(type(model)), checkpoint.path.name, Path(output))
+
+    def app(
+        self,
+        model: AnyTask,
+        datamodule: ImageData,
+        host: str = "127.0.0.1",
+        port: int | None = None,
+        tta: PositiveInt = 1,
+    ) -> None:
+        """Show a page in the browser that answers on images of your own; several checkpoints are averaged.
+
+        Args:
+            model: the network.
+            datamodule: how images are read.
+            host: address to listen on; 127.0.0.1 is reached from this machine alone.
+            port: port to listen on; the first free one from 7860 if null.
+            tta: how many views of each image are averaged, as --submission.tta of predict.
+        """
+        paths = [checkpoint.path for checkpoint in self.checkpoints]
+        device = str(self.strategy.root_device)
+        predictor = Predictor(type(model), datamodule, paths, device, tta, self.precision)
+        serve(self.page(predictor), host, port)
 
     def dashboard(
         self, model: AnyTask, datamodule: ImageData, entity: str | None = None, output: str | None = None

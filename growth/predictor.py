@@ -37,7 +37,11 @@ class GrowthPredictor(Predictor[GrowthRegressor]):
         Raises:
             UserError: one of them is no image.
         """
-        codes = self.predict(photos)[0]["codes"]
-        ages: np.ndarray = codes[:, 1] - codes[0, 0]
-        ages[0] = 0  # of a twin network, the two codes of one photo differ
-        return ages
+        return ages_of(self.predict(photos)[0]["codes"])
+
+
+def ages_of(codes: np.ndarray) -> np.ndarray:
+    """Turn the codes of photos of one plant (N×2, days) into the days since the first one, N."""
+    ages: np.ndarray = codes[:, 1] - codes[0, 0]
+    ages[0] = 0  # of a twin network, the two codes of one photo differ
+    return ages

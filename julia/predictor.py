@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from common.predictor import Checkpoints, Picture, Predictor
 from julia.data import CharacterData
 from julia.files import CLASSES
@@ -41,8 +43,13 @@ class CharacterPredictor(Predictor[CharacterClassifier]):
         Raises:
             UserError: one of them is no image.
         """
-        guesses = []
-        for row in self.predict(bitmaps)[0]["probabilities"].tolist():
-            ranked = dict(sorted(zip(CLASSES, row, strict=True), key=lambda pair: -pair[1]))
-            guesses.append(Guess(*next(iter(ranked.items())), ranked))
-        return guesses
+        return guesses_of(self.predict(bitmaps)[0]["probabilities"])
+
+
+def guesses_of(probabilities: np.ndarray) -> list[Guess]:
+    """Rank the classes of each bitmap by their probabilities, N×62."""
+    guesses = []
+    for row in probabilities.tolist():
+        ranked = dict(sorted(zip(CLASSES, row, strict=True), key=lambda pair: -pair[1]))
+        guesses.append(Guess(*next(iter(ranked.items())), ranked))
+    return guesses

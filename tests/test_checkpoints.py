@@ -241,7 +241,7 @@ def test_a_checkpoint_of_an_earlier_version_predicts_and_validates_but_is_not_re
     assert len({Path(name).read_bytes() for name in names}) == 1
     for path in ("old.ckpt", "older.ckpt"):
         line = refused(task, "fit", "--ckpt_path", path, "--trainer.max_epochs", 2)
-        reason = "of an earlier version, whose fits cannot be resumed; predict and validate take it"
+        reason = "of an earlier version, whose fits cannot be resumed; predict and validate accept it"
         assert line == f"error: --ckpt_path {path}: {reason}"
     assert not Path("runs").exists()
 

@@ -1,4 +1,4 @@
-"""DACON 235851: two photos of one plant → days elapsed between them.
+"""DACON 235851, and photos of one's own: two photos of one plant → days elapsed between them.
 
 model = growth.load("best.ckpt")
 model.days("before.jpg", "after.jpg")

@@ -76,7 +76,7 @@ def read_days(species: str, plant: str, stems: Sequence[str]) -> tuple[list[floa
         Days, N, as the names number them or, where they are dates, since the first photo; and N times what makes a day
         uncertain, empty where nothing does.
     """
-    marks = [_marks(species, plant, _with_dashes(stem)) for stem in stems]
+    marks = [_marks(species, plant, with_dashes(stem)) for stem in stems]
     faults = [_fault(found) for found in marks]
     chosen = {row: max(marks[row], key=lambda mark: mark.dated) for row in range(len(stems)) if not faults[row]}
     forms = {mark.dated for mark in chosen.values()}
@@ -102,13 +102,15 @@ def read_days(species: str, plant: str, stems: Sequence[str]) -> tuple[list[floa
     return [(day - first) / timedelta(days=1) if isinstance(day, datetime) else day for day in days], faults
 
 
-def has_form_of_date(text: str) -> bool:
-    """Tell whether a text is as a whole a date, or a date and a time, in a form in which names are read."""
-    match = _MARK.fullmatch(_with_dashes(text))
-    return match is not None and any(match[form] for form in ("year", "compact", "last"))
+def end_of_date(name: str, start: int) -> int | None:
+    """Tell where a date that begins at ``start`` ends, with the time of day behind it; None where none begins there."""
+    match = _MARK.match(name, start)
+    dated = match is not None and any(match[form] for form in ("year", "compact", "last"))
+    return match.end() if match is not None and dated else None
 
 
-def _with_dashes(name: str) -> str:
+def with_dashes(name: str) -> str:
+    """Write Korean dates as 2024-05-31."""
     return _KOREAN_DATE.sub(r"\1-\2-\3", name)
 
 

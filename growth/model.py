@@ -131,13 +131,14 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         metrics = {"rmse": MeanSquaredError(squared=False), "mae": MeanAbsoluteError(), "r2": R2Score()}
         super().__init__(net, metrics, lr, weight_decay, warmup, final_lr, pretrained)
         self.loss: Loss = loss
-        self.min_days, self.round_days = min_days, round_days
+        self.min_days = 1.0 if min_days is None else min_days
+        self.round_days = round_days
         photos = torch.zeros(2, channels, image_size, image_size)
         self.example_input_array = (photos, torch.tensor([0]), torch.tensor([1]))
 
     def setup(self, stage: str) -> None:
         """Choose ``min_days``, where none is given, by the photos of a fit; the checkpoint keeps it."""
-        if stage == "fit" and self.min_days is None:
+        if stage == "fit" and self.hparams["min_days"] is None:
             self.min_days = self.hparams["min_days"] = 1.0 if self.data.photos.shortest_gap() >= 1 else 0.0
 
     def forward(self, images: Tensor, before: Tensor, after: Tensor) -> Tensor:
@@ -192,7 +193,7 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
 
     def values(self, estimates: np.ndarray) -> np.ndarray:
         """Give the days of each pair as they are submitted: at least ``min_days``, P."""
-        days: np.ndarray = np.maximum(estimates, self.min_days or 0.0)
+        days: np.ndarray = np.maximum(estimates, self.min_days)
         return np.round(days) if self.round_days else days
 
     def counted(self, estimates: np.ndarray) -> np.ndarray:

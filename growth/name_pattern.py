@@ -2,15 +2,16 @@
 
     BR017-{plant}-{date}_{*}_sv_{camera}
 
-A pattern stands for whole names without their suffix: ``{plant}``, ``{date}`` (as in :mod:`growth.days`) or ``{day}``
-(a number), where there are several ``{species}`` and ``{camera}``, and ``{*}`` for anything, also for nothing.
+A pattern stands for whole names without their suffix: ``{plant}``, ``{date}`` (with the time of day behind it, as in
+:mod:`growth.days`) or ``{day}`` (a number), where there are several ``{species}`` and ``{camera}``, and ``{*}`` for
+anything, also for nothing.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path, PurePosixPath
 
@@ -19,7 +20,7 @@ import pandas as pd
 
 from common.errors import UserError, listed
 from common.images import ImageFile
-from growth.days import MAX_DAY, has_form_of_date
+from growth.days import MAX_DAY, end_of_date, with_dashes
 from growth.photos import days_in_names, refuse_uncertain
 
 FIELDS = ("plant", "date", "day", "species", "camera", "*")
@@ -49,11 +50,11 @@ def read_names(root: Path, found: Mapping[str, ImageFile], pattern: str) -> pd.D
         )
     split = {path: split_name(tokens, PurePosixPath(path).stem) for path in found}
     if unlike := [path for path, readings in split.items() if not readings]:
-        count = (
-            f"none of the {len(split)} photos" if len(unlike) == len(split) else f"not {len(unlike)} of {len(split)}"
-        )
+        count = "matches none" if len(unlike) == len(split) else f"does not match {len(unlike)}"
         remedy = "it stands for whole names without their suffix; move these elsewhere, or widen it, as by {*}"
-        raise UserError(f"--data.pattern {pattern} matches {count} in {root}: {listed(unlike)}; {remedy}")
+        raise UserError(
+            f"--data.pattern {pattern} {count} of the {len(split)} photos in {root}: {listed(unlike)}; {remedy}"
+        )
     if unsure := [f"{path} ({_shown(one)} or {_shown(two)})" for path, (one, *more) in split.items() for two in more]:
         count = f"{len(unsure)} names in two ways"
         raise UserError(f"--data.pattern {pattern} matches {count}: {listed(unsure)}; narrow it, or write photos.csv")
@@ -104,6 +105,8 @@ def split_name(tokens: list[str], stem: str) -> list[Fields]:
     Every text but that of ``{*}`` has a letter or more.
     """
 
+    stem = with_dashes(stem)
+
     @cache
     def rest(index: int, start: int) -> tuple[Fields, ...]:
         if index == len(tokens):
@@ -112,11 +115,9 @@ def split_name(tokens: list[str], stem: str) -> list[Fields]:
         if not _is_field(token):
             return rest(index + 1, start + len(token)) if stem.startswith(token, start) else ()
         name, readings = token[1:-1], dict[Fields, None]()
-        for end in range(start + (name != "*"), len(stem) + 1):
-            if _fits(name, text := stem[start:end]):
-                readings |= dict.fromkeys(
-                    more if name == "*" else ((name, text), *more) for more in rest(index + 1, end)
-                )
+        for end in _ends(name, stem, start):
+            more = rest(index + 1, end)
+            readings |= dict.fromkeys(more if name == "*" else [((name, stem[start:end]), *one) for one in more])
             if len(readings) > 1:
                 break
         return tuple(readings)[:2]
@@ -128,10 +129,13 @@ def _is_field(token: str) -> bool:
     return token.startswith("{") and token.endswith("}")
 
 
-def _fits(name: str, text: str) -> bool:
+def _ends(name: str, stem: str, start: int) -> Iterable[int]:
+    """Give where a field that begins at ``start`` may end."""
     if name == "date":
-        return has_form_of_date(text)
-    return name != "day" or _NUMBER.fullmatch(text) is not None
+        end = end_of_date(stem, start)
+        return [] if end is None else [end]
+    ends = range(start + (name != "*"), len(stem) + 1)
+    return ends if name != "day" else [end for end in ends if _NUMBER.fullmatch(stem, start, end)]
 
 
 def _shown(fields: Fields) -> str:

@@ -190,13 +190,15 @@ def test_without_a_sample_submission_the_pairs_do(root: Path) -> None:
 
 
 @pytest.mark.parametrize("read", [read_training_set, read_test_set])
-def test_no_data_says_how_to_get_it(tmp_path: Path, read: Callable[[Path], object]) -> None:
-    message = refusal(read, tmp_path / "nowhere")
-    part = "train_dataset/" if read is read_training_set else "test_dataset/ and test_data.csv"
-    assert f"nowhere lacks {part}, unpacked or in open.zip" in message
+def test_half_of_the_data_says_how_to_get_the_rest(root: Path, read: Callable[[Path], object]) -> None:
+    part = "train_dataset" if read is read_training_set else "test_dataset"
+    shutil.rmtree(root / part)
+    message = refusal(read, root)
+    missing = "train_dataset/" if read is read_training_set else "test_dataset/ and test_data.csv"
+    assert f"{root} lacks {missing}, unpacked or in open.zip" in message
     assert "dacon.io/competitions/official/235851" in message
     assert "--data.root DIR" in message
-    assert f"python -m growth.synthetic {tmp_path / 'nowhere'}" in message
+    assert f"python -m growth.synthetic {root}" in message
 
 
 def test_archive_without_the_part(root: Path) -> None:

@@ -65,6 +65,30 @@ def test_epoch_takes_every_photo_once_in_deals_of_a_plant(photos_per_plant: list
     assert deal(np.random.default_rng(1)) != batches
 
 
+@pytest.mark.parametrize("moments", [[3] * 6, [1, 1, 7, 1], [5, 1], [2, 2], [3, 1, 1, 3, 2, 2, 5, 1, 1]])
+@pytest.mark.parametrize("images_per_plant", [2, 4, 8])
+def test_photos_of_one_moment_are_never_alone(moments: list[int], images_per_plant: int) -> None:
+    day = np.repeat(np.arange(len(moments)) / 6, moments).astype(np.float32)
+    photos = table([len(day), 9])
+    days = np.concatenate([day, np.arange(9)])
+    deal = PlantBatches(photos.plant, days, plants_per_batch=1, images_per_plant=images_per_plant)
+    for seed in range(5):
+        batches = deal(np.random.default_rng(seed))
+        assert len(batches) == len(deal)
+        assert Counter(row for batch in batches for row in batch) == Counter(range(len(days)))
+        for batch in batches:
+            before, after = all_pairs(photos.plant[batch], days[batch])
+            assert len(before) and (days[batch][before] < days[batch][after]).all()
+    assert deal(np.random.default_rng(0)) != deal(np.random.default_rng(1))
+
+
+def test_random_pairs_are_never_of_one_moment() -> None:
+    day = np.array([0, 0, 0, 1.5, 1.5], dtype=np.float32)
+    (batch,) = RandomPairBatches(np.zeros(5), day, num_pairs=64, pairs_per_batch=64)(np.random.default_rng(0))
+    assert {(day[before], day[after]) for before, after in batch} == {(0, 1.5)}
+    assert {before for before, _ in batch} == {0, 1, 2}
+
+
 def test_random_pairs_are_of_one_group_and_in_order() -> None:
     photos = table([3, 8, 2])
     for groups in (photos.plant, photos.species):

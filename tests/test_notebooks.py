@@ -18,10 +18,10 @@ SHORTER = {
     r"(--train |\btrain=)\d+": r"\g<1>310",
     r"--plants \d+": "--plants 4",
 }
-NAMES = ["01_growth_data", "02_julia_data", "03_compare_runs", "04_feature_maps", "05_errors"]
+NAMES = ["00_colab", "01_growth_data", "02_julia_data", "03_compare_runs", "04_feature_maps", "05_errors"]
 
 
-def test_they_are_five() -> None:
+def test_they_are_known() -> None:
     assert [path.stem for path in NOTEBOOKS] == NAMES
 
 

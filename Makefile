@@ -3,20 +3,27 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help .venv demo test test-fast coverage lint audit bench clean
+.PHONY: help .venv lock demo test test-fast coverage lint audit sbom bench clean
 
 help: ## this list
 	@grep -E '^[.a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
-.venv: $(READY) ## the environment, with exactly the versions of constraints.txt
+.venv: $(READY) ## the environment, with exactly the files whose versions and hashes constraints.txt names
 
 # The stamp is written last, so an interrupted installation starts anew.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "error: $(PYTHON) is older than 3.11; name another: make PYTHON=python3.12" >&2; exit 2; }
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
+	@# Built by the setuptools just installed, so that nothing else is fetched. It warns of folders named like packages.
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
+
+# Not after $(READY) where there is a uv: a changed pyproject.toml would first install the old versions anew.
+lock: $(if $(wildcard $(BIN)/uv),,$(READY)) ## constraints.txt anew from pyproject.toml; LOCK=--upgrade also renews versions
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --no-emit-index-url \
+		--no-strip-extras --no-annotate --custom-compile-command 'make lock' --output-file constraints.txt $(LOCK) pyproject.toml
 
 demo: $(READY) ## both tasks on synthetic data: draw, fit, predict (a few minutes)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh demo.sh
@@ -38,11 +45,12 @@ lint: $(READY) ## ruff, mypy and deptry
 	@# What the packages import must not be among the dependencies for development.
 	$(BIN)/deptry growth julia common --optional-dependencies-dev-groups dev
 
-# pip-audit brings a dozen libraries that no test needs. It should be up to date, so only what it shares is pinned.
 # --strict: a library that the service does not know, or a service that does not answer, is a failure.
 audit: $(READY) ## known vulnerabilities in the versions of constraints.txt, as pypi.org lists them (needs the network)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt pip-audit
-	$(BIN)/pip-audit --strict --disable-pip --no-deps -r constraints.txt
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes -r constraints.txt
+
+sbom: $(READY) ## sbom.json: the bill of materials of the environment (CycloneDX)
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --output-file sbom.json $(BIN)/python
 
 bench: $(READY) ## a table: preparing, fit, predict and start beside their baselines (ten minutes)
 	$(BIN)/python -W ignore -m benchmarks

@@ -27,8 +27,8 @@ from benchmarks.fit import CONFIGS
 from benchmarks.timing import SEED, Row, hardware, python, show
 from common.folds import grouped_split, stratified_split
 from growth.data import GrowthData
-from growth.layouts import pairs_of
 from growth.layouts import read_training_set as read_photos
+from growth.photos import pairs_of
 from julia.files import read_training_set as read_characters
 
 ACCURACY, DAYS = 0.80, 0.8

@@ -18,7 +18,7 @@ from PIL import Image
 from benchmarks.timing import Row, hardware, interleaved, median_ratio, show
 from common.cache import cached_images
 from common.images import ImageFile, Mode, find_images
-from growth.layouts import MAX_PIXELS
+from growth.photos import MAX_PIXELS
 from growth.synthetic import draw as draw_growth
 from julia.files import read_test_set, read_training_set
 from julia.synthetic import draw as draw_julia

@@ -1,4 +1,4 @@
-"""Opening zip archives, with the names of their members as whoever packed them saw them."""
+"""Opening zip archives, with the names of their members as the person who packed them saw them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def open_zip(path: Path) -> zipfile.ZipFile:
     """Open an archive for reading, its names in Unicode, ``/`` between folders.
 
     Raises:
-        UserError: it is damaged or no zip archive, or a name cannot be read, or can be read in two ways.
+        UserError: it is damaged or not a zip archive, or a name cannot be read or can be read in two ways.
     """
     try:
         archive = zipfile.ZipFile(path)
@@ -22,7 +22,7 @@ def open_zip(path: Path) -> zipfile.ZipFile:
         raise UserError(f"{path}: not a readable zip archive ({error}); download it again") from error
     renamed = [member for member in archive.infolist() if not member.filename.isascii() or "\\" in member.filename]
     for member in renamed:
-        # Some programs of Windows write its separator.
+        # Some Windows programs write backslashes.
         member.filename = _name(path, member).replace("\\", "/")
     if renamed:
         archive.NameToInfo = {member.filename: member for member in archive.infolist()}
@@ -30,14 +30,14 @@ def open_zip(path: Path) -> zipfile.ZipFile:
 
 
 def _name(path: Path, member: zipfile.ZipInfo) -> str:
-    """Decode a name: UTF-8 where it is said to be or is that, otherwise CP949, as Korean Windows packs."""
+    """Decode a name: as UTF-8 where it is flagged or valid as such, otherwise as CP949, which Korean Windows writes."""
     if member.flag_bits & 0x800 or member.filename.isascii():
         return member.filename
-    data = member.orig_filename.partition("\0")[0].encode("cp437")  # which Python takes for granted
+    data = member.orig_filename.partition("\0")[0].encode("cp437")  # as which Python decodes it
     if (stated := _unicode_path(member.extra, data)) is not None:
         return stated
     utf8, cp949 = _decoded(data, "utf-8"), _decoded(data, "cp949")
-    # Western names can be valid CP949, but of letters that hardly any Korean word holds: those outside KS X 1001.
+    # A Western name can be valid CP949, but only with letters outside KS X 1001, which hardly any Korean word has.
     korean = cp949 is not None and any(_is_korean(letter) and len(letter.encode("euc_kr")) == 2 for letter in cp949)
     if utf8 is not None and (not korean or any(map(_is_korean, utf8))):
         return utf8
@@ -50,7 +50,7 @@ def _name(path: Path, member: zipfile.ZipInfo) -> str:
 
 
 def _unicode_path(extra: bytes, name: bytes) -> str | None:
-    """Read the name that Info-ZIP and its kin store in a field of its own, unless the name was changed since."""
+    """Read the name that Info-ZIP and its kin store in an extra field, unless the member was renamed since."""
     while len(extra) >= 4:
         kind, size = struct.unpack_from("<HH", extra)
         field, extra = extra[4 : 4 + size], extra[4 + size :]

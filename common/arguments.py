@@ -25,11 +25,12 @@ class Kind(Enum):
     GUARDED = "guarded"
 
 
+Settings = dict[str, Any]  # arguments by name, nested, as plain values
 T = TypeVar("T")
 Machine = Annotated[T, Kind.MACHINE]
 Resumable = Annotated[T, Kind.RESUMABLE]
 
-# Of the Trainer, whose arguments Lightning declares. A resumed fit takes the resumable ones over from its checkpoint.
+# The Trainer's arguments, which Lightning declares. A resumed fit takes over the resumable ones from its checkpoint.
 RESUMED = (
     *("accumulate_grad_batches", "check_val_every_n_epoch", "gradient_clip_algorithm", "gradient_clip_val"),
     *("limit_train_batches", "limit_val_batches", "max_epochs", "max_steps", "min_epochs", "min_steps"),
@@ -39,11 +40,13 @@ MACHINE_OF_TRAINER = (
     *("default_root_dir", "logger", "log_every_n_steps", "profiler", "enable_checkpointing", "enable_progress_bar"),
     *("enable_model_summary", "enable_autolog_hparams"),
 )
+# Of the data: what fits of versions did that had no such argument.
+EARLIER = {"train_fraction": 1.0}
 EXPERIMENT = ("model", "data", "trainer", "seed_everything")  # other arguments say what a run is called
 
 
 def kinds_of(declaring: type) -> dict[str, Kind]:
-    """Name the arguments of a class, and of the base that it hands the rest to as ``**``, each with its kind."""
+    """Give the kind of each argument of a class, and of the base to which it passes the rest as ``**``."""
     kinds: dict[str, Kind] = {}
     for base in declaring.__mro__:
         if (init := vars(base).get("__init__")) is None:
@@ -59,34 +62,35 @@ def kinds_of(declaring: type) -> dict[str, Kind]:
     return kinds
 
 
-def keep_own(saved: MutableMapping[str, Any], declaring: type) -> None:
-    """Drop what is no argument of a class: what it hands to its base alone, and a name that LightningCLI adds."""
+def keep_own(saved: MutableMapping[str, object], declaring: type) -> None:
+    """Drop what is not an argument of a class: what it only passes to its base, and a name that LightningCLI adds."""
     for name in saved.keys() - kinds_of(declaring).keys():
         del saved[name]
 
 
 def machine_arguments(model: type, data: type) -> set[str]:
-    """Name the arguments that are about the machine as the configuration does, such as ``data.root``."""
+    """Name the arguments about the machine by their paths, such as ``data.root``."""
     named = {f"trainer.{name}" for name in MACHINE_OF_TRAINER}
     for part, declaring in (("model", model), ("data", data)):
         named |= {f"{part}.{name}" for name, kind in kinds_of(declaring).items() if kind is Kind.MACHINE}
     return named
 
 
-def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(settings: Mapping[str, object], prefix: str = "") -> dict[str, object]:
     """Name each value of nested settings by its path, such as ``data.fold``."""
-    flat: dict[str, Any] = {}
+    flat: dict[str, object] = {}
     for name, value in settings.items():
         flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) and value else {f"{prefix}{name}": value}
     return flat
 
 
-def experiment(settings: Mapping[str, Any], machine: Iterable[str]) -> dict[str, Any]:
-    """Give those of nested settings that bear on the result, named by their paths."""
+def experiment(settings: Mapping[str, object], machine: Iterable[str]) -> dict[str, object]:
+    """Pick those of nested settings that bear on the result, named by their paths."""
     left_out = set(machine)
+    given = flatten({part: settings[part] for part in EXPERIMENT if part in settings})
     return {
         name: value
-        for name, value in flatten({part: settings[part] for part in EXPERIMENT if part in settings}).items()
+        for name, value in (flatten({"data": EARLIER}) | given).items()
         if not any(name == one or name.startswith(f"{one}.") for one in left_out)
     }
 

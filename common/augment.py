@@ -1,7 +1,7 @@
-"""Changes of a whole batch on its device: at random while training, one draw an image; as views while predicting.
+"""Changes to a whole batch on its device: at random while training, a draw for each image; as views while predicting.
 
-What is drawn for an image while training depends on nothing but a key, made of seed and epoch, and on the image's
-number: not on its batch, on what came before, or on the process that trains on it.
+What is drawn for an image while training depends only on a key, made of seed and epoch, and on the image's number: not
+on its batch, on what was drawn before, or on the process that trains on it.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ View = Callable[[Tensor], Tensor]
 class Augmentation(nn.Module):
     """Random changes of square images: where they lie, in one resampling, then their light, in one product.
 
-    Three passes over the pixels, since on a CPU these can cost as much as a small network. What is 0 is left out; flips
-    alone move whole pixels. Beyond its border an image continues as its outermost pixels.
+    Three passes over the pixels, since on a CPU each can cost as much as a small network. Changes of 0 are left out;
+    flips alone move whole pixels. Beyond its border, an image repeats its outermost pixels.
 
     Args:
-        flip: mirror and turn by quarters: each of the eight ways to lay a square is as likely.
+        flip: mirror and turn by quarters: the eight ways to lay a square are equally likely.
         rotation: largest rotation, either way, degrees.
         shift: largest shift along either axis, share of the side.
         zoom: largest change of scale; 0.2 is 0.8× to 1.2×.
@@ -96,7 +96,7 @@ class Augmentation(nn.Module):
 def drawn(key: int, number: Tensor, count: int) -> Tensor:
     """Draw ``count`` times for each of some numbers (N, int64), uniformly from [-1, 1): count×N, float32.
 
-    A generator without a state: SplitMix64's mixing function (Steele et al., OOPSLA 2014) of key, number and count.
+    A stateless generator: SplitMix64's mixing function (Steele et al., OOPSLA 2014) of key, number and count.
     """
     counter = count * number + torch.arange(count, device=number.device)[:, None]
     bits: Tensor = key + (0x9E3779B97F4A7C15 - 2**64) * counter  # torch's 64 bits are signed
@@ -141,9 +141,9 @@ def laid_views() -> list[View]:
 
 
 def moved_views(shift: float, zoom: float, negatives: bool) -> list[View]:
-    """The image, shifted four ways, and all five from nearer and farther; each also as its negative. Itself first.
+    """The image and four shifts of it, all five also zoomed in and out, each also as its negative; itself first.
 
-    The shift is a share of the side; a zoom of 0.1 is 0.9× and 1.1×; 0 is for none of them. The border is continued
+    The shift is a share of the side; a zoom of 0.1 is 0.9× and 1.1×; 0 leaves either out. The border is continued
     outwards. Each: N×C×H×W, float in [0, 1] → the same.
     """
 

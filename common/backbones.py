@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 from urllib.error import URLError
 
 import torch
@@ -30,7 +30,7 @@ Head = Literal["linear", "imagenet"]
 Own = Callable[[int, int, int], nn.Module]  # from channels, outputs and pixels a side
 
 IMAGENET_CLASSES = 1000
-WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")  # while training, which their weights come with
+WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")  # in training; their weights include them
 LARGEST_MINIMUM = 75  # pixels a side: no network needs more than inception_v3
 OURS: dict[str, Own] = {"airbench": Airbench, "lenet": LeNet}
 
@@ -65,7 +65,7 @@ def build_backbone(
         own: networks of the task's own, by name.
 
     Raises:
-        UserError: no such name, channels or size that it does not take, or weights that cannot be had or do not fit.
+        UserError: the name is unknown, the network does not take such images, or weights are absent or do not fit.
     """
     ours = {**OURS, **(own or {})}
     pretrained = False if is_checkpoint(pretrained) else pretrained
@@ -82,9 +82,9 @@ def build_backbone(
                 network.load_state_dict(_pretrained_state(name, network, pretrained))
         _check_strides(name, network, image_size, stem)
         if name in WITH_AUXILIARY_HEADS:
-            network.aux_logits = False  # type: ignore[assignment]
-            for auxiliary in {"aux1", "aux2", "AuxLogits"} & dict(network.named_children()).keys():
-                setattr(network, auxiliary, None)
+            for part, absent in (("aux_logits", False), ("aux1", None), ("aux2", None), ("AuxLogits", None)):
+                if hasattr(network, part):
+                    setattr(network, part, absent)
         _adapt_stem(name, network, in_channels, stem)
         network = _adapt_head(name, network, num_outputs, head)
     if image_size <= LARGEST_MINIMUM or name.startswith(PREFIX):
@@ -110,20 +110,20 @@ def constants_of(name: str) -> Constants:
 
 
 def checkpoint_blocks(network: nn.Module) -> None:
-    """Keep only what passes between the blocks of ``network`` while training, and compute the rest again backwards.
+    """Keep only the activations between the blocks of ``network`` while training; recompute the rest going backwards.
 
     A block is a residual block, or whatever else a stage (``nn.Sequential``) is made of that holds two convolutions or
-    attention. Names of the parameters stay. BatchNorm meets each batch twice, which moves its averages twice as far.
+    attention. Parameters keep their names. BatchNorm sees each batch twice, which moves its averages twice as far.
 
     Source: Chen et al., "Training deep nets with sublinear memory cost", arXiv:1604.06174.
 
     Raises:
         UserError: a network of timm, whose blocks timm knows itself, cannot do so.
     """
-    of_timm: list[Any] = [part for part in network.modules() if hasattr(part, "set_grad_checkpointing")]
-    if of_timm:
+    by_timm = [getattr(part, "set_grad_checkpointing", None) for part in network.modules()]
+    if switch := next(filter(callable, by_timm), None):
         try:
-            of_timm[0].set_grad_checkpointing()
+            switch()
         except AssertionError:
             raise UserError("--model.grad_checkpointing true: timm has none for this backbone; give false") from None
         return
@@ -161,7 +161,7 @@ def _torchvision_classifier(name: str, image_size: int, ours: list[str]) -> nn.M
 
 
 def _check_strides(name: str, network: nn.Module, image_size: int, stem: Stem) -> None:
-    # On CPUs, bf16 gradients of a strided convolution of a single pixel take in what lay in memory beside it (oneDNN).
+    # On CPUs, bf16 gradients of a strided convolution of a single pixel pick up what lies beside it in memory (oneDNN).
     smallest = 9 if stem == "small" else 17
     convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
     strided = [layer for layer in convolutions if layer.stride != (1, 1) and layer.kernel_size != (1, 1)]
@@ -171,8 +171,7 @@ def _check_strides(name: str, network: nn.Module, image_size: int, stem: Stem) -
 
 def _pretrained_state(name: str, network: nn.Module, pretrained: Pretrained) -> dict[str, Tensor]:
     """Read ImageNet weights and check that each of them fits ``network``."""
-    known: Any = models.get_model_weights(name)
-    weights = known.DEFAULT
+    weights = models.get_model_weights(name).DEFAULT
     file = weights.url.rsplit("/", 1)[-1]
     url: str = weights.url
     download = partial(torch.hub.load_state_dict_from_url, url, progress=True, check_hash=True, weights_only=True)
@@ -194,8 +193,7 @@ def _pretrained_state(name: str, network: nn.Module, pretrained: Pretrained) -> 
 
 def _adapt_stem(name: str, network: nn.Module, in_channels: int, stem: Stem) -> None:
     """Give the first convolution ``in_channels`` inputs and, for ``stem="small"``, 3×3 taps and stride 1."""
-    first: Any
-    path, first = next(pair for pair in network.named_modules() if isinstance(pair[1], nn.Conv2d))
+    path, first = next((path, layer) for path, layer in network.named_modules() if isinstance(layer, nn.Conv2d))
     small = stem == "small"
     if small and (name.startswith(("vit_", "swin_", "maxvit", "convnext")) or first.kernel_size == first.stride):
         raise UserError(f"--model.stem small does not fit {name}, whose first layer cuts patches; give imagenet")
@@ -205,17 +203,18 @@ def _adapt_stem(name: str, network: nn.Module, in_channels: int, stem: Stem) -> 
         if not (has_plain_stem(name, path, first) and first.in_channels == in_channels):
             reason = "whose first layer is no plain convolution, or whose weights depend on the size"
             raise UserError(f"--model.stem small does not fit {name}, {reason}; give imagenet")
-    kernel, stride, padding = ((3, 3), (1, 1), (1, 1)) if small else (first.kernel_size, first.stride, first.padding)
-    if (in_channels, kernel, stride) == (first.in_channels, first.kernel_size, first.stride):
+    taps = {name: vars(first)[name] for name in ("kernel_size", "stride", "padding")}
+    if small:
+        taps = {"kernel_size": (3, 3), "stride": (1, 1), "padding": (1, 1)}
+    if (in_channels, taps["kernel_size"], taps["stride"]) == (first.in_channels, first.kernel_size, first.stride):
         return
-    bias = first.bias is not None
-    adapted: Any = nn.Conv2d(in_channels, first.out_channels, kernel, stride, padding, bias=bias)
+    adapted = nn.Conv2d(in_channels, first.out_channels, **taps, bias=first.bias is not None)
     nn.init.kaiming_normal_(adapted.weight, mode="fan_out", nonlinearity="relu")
-    if kernel == first.kernel_size:
+    if taps["kernel_size"] == first.kernel_size:
         with torch.no_grad():
             same = in_channels == first.in_channels
             adapted.weight.copy_(first.weight if same else first.weight.sum(dim=1, keepdim=True) / in_channels)
-            if bias:
+            if adapted.bias is not None and first.bias is not None:
                 adapted.bias.copy_(first.bias)
     network.set_submodule(path, adapted)
 
@@ -227,10 +226,10 @@ def _adapt_head(name: str, network: nn.Module, num_outputs: int, head: Head) -> 
         return nn.Sequential(network, Float32Linear(IMAGENET_CLASSES, num_outputs))
     if name.startswith(PREFIX):
         return give_outputs(network, num_outputs)
-    last: Any
-    path, last = [pair for pair in network.named_modules() if isinstance(pair[1], nn.Linear | nn.Conv2d)][-1]
+    layers = network.named_modules()
+    path, last = [(path, layer) for path, layer in layers if isinstance(layer, nn.Linear | nn.Conv2d)][-1]
     if isinstance(last, nn.Linear):
         network.set_submodule(path, Float32Linear(last.in_features, num_outputs))
     else:  # squeezenet's classifier is a 1×1 convolution
-        network.set_submodule(path, nn.Conv2d(last.in_channels, num_outputs, last.kernel_size))
+        network.set_submodule(path, nn.Conv2d(last.in_channels, num_outputs, 1))
     return network

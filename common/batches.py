@@ -1,10 +1,10 @@
-"""Whole batches of images by index, and the batches of an epoch, drawn anew from its seed wherever a fit stands."""
+"""Whole batches of images by index, and the batches of an epoch, drawn from its seed wherever a fit stands."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import cycle, islice
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -12,12 +12,13 @@ from lightning.pytorch import Trainer
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from common.arguments import T
 from common.images import Images
 
 if TYPE_CHECKING:
     from common.data import ImageData
 
-Batch = TypeVar("Batch")
+Batch = TypeVar("Batch", covariant=True)
 
 
 class ImageBatch(NamedTuple):
@@ -59,18 +60,18 @@ class ImageDataset(ImageRows[ImageBatch]):
 
 
 # Draws the batches of an epoch: whatever the dataset takes for one.
-Deal = Callable[[np.random.Generator], Sequence[Any] | np.ndarray]
+Deal = Callable[[np.random.Generator], Iterable[object]]
 
 
-def as_is(value: Any) -> Any:
+def as_is(value: T) -> T:
     """Return ``value``: the collate function of batches that are whole, the view that changes nothing."""
     return value
 
 
-class EpochSampler(Sampler[Any]):
+class EpochSampler(Sampler[object]):
     """A rank's share of the batches of an epoch, which are the same whenever the seed and the epoch are.
 
-    Ranks take turns; where batches do not divide by ranks, the first few come twice, so that all have as many.
+    Ranks take turns; where they do not divide the batches evenly, the first few come twice, so that all have as many.
 
     Args:
         deal: draws the batches of an epoch.
@@ -86,10 +87,10 @@ class EpochSampler(Sampler[Any]):
         return self.length
 
     def set_epoch(self, epoch: int) -> None:
-        """Take the number of the epoch to come, which Lightning gives before each."""
+        """Take the number of the next epoch, which Lightning gives before each."""
         self.epoch = epoch
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[object]:
         rank, ranks = self.data.rank, self.data.world_size
         epoch, batch = self.data.resumed_at
         batches = self.deal(np.random.default_rng([self.data.fit_seed, self.epoch]))
@@ -103,8 +104,8 @@ def key_of(*numbers: int) -> int:
 
 
 def progress_of(trainer: Trainer) -> tuple[int, int]:
-    """Tell how many epochs are finished, and how many batches of the one that is not."""
+    """Count the finished epochs, and the finished batches of the current one."""
     epochs: int = trainer.fit_loop.epoch_progress.state_dict()["current"]["processed"]
     batches: int = trainer.fit_loop.epoch_loop.batch_progress.state_dict()["current"]["processed"]
-    # A finished epoch has as many batches behind it as there are, and the next one has none.
+    # A finished epoch still counts all its batches, though the next one has none yet.
     return epochs, int(batches % max(1, trainer.num_training_batches))

@@ -1,4 +1,4 @@
-"""From image files to one uint8 array on disk that every later start only opens.
+"""Decoding image files into one uint8 array on disk, which every later start only opens.
 
 The array is a plain ``images.npy`` (N×H×W×C) beside ``index.csv`` (one line an image), in a folder named after what
 it was made from. It is written under a temporary name and renamed when whole, so that a killed build leaves nothing
@@ -19,12 +19,11 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import UnidentifiedImageError
@@ -49,13 +48,13 @@ def _decode_chunk(files: Sequence[ImageFile], size: int, mode: Mode, max_pixels:
                 pixels[row] = resize(decode(read_bytes(file), mode, max_pixels), size)
             except Exception as error:  # decoders raise whatever damaged data leads them to
                 unknown = isinstance(error, UnidentifiedImageError)
-                reason = "not an image, or of a kind that is not read" if unknown else str(error)
+                reason = "not an image, or of an unsupported kind" if unknown else str(error)
                 faults.append(f"{file} ({'empty' if file.size == 0 else reason or type(error).__name__})")
     return pixels, faults
 
 
 def _chunks(files: Sequence[ImageFile], workers: int) -> list[Sequence[ImageFile]]:
-    """Split into runs small enough that all workers end together, large enough to be worth sending."""
+    """Split into chunks small enough that all workers end together, large enough to be worth sending."""
     length = max(1, min(256, len(files) // (4 * workers)))
     return [files[start : start + length] for start in range(0, len(files), length)]
 
@@ -66,8 +65,8 @@ def _decoded(files: Sequence[ImageFile], size: int, mode: Mode, max_pixels: int)
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     total_bytes = sum(file.size for file in files)
     with ExitStack() as stack:
-        run: Any = map
-        # Starting processes takes half a second: not for a handful of small files.
+        run: Callable[..., Iterator[tuple[Images, list[str]]]] = map
+        # Starting processes takes half a second, too long for a handful of small files.
         if workers > 1 and (len(files) > 500 or total_bytes > 20 * 2**20):
             try:
                 # Forked like torch's loader workers, where that is possible: they need not import anything again.
@@ -79,7 +78,7 @@ def _decoded(files: Sequence[ImageFile], size: int, mode: Mode, max_pixels: int)
             else:
                 stack.callback(pool.shutdown, wait=True, cancel_futures=True)
                 run = pool.map
-        # Python loses an exception that a signal's handler raises while a process is forked.
+        # Python loses an exception that a signal handler raises while a process is being forked.
         _hold_signals(True)
         try:
             decoded = run(work, _chunks(files, workers))
@@ -89,7 +88,7 @@ def _decoded(files: Sequence[ImageFile], size: int, mode: Mode, max_pixels: int)
 
 
 def _hold_signals(hold: bool) -> None:
-    """Let SIGTERM and Ctrl-C wait, or no longer, where the system can."""
+    """Block SIGTERM and Ctrl-C, or let them through again, where the system can."""
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_BLOCK if hold else signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
 
@@ -107,7 +106,7 @@ def cache_key(files: Sequence[ImageFile], size: int, mode: Mode) -> str:
 def cached_images(
     files: Sequence[ImageFile], size: int, mode: Mode, cache_dir: Path, max_pixels: int, label: str = "images"
 ) -> Images:
-    """Open the decoded images, decoding them first where no earlier start has.
+    """Open the decoded images, decoding them first unless an earlier start has.
 
     Args:
         files: what to decode, in this order.
@@ -141,7 +140,7 @@ def cached_images(
 def _open(folder: Path, shape: tuple[int, ...]) -> Images | None:
     try:
         images: Images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError):
+    except (OSError, ValueError, EOFError):  # the last one of an empty file
         return None
     return images if images.shape == shape and images.dtype == np.uint8 else None
 
@@ -149,7 +148,7 @@ def _open(folder: Path, shape: tuple[int, ...]) -> Images | None:
 def _build(folder: Path, files: Sequence[ImageFile], size: int, mode: Mode, max_pixels: int, label: str) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     for left in folder.parent.glob(f".{label}-*"):
-        # Of a process that was killed: a living one writes more often, and takes its files away at its end.
+        # Left by a killed process: a living one writes more often, and removes its files at its end.
         with contextlib.suppress(FileNotFoundError):
             if all(time.time() - path.stat().st_mtime > STALE for path in (left, *left.rglob("*"))):
                 shutil.rmtree(left, ignore_errors=True)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
 from lightning import pytorch as pl
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning.pytorch.utilities.types import STEP_OUTPUT
 
 from common.checkpoints import Checkpoint, read_checkpoint
 from common.errors import UserError
@@ -33,7 +35,7 @@ FIRST_DRAWING = 2.0  # seconds, until one has been timed
 
 
 class LatestLink(pl.Callback):
-    """Keep ``latest``, beside the run folders, leading to the newest one that has begun to train."""
+    """Point ``latest``, beside the run folders, to the newest run that has begun to train."""
 
     def __init__(self) -> None:
         self.marked = False
@@ -61,8 +63,8 @@ class BestCheckpoint(ModelCheckpoint):
         super().__init__(filename="best", monitor=monitor, mode=mode, enable_version_counter=False)
         self.resumed = resumed
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Lightning's takes over the path of a file in another run's folder."""
+    def load_state_dict(self, state_dict: dict[str, object]) -> None:
+        """Restore nothing: Lightning would take over the path of a file in another run's folder."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
@@ -74,7 +76,7 @@ class BestCheckpoint(ModelCheckpoint):
             best = read_checkpoint(source, type(pl_module))
         except UserError:  # none, or damaged
             return
-        # One of an epoch after the resumed one will come again.
+        # A best epoch after the resumed one will come again.
         if best.score is None or best.step > trainer.global_step:
             return
         if trainer.is_global_zero and source.resolve() != target.resolve():
@@ -87,12 +89,12 @@ class BestCheckpoint(ModelCheckpoint):
 class LastCheckpoint(ModelCheckpoint):
     """Write ``last.ckpt`` at the end of an epoch: of the last one always, of others as far as time allows.
 
-    Where an epoch is shorter than writing the checkpoint, as of a large network on a small set, writing it each time
-    would take most of the fit; so it takes ``SAVING_SHARE`` of the time since it was last written.
+    Where an epoch is shorter than writing the checkpoint, as with a large network on a small set, writing it each time
+    would take most of the fit; so writing may take no more than ``SAVING_SHARE`` of the time.
 
-    A cluster that wants its machine back sends SIGTERM, a user types Ctrl-C: the fit then writes the checkpoint after
-    the step it is in, or the next one with neither a validation due nor batches to accumulate, or at the end of the
-    epoch. Its code is 143, or 130. A second Ctrl-C ends it at once.
+    A cluster that wants its machine back sends SIGTERM; a user types Ctrl-C. The fit then writes the checkpoint after
+    the step it is in, or after the next one with neither a validation due nor batches to accumulate, or at the end of
+    the epoch, and exits with code 143 or 130. A second Ctrl-C ends it at once.
 
     Args:
         resumed: as :class:`common.resume.Resume`.
@@ -104,14 +106,14 @@ class LastCheckpoint(ModelCheckpoint):
         self.written, self.took, self.asked = 0.0, 0.0, 0
 
     def listen(self) -> None:
-        """Take signals in the place of Lightning, which registers last before the loops and puts all back at the end.
+        """Handle signals in place of Lightning, which registers last before the loops and restores all at the end.
 
-        Its handler speaks with other ranks from inside of itself, and ends a fit with nothing saved.
+        Lightning's handler talks to other ranks while it handles the signal, and ends a fit with nothing saved.
         """
 
         def ask(number: int, frame: FrameType | None) -> None:
             if self.asked == number == signal.SIGINT:
-                raise SIGTERMException(128 + number)  # Lightning makes code 1 of a KeyboardInterrupt
+                raise SIGTERMException(128 + number)  # Lightning turns a KeyboardInterrupt into code 1
             self.asked = number
             if number == signal.SIGINT:
                 print("\nstopping after this step; Ctrl-C again ends at once, with less saved", file=sys.stderr)
@@ -122,8 +124,8 @@ class LastCheckpoint(ModelCheckpoint):
     def on_sanity_check_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.listen()
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Lightning's takes over the path of a file in another run's folder."""
+    def load_state_dict(self, state_dict: dict[str, object]) -> None:
+        """Restore nothing: Lightning would take over the path of a file in another run's folder."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
@@ -137,10 +139,10 @@ class LastCheckpoint(ModelCheckpoint):
         return Path(str(self.dirpath)) / "last.ckpt"
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: object, batch_idx: int
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: STEP_OUTPUT, batch: object, batch_idx: int
     ) -> None:
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
-        # All ranks must stop at one step. Where this one cannot be the last, another or the end of the epoch is near.
+        # All ranks must stop at the same step. Where it cannot be this one, another or the end of the epoch is near.
         if self._any_asked(trainer) and is_between_steps(trainer):
             trainer.save_checkpoint(self.path)
             log_step(trainer)
@@ -161,7 +163,7 @@ class LastCheckpoint(ModelCheckpoint):
         return asked
 
     def stop(self, trainer: pl.Trainer) -> None:
-        """End the process, as the signal wants it."""
+        """End the process, as the signal asks."""
         if not trainer.is_global_zero:
             raise SIGTERMException(0)  # or Lightning would end rank 0 before it has done so itself
         name = signal.Signals(self.asked).name
@@ -192,9 +194,9 @@ class Finite(pl.Callback):
         self.diverged: torch.Tensor | None = None
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: object, batch_idx: int
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: STEP_OUTPUT, batch: object, batch_idx: int
     ) -> None:
-        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+        loss = outputs["loss"] if isinstance(outputs, Mapping) else outputs
         if loss is not None:  # on its device: asking for it at each step would make a GPU wait
             bad = ~loss.detach().isfinite()
             self.diverged = bad if self.diverged is None else self.diverged | bad
@@ -212,14 +214,14 @@ class Finite(pl.Callback):
             self.check(trainer, pl_module.monitor)
 
     def check(self, trainer: pl.Trainer, what: str) -> None:
-        """Refuse to go on where something was not finite."""
+        """End the fit where something was not finite."""
         if self.diverged is not None and bool(self.diverged):
             where = f"epoch {trainer.current_epoch + 1}"
             raise UserError(f"the fit has diverged: {what} is not finite in {where}; give a smaller --model.lr")
 
 
 class Ranks(pl.Callback):
-    """End the other processes that this one has started when it fails: they would wait for it."""
+    """When this process fails, end those that it has started: they would wait for it."""
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         launcher = trainer.strategy.launcher
@@ -230,7 +232,7 @@ class Ranks(pl.Callback):
 class Pictures(pl.Callback):
     """Draw what the held-out rows look like after a validation: PNG files in the run folder, images for its loggers.
 
-    At the end of the fit always, before it as far as drawing takes ``DRAWING_SHARE`` of the time.
+    Always at the end of the fit; before it, as long as drawing takes no more than ``DRAWING_SHARE`` of the time.
     """
 
     def __init__(self) -> None:
@@ -251,7 +253,7 @@ class Pictures(pl.Callback):
             self.draw(trainer, pl_module)
 
     def draw(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Draw what the module and the metrics so far have to show."""
+        """Draw the module's pictures, and the learning curves so far."""
         assert isinstance(pl_module, ImageTask)
         start = time.monotonic()
         folder = self.run / "pictures"

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from glob import glob, has_magic
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypedDict, TypeVar
 
 import torch
 
+from common.arguments import EARLIER, Settings
 from common.errors import UserError
+from common.familiar import Familiar
+from common.files import expand
 from common.pretrained import DAMAGED, is_damaged, load_checkpoint
 from common.runs import is_finished, is_fold, newest_run
-from common.task import ImageTask
+from common.task import AnyTask
 
 SHORTCUTS = ("last", "best")
 PARTS = {"epoch", "global_step", "loops", "callbacks", "optimizer_states", "lr_schedulers"}  # of all that fit writes
 MISFIT = "its weights do not fit the network that it describes"
 
-
-Task = TypeVar("Task", bound=ImageTask[Any, Any])
+Task = TypeVar("Task", bound=AnyTask)
 
 
 def find_checkpoints(given: Sequence[str], runs: Path, name: str | None) -> list[Path]:
@@ -32,22 +33,14 @@ def find_checkpoints(given: Sequence[str], runs: Path, name: str | None) -> list
         given: paths, patterns (``*``, ``?``, ``[...]``, and ``**`` for any folders), or last or best: of the newest
             run.
         runs: folder of the task's runs, where last and best are looked for.
-        name: of the runs that last and best may be of; of any if None.
+        name: of the runs among which last and best are looked for; all if None.
 
     Raises:
         UserError: a pattern matches nothing, or there is no run.
     """
     found: dict[Path, Path] = {}
     for word in given:
-        if word in SHORTCUTS:
-            paths = [_newest(word, runs, name)]
-        elif has_magic(word) and not Path(word).exists():
-            paths = sorted(Path(path) for path in glob(word, recursive=True))  # noqa: PTH207, of any root
-            if not paths:
-                raise UserError(f"--ckpt_path {word}: the pattern matches no file")
-        else:
-            paths = [Path(word)]
-        for path in paths:
+        for path in [_newest(word, runs, name)] if word in SHORTCUTS else expand("--ckpt_path", word):
             found.setdefault(path.resolve(), path)  # a run is also found through its link, latest
     return list(found.values())
 
@@ -63,7 +56,7 @@ def _newest(word: str, runs: Path, name: str | None) -> Path:
     if not path.is_file():
         raise UserError(f"--ckpt_path {word}: the newest run has no {path} yet; give a path")
     if word == "last" and is_damaged(path):
-        # Nothing that was typed names this file: the newest whole one is what was meant.
+        # What was typed does not name this file; it means the newest whole one.
         others = sorted(path.parent.glob("*.ckpt"), key=lambda other: other.stat().st_mtime_ns, reverse=True)
         whole = next((other for other in others if not is_damaged(other)), None)
         if whole is None:
@@ -73,14 +66,24 @@ def _newest(word: str, runs: Path, name: str | None) -> Path:
     return path
 
 
+class Standing(TypedDict):
+    """Where a fit stands, and on which rows: as ``ImageData.state_dict``."""
+
+    fit_seed: int
+    epoch: int
+    batch: int
+    split: Mapping[str, Sequence[str]]
+    familiar: Familiar
+
+
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint says, without its weights.
+    """What a checkpoint holds besides its weights.
 
     Attributes:
         path: the file.
         model, data, trainer: the arguments that it was fitted with; of the Trainer those that a resumed fit takes over.
-        stands: where the fit stood, as ``ImageData.state_dict``; empty in checkpoints of earlier versions.
+        stands: where the fit stood; None in checkpoints of earlier versions.
         precision: of the Trainer; None in checkpoints of earlier versions.
         callbacks: names of those that have a state in it.
         epoch: the epoch that it was written in, from 0.
@@ -90,10 +93,10 @@ class Checkpoint:
     """
 
     path: Path
-    model: dict[str, Any]
-    data: dict[str, Any]
-    trainer: dict[str, Any]
-    stands: dict[str, Any]
+    model: Settings
+    data: Settings
+    trainer: Settings
+    stands: Standing | None
     precision: str | None
     callbacks: frozenset[str]
     epoch: int
@@ -108,7 +111,7 @@ class Checkpoint:
 
     @property
     def unfinished(self) -> bool:
-        """Whether it lies in the folder of a run that has not come to its end."""
+        """Whether it lies in the folder of a run that has not finished."""
         return self.path.parent.name == "checkpoints" and not is_finished(self.run)
 
     def build(self, task: type[Task]) -> Task:
@@ -124,7 +127,7 @@ class Checkpoint:
         self.load_into(model)
         return model.eval()
 
-    def load_into(self, model: ImageTask[Any, Any]) -> None:
+    def load_into(self, model: AnyTask) -> None:
         """Give a network the weights.
 
         Raises:
@@ -137,11 +140,16 @@ class Checkpoint:
             raise UserError(f"--ckpt_path {self.path}: {MISFIT}") from None
 
 
-def read_checkpoint(path: Path, task: type[ImageTask[Any, Any]]) -> Checkpoint:
+def precision_of(members: Sequence[Checkpoint]) -> str | None:
+    """Give the precision that a recipe has chosen, 32-true; others are the machine's."""
+    return "32-true" if any(member.precision == "32-true" for member in members) else None
+
+
+def read_checkpoint(path: Path, task: type[AnyTask]) -> Checkpoint:
     """Read a checkpoint of a task's classes; its checksums are compared here, once.
 
     Raises:
-        UserError: it is absent, damaged, holds objects other than tensors and values, or is another task's.
+        UserError: it is absent, is damaged, holds objects other than tensors and values, or is another task's.
     """
     saved = load_checkpoint(path, "--ckpt_path", task.task)
     if saved["task"] != task.task:
@@ -158,22 +166,22 @@ def read_checkpoint(path: Path, task: type[ImageTask[Any, Any]]) -> Checkpoint:
         raise UserError(f"--ckpt_path {path}: {DAMAGED}") from None
 
 
-def _described(path: Path, saved: dict[str, Any]) -> Checkpoint:
+def _described(path: Path, saved: Settings) -> Checkpoint:
     model, data = (
         {name: value for name, value in saved.get(part, {}).items() if name != "_instantiator"}
         for part in ("hyper_parameters", "datamodule_hyper_parameters")
     )
     # Lightning names the state of a data module after its class.
-    stands = next((part for part in saved.values() if isinstance(part, dict) and "fit_seed" in part), {})
-    callbacks: dict[str, dict[str, Any]] = saved["callbacks"]
+    state = next((name for name, part in saved.items() if isinstance(part, dict) and "fit_seed" in part), "")
+    callbacks: dict[str, Settings] = saved["callbacks"]
     best = [state for key, state in callbacks.items() if key.startswith("BestCheckpoint")]
     score = best[0]["best_model_score"] if best else None
     return Checkpoint(
         path,
         model,
-        data,
+        EARLIER | data,
         saved.get("trainer", {}),
-        stands,
+        saved.get(state),
         saved.get("precision"),
         frozenset(key.split("{")[0] for key in callbacks),
         saved["epoch"] or 0,

@@ -10,10 +10,9 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import yaml
 from jsonargparse import Namespace
@@ -25,18 +24,20 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from torch import distributed
 
 from common.callbacks import Ranks
+from common.checkpoint_settings import Guard
 from common.checkpoints import Checkpoint, find_checkpoints, read_checkpoint
 from common.config import read_config
 from common.data import ImageData
 from common.errors import UserError, exit_on_user_error
 from common.files import shown
 from common.fitting import SaveConfig, as_list, finish_run, fit_callbacks, open_run
-from common.guards import Guard, check_callbacks, check_trainer
+from common.guards import check_callbacks, check_trainer
 from common.libraries import explain_library_errors, silence_libraries
 from common.machine import act_alone, default_precision, is_first_process, keep_freed_memory
+from common.page import Page
 from common.resume import WholeFiles, disable_requeue, parser_of
 from common.runs import RUNS, give_up
-from common.task import ImageTask
+from common.task import AnyTask
 from common.timm_backbones import SyncBatchNorm
 from common.trainer import Trainer
 
@@ -49,28 +50,20 @@ CHECKPOINTS = {
     "crossval": "none",
     "feature_maps": "several",
     "export": "one",
+    "app": "several",
     "dashboard": "none",
 }
 
 
 class TaskCLI(LightningCLI):
-    """One task's command line.
-
-    Args:
-        model: class of the model.
-        data: class of the data module.
-        recipe: defaults of the Trainer's arguments.
-    """
+    """One task's command line; its arguments are those of :func:`main`."""
 
     trainer: Trainer
 
     def __init__(
-        self,
-        model: type[ImageTask[Any, Any]],
-        data: type[ImageData],
-        recipe: dict[str, Any],
+        self, model: type[AnyTask], data: type[ImageData], recipe: Mapping[str, object], page: type[Page]
     ) -> None:
-        self.task, self.data_class, self.recipe = model, data, recipe
+        self.task, self.data_class, self.recipe, self.page = model, data, recipe, page
         self.checkpoints: list[Checkpoint] = []
         self.claimed: Path | None = None
         try:
@@ -78,7 +71,7 @@ class TaskCLI(LightningCLI):
                 model,
                 data,
                 save_config_callback=SaveConfig,
-                save_config_kwargs={"save_to_log_dir": False},  # it does
+                save_config_kwargs={"save_to_log_dir": False},  # SaveConfig does that
                 trainer_class=Trainer,
                 parser_kwargs={"prog": f"python -m {model.task}"},
                 seed_everything_default=0,
@@ -128,7 +121,7 @@ class TaskCLI(LightningCLI):
         )
         parser.link_arguments("model.image_size", "data.image_size")
         parser.link_arguments("model.channels", "data.channels")
-        # Our samplers know the ranks. A recipe's callbacks stay arguments, which LightningCLI's defaults would not.
+        # Our samplers know the ranks. A recipe's callbacks stay arguments, unlike LightningCLI's trainer_defaults.
         defaults = {"log_every_n_steps": 10, "use_distributed_sampler": False, **self.recipe}
         parser.set_defaults({f"trainer.{key}": value for key, value in defaults.items()})
 
@@ -137,6 +130,13 @@ class TaskCLI(LightningCLI):
         for flag, value in _given(words):
             if (flag in FILES or flag.startswith("--conf")) and Path(value).is_file():
                 read_config(Path(value))
+        # Here, since Lightning adds what is above to every subcommand, and reads methods for values of one word.
+        parser_of(self, "predict").add_argument(
+            "--images",
+            nargs="+",
+            default=[],
+            help="Images of your own to predict instead of the test files: files, folders, archives or patterns.",
+        )
         self.config = parser.parse_args(words)
         self.subcommand = subcommand = self.config.subcommand
         self._check_names()
@@ -157,7 +157,7 @@ class TaskCLI(LightningCLI):
             )
         self.checkpoints = [read_checkpoint(path, self.task) for path in paths]
         for checkpoint in self.checkpoints if len(paths) > 1 else []:
-            doubt = " (its fit has not come to its end)" if checkpoint.unfinished else ""
+            doubt = " (its fit has not finished)" if checkpoint.unfinished else ""
             print(f"member: {shown(checkpoint.path)}{doubt}", file=sys.stderr)
         guard = Guard(self.task, self.data_class, self.checkpoints, resuming=subcommand == "fit")
         parser_of(self, subcommand).set_defaults(guard.defaults(self.settings))
@@ -178,7 +178,7 @@ class TaskCLI(LightningCLI):
         if name is not None and not re.fullmatch(r"\w[\w.+=-]*(/\w[\w.+=-]*)*", name):
             raise UserError(f"--name {name}: give letters, digits and . _ + = -, with / for a folder")
         if name is not None and re.search(r"(^|/)(latest|version_\d+)(/|$)", name):
-            raise UserError(f"--name {name}: latest and version_N are what runs themselves are called")
+            raise UserError(f"--name {name}: latest and version_N are the names of run folders")
         if isinstance(seed, int) and not isinstance(seed, bool) and not 0 <= seed < 2**32:
             raise UserError(f"--seed_everything {seed}: give a number from 0 to {2**32 - 1}")
 
@@ -200,7 +200,7 @@ class TaskCLI(LightningCLI):
             settings.trainer.enable_checkpointing = False
 
     def _plan_folds(self) -> None:
-        """Keep what each fold is fitted with."""
+        """Keep the settings that each fold is fitted with."""
         settings = self.settings
         if settings.data.fold is not None:
             raise UserError(f"--data.fold {settings.data.fold}: crossval goes over the folds; choose some with --folds")
@@ -215,24 +215,26 @@ class TaskCLI(LightningCLI):
         except ValueError as error:  # of a class that an argument names
             reason = [line.strip(" -") for line in str(error).splitlines() if line.startswith("  - ")]
             raise UserError(
-                f"arguments do not suit each other: {(reason or [' '.join(str(error).split())])[0]}"
+                f"the arguments do not go together: {(reason or [' '.join(str(error).split())])[0]}"
             ) from error
 
-    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+    def instantiate_trainer(self, **kwargs: object) -> pl.Trainer:
         given = self.config_init[self.subcommand].trainer
         callbacks = as_list(given.callbacks)
         if self.settings.trainer.enable_model_summary is not False:
             callbacks.append(ModelSummary(max_depth=3))
         callbacks.append(Ranks())
+        plugins = as_list(given.plugins)
         if self.subcommand == "fit" and not self.settings.trainer.fast_dev_run:
-            kwargs["plugins"] = [*as_list(given.plugins), WholeFiles()]
+            plugins.append(WholeFiles())
             if self.settings.trainer.logger is not False:
                 run = (self.settings, self.task, self.root, self.name, self.resumed)
                 self.claimed, kwargs["logger"] = open_run(*run, given.logger)
             callbacks += fit_callbacks(self.settings, self.task, self.resumed)
         if self.settings.trainer.sync_batchnorm:
-            kwargs["plugins"] = [*kwargs.get("plugins", as_list(given.plugins)), SyncBatchNorm()]
+            plugins.append(SyncBatchNorm())
             kwargs["sync_batchnorm"] = False  # Lightning's own, of which there can be one
+        kwargs["plugins"] = plugins
         if self.subcommand == "crossval":  # here it only predicts, on one device; the fits are processes of their own
             kwargs |= {"devices": 1, "num_nodes": 1, "strategy": "auto", "plugins": LightningEnvironment()}
         if self.settings.trainer.enable_progress_bar is None:
@@ -243,6 +245,7 @@ class TaskCLI(LightningCLI):
         assert isinstance(trainer, Trainer)
         disable_requeue(trainer)
         trainer.checkpoints = self.checkpoints
+        trainer.images, trainer.page = self.settings.get("images") or [], self.page
         if self.subcommand == "crossval":
             trainer.fit_settings = self.fit_settings
             trainer.crossval_home = (self.name, self.root / RUNS / self.task.task / self.name)
@@ -252,31 +255,32 @@ class TaskCLI(LightningCLI):
         self.started = time.monotonic()
 
     def after_fit(self) -> None:
-        """Leave the result, and say where the run lies and what to type next."""
+        """Leave the result, and print where the run lies and what to type next."""
         if not self.settings.trainer.fast_dev_run:
             finish_run(self.trainer, self.task, time.monotonic() - self.started, self.settings.log_model)
 
 
-def _given(words: list[Any]) -> Iterator[tuple[str, str]]:
+def _given(words: list[str]) -> Iterator[tuple[str, str]]:
     """Pair flags with values, written as ``--flag value`` or ``--flag=value``."""
-    for before, word in pairwise(["", *map(str, words)]):
+    for before, word in pairwise(["", *words]):
         flag, equals, value = word.partition("=")
         yield (flag, value) if equals and flag.startswith("-") else (before, word)
 
 
-def main(model: type[ImageTask[Any, Any]], data: type[ImageData], recipe: dict[str, Any]) -> None:
+def main(model: type[AnyTask], data: type[ImageData], recipe: Mapping[str, object], page: type[Page] = Page) -> None:
     """Run the command line of a task.
 
     Args:
         model: its LightningModule.
         data: its LightningDataModule.
         recipe: defaults of the Trainer's arguments.
+        page: what ``app`` shows in the browser.
     """
     silence_libraries()
     keep_freed_memory()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # not without tidying up
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that it tidies up
     with exit_on_user_error(), explain_library_errors():
-        TaskCLI(model, data, recipe)
+        TaskCLI(model, data, recipe, page)
         if distributed.is_initialized():
-            # Lightning does for NCCL alone; gloo's threads now and then end a process that has ended well.
+            # Lightning does this for NCCL alone; gloo's threads now and then crash a process that has finished well.
             distributed.destroy_process_group()

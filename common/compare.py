@@ -10,11 +10,12 @@ import argparse
 import html
 import json
 import math
+import os
 import sys
 import textwrap
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -22,12 +23,20 @@ from common.errors import UserError, exit_on_user_error
 from common.files import check_output, replacing
 from common.plots import COLOURS
 from common.ranking import Group, rank
-from common.runs import Run, find_runs, read_run, tell_apart
+from common.runs import About, Run, find_runs, read_run
 
 ABSENT = "–"
 FIXED = ("run", "best", "last", "epochs", "minutes", "state")
 LONGEST = 36  # letters of a name in the legend, and of a cell in one line
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+
+
+def tell_apart(runs: Sequence[Run]) -> None:
+    """Name runs by their path below the folder that they share, where two of them have one name."""
+    if len({run.name for run in runs}) < len(runs):
+        shared = os.path.commonpath([run.path.parent.parent for run in runs])
+        for run in runs:
+            run.name = run.path.relative_to(shared).as_posix()
 
 
 def table_of(groups: list[Group]) -> pd.DataFrame:
@@ -79,8 +88,8 @@ def _counted(runs: int) -> str:
     return f"{runs} run" if runs == 1 else f"{runs} runs"
 
 
-def _find(metric: str, patterns: dict[str, str]) -> str:
-    """Look up a metric among names that may hold an asterisk; nothing if it is not there."""
+def _find(metric: str, patterns: Mapping[str, str]) -> str:
+    """Look up a metric among names that may contain an asterisk; empty if it is not there."""
     return next((value for pattern, value in patterns.items() if fnmatch(metric, pattern)), "")
 
 
@@ -89,7 +98,7 @@ def _middle_cut(name: str) -> str:
     return name if len(name) <= LONGEST else f"{name[: half - 1]}…{name[-half:]}"
 
 
-def page(runs: list[Run], table: pd.DataFrame, about: dict[str, Any]) -> str:
+def page(runs: list[Run], table: pd.DataFrame, about: About) -> str:
     """Make the page: the curves of every metric, and the table, which sorts; all in one text."""
     from plotly.offline import get_plotlyjs
 
@@ -102,11 +111,11 @@ def page(runs: list[Run], table: pd.DataFrame, about: dict[str, Any]) -> str:
         better = {"min": " (lower is better)", "max": " (higher is better)", "": ""}[direction]
         return {"name": name, "title": f"{name}, {unit}" if unit else name, "better": better}
 
-    def curve_of(values: pd.Series[float]) -> dict[str, list[Any]]:
+    def curve_of(values: pd.Series[float]) -> dict[str, list[object]]:
         last = values[~values.index.duplicated(keep="last")]  # of each epoch
         return {"x": last.index.tolist(), "y": [y if math.isfinite(y) else None for y in last.tolist()]}
 
-    def run_of(number: int, run: Run) -> dict[str, Any]:
+    def run_of(number: int, run: Run) -> dict[str, object]:
         settings = (f"{name}: {run.arguments.get(name, ABSENT)}" for name in table.columns[len(FIXED) :])
         lines = [html.escape(line) for setting in settings for line in textwrap.wrap(setting, 80)]
         return {
@@ -166,15 +175,15 @@ def main() -> None:
             two = " and ".join(sorted(first.values()))
             raise UserError(f"runs of two tasks, such as {two}: give those of one task")
         tell_apart(runs)
-        # Runs of earlier versions do not say what decides; others do, or the results of finished ones.
+        # Runs of earlier versions do not say which metric decides; others do, or the results of finished ones.
         about = next((run.about for run in runs if "units" in run.about), None)
-        about = about or next((run.about for run in runs if "monitor" in run.about), None)
+        about = about or next((run.about for run in runs if run.about["monitor"]), None)
         if about is None:
             raise UserError(f"{runs[0].path}: made by an earlier version and unfinished; give it beside a finished run")
-        monitor: str = about["monitor"]
+        monitor = about["monitor"]
         groups = rank(runs, monitor, about["directions"][monitor])
         table, runs = table_of(groups), [run for group in groups for run in group.runs]
-        # Files first: who pipes the table into head closes it half-way.
+        # Files first: piping the table into head closes it halfway.
         if arguments.csv:
             write(table.to_csv(index=False), arguments.csv, "--csv")
         if arguments.html:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -14,21 +13,21 @@ MOST_VALUES = 100_000
 CLASS_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
-def read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path) -> dict[str, object]:
     """Read a configuration, whose keys are text.
 
     Raises:
-        UserError: it is not YAML of plain values, a name stands twice in it, it holds more than ``MOST_VALUES``, or a
+        UserError: it is not YAML of plain values, a name appears twice in it, it holds more than ``MOST_VALUES``, or a
             ``class_path`` is no name.
     """
     try:
         settings = yaml.load(path.read_text(encoding="utf-8"), Loader=_OneOfEach)
         if _number(settings, {}) > MOST_VALUES:
-            raise UserError(f"{path}: over {MOST_VALUES:,} values, which is no configuration")
+            raise UserError(f"{path}: over {MOST_VALUES:,} values, too many for a configuration")
         if not isinstance(settings, dict) or not _plain(settings):
             raise UserError(f"{path} is not a configuration: give names with values below them")
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        # Of what YAML says, the place.
+        # Of YAML's message, the place and the problem.
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}: {getattr(error, 'problem', '')}" if mark else f" ({type(error).__name__})"
         raise UserError(f"{path} cannot be read as YAML{where}") from None
@@ -36,33 +35,33 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 class _OneOfEach(yaml.SafeLoader):  # type: ignore[misc]
-    """YAML's plain loader takes the last of several keys of one name, and drops the others in silence."""
+    """Refuses a key that appears twice, of which YAML's plain loader silently keeps the last."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:
         lines: dict[str, int] = {}
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
                 if key.value in lines:
                     where = f"lines {lines[key.value]} and {key.start_mark.line + 1}"
                     raise yaml.constructor.ConstructorError(
-                        None, None, f"{key.value} stands twice, {where}: join them, or leave one out", key.start_mark
+                        None, None, f"{key.value} appears twice, {where}: join them, or leave one out", key.start_mark
                     )
                 lines[key.value] = key.start_mark.line + 1
         return dict(super().construct_mapping(node, deep))
 
 
-def _number(value: Any, known: dict[int, int]) -> int:
-    """Count values as often as they are referred to: a few lines of references can say billions."""
+def _number(value: object, known: dict[int, int]) -> int:
+    """Count values as often as they are referred to: a few lines of references can stand for billions."""
     if not isinstance(value, dict | list):
         return 1
     if id(value) not in known:
-        known[id(value)] = MOST_VALUES + 1  # of one that holds itself
+        known[id(value)] = MOST_VALUES + 1  # where it contains itself
         inner = value.values() if isinstance(value, dict) else value
         known[id(value)] = 1 + sum(_number(one, known) for one in inner)
     return known[id(value)]
 
 
-def _plain(value: Any) -> bool:
+def _plain(value: object) -> bool:
     """Whether keys are text, and class paths are names of classes: what is imported must not be more than that."""
     if isinstance(value, list):
         return all(map(_plain, value))
@@ -70,5 +69,5 @@ def _plain(value: Any) -> bool:
         return True
     name = value.get("class_path", "a")
     if not (isinstance(name, str) and CLASS_PATH.fullmatch(name)):
-        raise UserError(f"class_path: {name!r:.100} is no class; give one such as common.optim.LearningRateFinder")
+        raise UserError(f"class_path: {name!r:.100} is not a class; give one such as common.optim.LearningRateFinder")
     return all(isinstance(key, str) and _plain(inner) for key, inner in value.items())

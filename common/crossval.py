@@ -9,7 +9,7 @@ import tempfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
@@ -17,18 +17,33 @@ import pandas as pd
 import yaml
 from lightning import pytorch as pl
 
-from common.arguments import experiment, machine_arguments
+from common.arguments import Settings, experiment, machine_arguments
 from common.checkpoints import Checkpoint, read_checkpoint
 from common.config import read_config
 from common.data import ImageData
 from common.ensemble import data_of, learned_views, predict_views
 from common.errors import UserError, listed
-from common.files import replacing
+from common.files import replacing, write_json
 from common.folds import Split, digest_of
-from common.runs import is_finished, latest_of, read_result, write_json
-from common.task import ImageTask
+from common.runs import is_finished, latest_of, read_result
+from common.task import AnyTask
 
 LAST = "checkpoints/last.ckpt"
+
+
+class Measured(NamedTuple):
+    """What a cross-validation has measured.
+
+    Attributes:
+        folds: a line for each fold: what it was trained on (``trained_images``, and of what groups are called), the
+            number of rows held out, the metric, the seconds of its fit.
+        overall: the metric over all out-of-fold rows.
+        suffix: what the names of its tables end in.
+    """
+
+    folds: pd.DataFrame
+    overall: float
+    suffix: str
 
 
 @dataclass(frozen=True)
@@ -44,35 +59,39 @@ class CrossValidation:
         model: of the task.
         data: of the task.
         tta: how many views of each held-out image are averaged.
+        before: how many fits the same processes may have started before.
     """
 
     name: str
     folder: Path
-    settings: dict[str, Any]
+    settings: Settings
     leads: bool
     trainer: pl.Trainer
-    model: ImageTask[Any, Any]
+    model: AnyTask
     data: ImageData
     tta: int
+    before: int = 0
 
-    def run(self, folds: list[int], others: list[Path]) -> None:
+    def run(self, folds: list[int], others: list[Path]) -> Measured | None:
         """Fit ``folds``, those without a finished run, and tabulate the held-out rows of all of them.
 
         Args:
             folds: from 0.
             others: files of out-of-fold estimates, of the same rows, that are averaged with these.
 
+        Returns:
+            What was measured, where this process leads.
+
         Raises:
             UserError: a fit fails, ``others`` are of other rows, or the model has learned fewer views.
         """
-        # What cannot be done is refused before the long part.
+        # Fail early.
         learned_views(self.data, self.tta)
         read = [_Estimates.read(path) for path in others]
         self.data.prepare_data()
         for number, fold in enumerate(folds, start=1):
             self._fit(fold, f"{number} of {len(folds)}")
-        if self.leads:
-            self._tabulate(folds, read)
+        return self._tabulate(folds, read) if self.leads else None
 
     def _fit(self, fold: int, position: str) -> None:
         home = self.folder / f"fold_{fold}"
@@ -80,7 +99,7 @@ class CrossValidation:
         if not reason:
             return self._say(f"fold {fold}: finished in {latest_of(home)}, not fitted again")
         if any(home.glob("version_*")):
-            self._say(f"fold {fold}: {reason}, fitting it anew")
+            self._say(f"fold {fold}: {reason}, fitting it again")
         self._say(f"fold {fold} ({position}): fitting")
         settings = {**self.settings, "name": f"{self.name}/fold_{fold}"}
         settings["data"] = {**settings["data"], "fold": fold}
@@ -94,9 +113,9 @@ class CrossValidation:
             for shared in ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_RESUME"):
                 environment.pop(shared, None)  # of a sweep's run: each fold is a run of its own
             if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
-                # Where torchrun lets ranks meet, those of the fold before have left their addresses.
+                # In torchrun's store, the ranks of the fold before have left their addresses.
                 environment["TORCHELASTIC_USE_AGENT_STORE"] = "False"
-                environment["MASTER_PORT"] = str(int(os.environ["MASTER_PORT"]) - 1 - fold)
+                environment["MASTER_PORT"] = str(int(os.environ["MASTER_PORT"]) - 1 - self.before - fold)
             with subprocess.Popen(command, env=environment) as fit:
                 try:
                     code = fit.wait()
@@ -107,10 +126,10 @@ class CrossValidation:
             sys.exit(code)  # it has said why
         # Other ranks may look before the first has written its result.
         if code or (self.leads and not _has_ended(latest_of(home))):
-            raise UserError(f"fold {fold} did not come to its end; the same command fits it anew")
+            raise UserError(f"fold {fold} did not finish; the same command fits it again")
 
     def _why_again(self, fold: int, run: Path | None) -> str:
-        """Say why a fold's newest run does not serve; nothing if it does."""
+        """Say why a fold's newest run cannot be used; empty if it can."""
         if run is None or not _has_ended(run):
             return "its last run did not end or has lost its last.ckpt"
         try:
@@ -126,29 +145,32 @@ class CrossValidation:
             return f"{run} was fitted with another {listed(names)}"
         try:
             checkpoint = read_checkpoint(run / LAST, type(self.model))
-            if saved := checkpoint.stands.get("split"):
-                twin = self.data.like({"fold": fold})
+            if checkpoint.stands and (saved := checkpoint.stands.get("split")):
+                twin = self.data.like(fold=fold)
                 twin.setup("fit")
                 twin.split.check(Split(**saved))
         except UserError as error:
             return str(error)
         return ""
 
-    def _tabulate(self, folds: list[int], others: list[_Estimates]) -> None:
+    def _tabulate(self, folds: list[int], others: list[_Estimates]) -> Measured:
         parts: dict[str, list[np.ndarray]] = {"ids": [], "estimates": [], "truth": []}
         tables, lines, metric = [], [], self.model.monitor
         for fold in folds:
             run = latest_of(self.folder / f"fold_{fold}")
             assert run is not None
             checkpoint = read_checkpoint(run / LAST, type(self.model))
-            outputs, its_data = self._predict_held_out(fold, checkpoint)
-            estimates = self.model.estimates(outputs, its_data)
+            # Its model, not the one that was typed: a fit may have chosen arguments by its data.
+            member = checkpoint.build(type(self.model))
+            outputs, its_data = self._predict_held_out(fold, checkpoint, member)
+            estimates = member.estimates(outputs, its_data)
             for name, values in (("ids", its_data.sample.ids), ("estimates", estimates), ("truth", its_data.truth)):
                 parts[name].append(np.asarray(values))
-            tables.append(self.model.table_of_held_out(outputs, its_data).assign(fold=fold))
+            tables.append(member.table_of_held_out(outputs, its_data).assign(fold=fold))
             seconds = read_result(run)["seconds"]
-            value = self.model.measure(estimates, its_data.truth)
-            lines.append({"fold": fold, "rows": len(estimates), metric: value, "seconds": seconds})
+            value = member.measure(estimates, its_data.truth)
+            trained = _count_trained(its_data)
+            lines.append({"fold": fold, **trained, "rows": len(estimates), metric: value, "seconds": seconds})
         ids, estimates, truth = (np.concatenate(arrays) for arrays in parts.values())
         average = (estimates + sum(other.sorted_as(ids, estimates.shape) for other in others)) / (1 + len(others))
         rows, summary = pd.concat(tables, ignore_index=True), pd.DataFrame(lines)
@@ -163,32 +185,40 @@ class CrossValidation:
         with replacing(estimates_path) as temporary, temporary.open("wb") as stream:
             np.savez_compressed(stream, ids=ids, estimates=estimates, truth=truth)
 
-        overall, digest = self.model.measure(estimates, truth), digest_of(ids.tolist(), truth)
+        overall, digest = member.measure(estimates, truth), digest_of(ids.tolist(), truth)
         seconds = float(summary["seconds"].sum())
         about = {"value": overall, "rows": len(ids), "digest": digest, "folds": len(folds), "seconds": seconds}
         write_json(self.folder / f"crossval{views}.json", {"metric": metric, **about})
-        formats: Any = {metric: "{:.4f}".format, "seconds": "{:.0f}".format}
-        self._say(f"\n{summary.to_string(index=False, formatters=formats)}")
+        table = summary.to_string(index=False, formatters={metric: "{:.4f}".format, "seconds": "{:.0f}".format})
+        self._say(f"\n{table}")
         each = summary[metric]
         if len(folds) > 1:
             self._say(f"{metric}, mean ± deviation over {len(folds)} folds: {each.mean():.4f} ± {each.std():.4f}")
         self._say(f"{metric} over all {len(ids)} out-of-fold rows: {overall:.4f}")
         if others:
-            self._say(f"{metric} averaged with {len(others)} others: {self.model.measure(average, truth):.4f}")
+            self._say(f"{metric} averaged with {len(others)} others: {member.measure(average, truth):.4f}")
         self._say(f"tables: {rows_path}, {summary_path.name}, {estimates_path.name}")
         pattern = f"'{self.folder}/fold_*/latest/{LAST}'"
         tta_flag = f" --submission.tta {self.tta}" if self.tta > 1 else ""
         self._say(f"next: python -m {self.model.task} predict --ckpt_path {pattern}{tta_flag}")
+        return Measured(summary, overall, views)
 
-    def _predict_held_out(self, fold: int, checkpoint: Checkpoint) -> tuple[dict[str, np.ndarray], ImageData]:
-        data = data_of(checkpoint, self.data.like({"fold": fold}))
+    def _predict_held_out(
+        self, fold: int, checkpoint: Checkpoint, member: AnyTask
+    ) -> tuple[dict[str, np.ndarray], ImageData]:
+        data = data_of(checkpoint, self.data.like(fold=fold))
         data.held_out = True
-        member = checkpoint.build(type(self.model))
         return predict_views(self.trainer, member, data, self.tta), data
 
     def _say(self, text: str) -> None:
         if self.leads:
             print(text, flush=True)
+
+
+def _count_trained(data: ImageData) -> dict[str, int]:
+    rows, groups = data.train_set.rows, data.listing.groups
+    counts = {"trained_images": len(rows)}
+    return counts if groups is None else counts | {f"trained_{data.group}": len(np.unique(groups[rows]))}
 
 
 def _has_ended(run: Path | None) -> bool:
@@ -210,7 +240,7 @@ class _Estimates(NamedTuple):
         except (OSError, ValueError, KeyError, TypeError, BadZipFile, EOFError, zlib.error):
             found = None
         if found is None or found.ids.ndim != 1 or found.values.shape[:1] != found.ids.shape:
-            raise UserError(f"--others {path}: not a file out_of_fold.npz of crossval")
+            raise UserError(f"--others {path}: not an out_of_fold.npz that crossval has written")
         return found
 
     def sorted_as(self, ids: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

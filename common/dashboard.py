@@ -7,25 +7,25 @@ folds of a ``crossval``), and the pictures of the held-out rows.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from common.arguments import RESUMED, Kind, kinds_of
 from common.data import ImageData
 from common.errors import UserError
-from common.files import check_output, replacing
-from common.task import ImageTask
+from common.files import check_output, write_json
+from common.task import AnyTask
 from common.tracking import STEP, wandb_key_configured
 
-Task = type[ImageTask[Any, Any]]
+if TYPE_CHECKING:
+    from wandb_workspaces.workspaces import Workspace
 
 # Most compared, and numbers: side by side in the parallel coordinates.
 COORDINATES = ("model.backbone", "model.image_size", "model.lr", "model.weight_decay", "trainer.max_epochs")
 LOGARITHMIC = ("model.lr", "model.weight_decay")
 
 
-def arguments(task: Task, data: type[ImageData]) -> list[str]:
+def arguments(task: type[AnyTask], data: type[ImageData]) -> list[str]:
     """List the arguments of a task that may bear on its result, named as in the configuration."""
     of_model, of_data = kinds_of(task), kinds_of(data)
     names = [f"model.{name}" for name in of_model if name != "pretrained"]
@@ -34,7 +34,7 @@ def arguments(task: Task, data: type[ImageData]) -> list[str]:
     return [*names, "trainer.precision", *(f"trainer.{name}" for name in RESUMED), "seed_everything"]
 
 
-def workspace(task: Task, data: type[ImageData], entity: str) -> Any:
+def workspace(task: type[AnyTask], data: type[ImageData], entity: str) -> Workspace:
     """Make the workspace (of ``wandb_workspaces``) of a task, whose name is W&B's project, for a user or team."""
     import wandb_workspaces.reports.v2 as panels
     import wandb_workspaces.workspaces as workspaces
@@ -43,13 +43,13 @@ def workspace(task: Task, data: type[ImageData], entity: str) -> Any:
     monitor = task.monitor
     best = panels.SummaryMetric(f"{monitor}.{task.directions[monitor]}")
 
-    def curve(name: str, **options: Any) -> Any:
+    def curve(name: str, **options: object) -> panels.LinePlot:
         unit = f", {task.units[name]}" if name in task.units else ""
         title = f"{name}{unit} ({better[task.directions[name]]})"
         named = {"metric_regex": name.replace("*", ".*")} if "*" in name else {"y": [name]}
         return panels.LinePlot(title=title, x=STEP, **named, **options)
 
-    def scatter(name: str) -> Any:
+    def scatter(name: str) -> panels.ScatterPlot:
         title, log = f"best {monitor} against {name}", name in LOGARITHMIC or None
         return panels.ScatterPlot(title=title, x=panels.Config(name), y=best, log_x=log)
 
@@ -78,7 +78,7 @@ def workspace(task: Task, data: type[ImageData], entity: str) -> Any:
     )
 
 
-def publish(task: Task, data: type[ImageData], entity: str | None) -> str:
+def publish(task: type[AnyTask], data: type[ImageData], entity: str | None) -> str:
     """Save the workspace with W&B, and give its address; a :class:`UserError` if it refuses or is out of reach."""
     import wandb
 
@@ -87,11 +87,11 @@ def publish(task: Task, data: type[ImageData], entity: str | None) -> str:
         view.save()
     except Exception as error:  # W&B raises CommError, UsageError, ValueError and those of its HTTP library
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"W&B has not taken the workspace of {task.task}: {reason[:200]}; see wandb login") from error
+        raise UserError(f"W&B did not accept the workspace of {task.task}: {reason[:200]}; see wandb login") from error
     return str(view.url)
 
 
-def build_dashboard(task: Task, data: type[ImageData], entity: str | None, output: Path | None) -> None:
+def build_dashboard(task: type[AnyTask], data: type[ImageData], entity: str | None, output: Path | None) -> None:
     """Publish the workspace, or write its specification where there is no key or a file is named."""
     if output is None and wandb_key_configured():
         print(f"published: {publish(task, data, entity)}")
@@ -100,8 +100,7 @@ def build_dashboard(task: Task, data: type[ImageData], entity: str | None, outpu
     check_output(path, "--output")
     specification = workspace(task, data, entity or "")._to_model()
     plain = specification.model_dump(mode="json", by_alias=True, exclude_none=True)
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(plain, indent=1) + "\n")
+    write_json(path, plain)
     if output is None:
-        print("no W&B key, so nothing is published: type wandb login, or set WANDB_API_KEY, and this command again")
+        print("no W&B key, so nothing is published: run wandb login or set WANDB_API_KEY, then give this command again")
     print(f"written: {path}")

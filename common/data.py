@@ -7,45 +7,26 @@ in it, so a fit that is resumed anywhere continues as if it had never stopped.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from tempfile import TemporaryDirectory
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from common.arguments import Machine, keep_own
 from common.augment import View
-from common.batches import ImageBatch, ImageDataset, ImageRows, as_is, key_of, progress_of
+from common.batches import Batch, ImageBatch, ImageDataset, ImageRows, as_is, key_of, progress_of
 from common.cache import cached_images
-from common.familiar import learn_familiar
-from common.folds import Split, digest_of, split_rows
+from common.familiar import Familiar, learn_familiar
+from common.folds import Listing, Split, digest_of, keep_share, naming_share, split_rows
 from common.images import ImageFile, Images, Mode
 from common.submission import SampleSubmission
-
-Batch = TypeVar("Batch")
-
-
-class Listing(NamedTuple):
-    """The training set: one row an image.
-
-    Attributes:
-        files: the images, N.
-        ids: name of each, as in the competition's files, N.
-        truth: the true value of each, N.
-        strata: the stratum of each, N: every stratum has its share of what is held out.
-        groups: the group of each, N, str, whose rows are held out together; None where rows stand for themselves.
-    """
-
-    files: list[ImageFile]
-    ids: list[str]
-    truth: np.ndarray
-    strata: np.ndarray
-    groups: np.ndarray | None = None
 
 
 class ImageData(LightningDataModule, ABC):
@@ -61,6 +42,7 @@ class ImageData(LightningDataModule, ABC):
         val_fraction: share of the training set that is held out for validation, where no fold is given.
         num_folds: number of folds that the training set is dealt into.
         fold: which fold to hold out, from 0; none to hold out val_fraction instead.
+        train_fraction: share of the rows or groups left that is trained on; crossval takes several, as [0.5, 1].
         seed: seed of the split into training and validation.
         cache_dir: folder that keeps the decoded images between starts.
         num_workers: loader processes; 0 is fastest unless the cache is larger than memory.
@@ -69,6 +51,7 @@ class ImageData(LightningDataModule, ABC):
         max_pixels: images of more pixels are refused.
         label: what the cache and its progress bar call the images.
         group, stratum: what groups and strata of rows are called in messages, in the plural.
+        given: images of one's own that are predicted instead of the test files: see :meth:`take_images`.
         view: how the images to predict are changed first, N×C×S×S → the same; see :meth:`views`.
         sample: the ids that are predicted, in order.
         truth: the true value of each id, where ``held_out``.
@@ -82,13 +65,14 @@ class ImageData(LightningDataModule, ABC):
     stratum: ClassVar[str] = "classes"
 
     held_out: bool = False
+    given: Sequence[str] = ()
     view: View = staticmethod(as_is)
     sample: SampleSubmission
     truth: np.ndarray
     test_set: ImageDataset
     listing: Listing
-    train_set: ImageRows[Any]
-    val_set: ImageRows[Any]
+    train_set: ImageRows[object]
+    val_set: ImageRows[object]
 
     def __init__(
         self,
@@ -98,6 +82,7 @@ class ImageData(LightningDataModule, ABC):
         val_fraction: float = 0.2,
         num_folds: int = 5,
         fold: NonNegativeInt | None = None,
+        train_fraction: float | list[float] = 1.0,
         seed: NonNegativeInt = 0,
         eval_batch_size: Machine[PositiveInt] = 256,
         cache_dir: Machine[str] = "cache",
@@ -110,7 +95,7 @@ class ImageData(LightningDataModule, ABC):
         self.image_size, self.num_workers, self.eval_batch_size = image_size, num_workers, eval_batch_size
         self.mode: Mode = "L" if channels == 1 else "RGB"
         self.val_fraction, self.num_folds, self.fold, self.seed = val_fraction, num_folds, fold, seed
-        self.resumed_at = (0, 0)  # epoch and batch
+        self.train_fraction, self.resumed_at = train_fraction, (0, 0)  # epoch and batch
 
     @abstractmethod
     def read_training_set(self) -> Listing:
@@ -129,6 +114,14 @@ class ImageData(LightningDataModule, ABC):
         """
 
     @abstractmethod
+    def read_images(self, given: Sequence[str]) -> list[ImageFile]:
+        """List images of one's own, typed as files, folders, archives or patterns, and set ``sample``.
+
+        Raises:
+            UserError: there are none, or they cannot be told apart.
+        """
+
+    @abstractmethod
     def make_sets(self, images: Images, train: np.ndarray, val: np.ndarray) -> None:
         """Set ``train_set`` and ``val_set``: rows of an array of all training images."""
 
@@ -144,12 +137,17 @@ class ImageData(LightningDataModule, ABC):
             UserError: a batch is larger than the training set, or too small.
         """
 
+    def take_images(self, given: Sequence[str]) -> None:
+        """Predict images of one's own, which are decoded for this command alone."""
+        self.given, self.scratch = given, TemporaryDirectory(ignore_cleanup_errors=True)
+        self.cache_dir = Path(self.scratch.name)
+
     def kinds_of_images(self) -> list[str]:
         """Name what each image of the training or of the test set shows, where that is known before predicting."""
         return []
 
     def augment(self, batch: Any, key: int) -> Any:
-        """Change a training batch at random, each image by what the key and its row give."""
+        """Change a training batch at random, each image by what is drawn from the key and its row."""
         return batch
 
     def views(self) -> list[View]:
@@ -163,10 +161,10 @@ class ImageData(LightningDataModule, ABC):
             UserError: files are missing, contradict each other or cannot be decoded; the split cannot be made.
         """
         if self.predicting:
-            self._cached("test", self.read_test_set())
+            self._test_images()
             return
         self.listing = self.read_training_set()
-        self._split()  # a split that cannot be made is refused before the long part
+        self._split()  # fail early
         self._cached("train", self.listing.files)
 
     def setup(self, stage: str) -> None:
@@ -175,11 +173,11 @@ class ImageData(LightningDataModule, ABC):
         Raises:
             UserError: as :meth:`prepare_data`.
         """
-        # All ranks take the seed of the first; steps do not leave it to torch's generator.
+        # All ranks take the seed of the first. It is kept here, since each step reseeds torch's generator.
         seed = torch.initial_seed() % 2**32
         self.fit_seed: int = seed if self.trainer is None else self.trainer.strategy.broadcast(seed)
         if self.predicting:
-            images = self._cached("test", self.read_test_set())
+            images = self._test_images()
             self.test_set = ImageDataset(images, np.arange(len(images)))
             return
         self.listing = self.read_training_set()
@@ -194,18 +192,20 @@ class ImageData(LightningDataModule, ABC):
     def _split(self) -> tuple[np.ndarray, np.ndarray]:
         strata, groups, called = self.listing.strata, self.listing.groups, (self.group, self.stratum)
         train, val = split_rows(strata, groups, self.val_fraction, self.num_folds, self.fold, self.seed, called)
-        self.check_batches(train)
+        train = keep_share(train, strata, groups, self.train_fraction, self.seed)
+        with naming_share(self.train_fraction):
+            self.check_batches(train)
         return train, val
 
-    def _cached(self, part: str, files: list[ImageFile]) -> Images:
-        label = f"{self.label}-{part}"
-        return cached_images(files, self.image_size, self.mode, self.cache_dir, self.max_pixels, label)
+    def _test_images(self) -> Images:
+        return self._cached("test", self.read_images(self.given) if self.given else self.read_test_set())
 
-    def state_dict(self) -> dict[str, Any]:
+    def _cached(self, part: str, files: list[ImageFile]) -> Images:
+        return cached_images(files, self.image_size, self.mode, self.cache_dir, self.max_pixels, f"{self.label}-{part}")
+
+    def state_dict(self) -> dict[str, object]:
         """Give where the fit stands: its seed, epoch and batch, and which rows it trains on and holds out."""
-        epoch, batch = self.resumed_at
-        if self.trainer is not None:
-            epoch, batch = progress_of(self.trainer)
+        epoch, batch = self.resumed_at if self.trainer is None else progress_of(self.trainer)
         rows = {"split": self.split._asdict(), "familiar": self.familiar}
         return {"fit_seed": self.fit_seed, "epoch": epoch, "batch": batch, **rows}
 
@@ -221,13 +221,13 @@ class ImageData(LightningDataModule, ABC):
             self.split.check(Split(**state_dict["split"]))
 
     @cached_property
-    def familiar(self) -> dict[str, Any]:
-        """What the training images are like, as :mod:`common.familiar`; found once, for the first checkpoint."""
+    def familiar(self) -> Familiar:
+        """What the training images are like, as :mod:`common.familiar`; measured once, for the first checkpoint."""
         kinds, rows = self.kinds_of_images(), self.train_set.rows
         return learn_familiar(self.train_set.images, rows, [kinds[row] for row in rows] if kinds else [])
 
     def source(self) -> str:
-        """Name the competition's test files by what can be told without reading them: a set that has moved is the same.
+        """Digest the names and sizes of the test files, without reading them; a set that has moved stays the same.
 
         Raises:
             UserError: as :meth:`read_test_set`.
@@ -237,22 +237,23 @@ class ImageData(LightningDataModule, ABC):
 
     def fingerprint(self) -> dict[str, object]:
         """Say what is trained on: the cache, named after what it was made from, and the numbers of images."""
-        images: Any = self.train_set.images
+        images = self.train_set.images
+        assert isinstance(images, np.memmap)
         sizes = {"train": len(self.train_set.rows), "held_out": len(self.val_set.rows)}
-        return {"cache": Path(images.filename).parent.name, "files": len(images), **sizes}
+        return {"cache": Path(str(images.filename)).parent.name, "files": len(images), **sizes}
 
     @property
     def predicting(self) -> bool:
         """Whether the test files are wanted, not the training set."""
         return self.trainer is not None and self.trainer.state.fn == "predict" and not self.held_out
 
-    def like(self, settings: dict[str, Any]) -> ImageData:
-        """Make the same data module, but for some arguments."""
+    def like(self, **settings: object) -> ImageData:
+        """Make the same data module, except for some arguments."""
         twin = type(self)(**{**self.hparams, **settings})
-        twin.held_out = self.held_out
+        twin.held_out, twin.given, twin.cache_dir = self.held_out, self.given, self.cache_dir
         return twin
 
-    def loader(self, dataset: Dataset[Any], batches: Sampler[Any] | Sequence[Any]) -> DataLoader[Any]:
+    def loader(self, dataset: Dataset[Batch], batches: Iterable[object]) -> DataLoader[Batch]:
         """Load whole batches, as the sampler gives them."""
         return DataLoader(
             dataset,
@@ -268,7 +269,7 @@ class ImageData(LightningDataModule, ABC):
         return self.loader(self.test_set, self.evaluated_rows(len(self.test_set)))
 
     def evaluated_rows(self, number: int) -> list[range]:
-        """Batch this rank's share of as many rows; each row is on one rank, so figures are those of one process."""
+        """Batch this rank's share of the rows; each row is on one rank, so figures are those of one process."""
         mine, size = range(number)[self.rank :: self.world_size], self.eval_batch_size
         return [mine[start : start + size] for start in range(0, len(mine), size)]
 
@@ -294,6 +295,6 @@ class ImageData(LightningDataModule, ABC):
         if (trainer := self.trainer) is not None and trainer.training:
             epoch = [self.fit_seed, trainer.current_epoch]
             step = [trainer.fit_loop.epoch_loop.batch_progress.current.ready, trainer.global_rank]
-            torch.manual_seed(key_of(*epoch, *step))  # for what networks draw, and what is mixed
+            torch.manual_seed(key_of(*epoch, *step))  # for dropout and mixing
             batch = self.augment(batch, key_of(*epoch))
         return batch

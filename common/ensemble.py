@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from common.errors import UserError
 from common.familiar import find_unfamiliar
 from common.resume import callbacks_of
 from common.submission import Outputs
-from common.task import ImageTask
+from common.task import AnyTask, ImageTask
 
 
 class OutputCollector(pl.Callback):
@@ -33,12 +32,12 @@ class OutputCollector(pl.Callback):
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        outputs: Any,
+        outputs: dict[str, Tensor],
         batch: object,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        self.batches.append({name: _on_cpu(value.detach()) for name, value in outputs.items()})
+        self.batches.append({name: on_cpu(value.detach()) for name, value in outputs.items()})
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         batches = self.batches
@@ -55,7 +54,7 @@ class OutputCollector(pl.Callback):
         self.outputs = {name: values[order] for name, values in outputs.items()}
 
 
-def _on_cpu(value: Tensor) -> Tensor:
+def on_cpu(value: Tensor) -> Tensor:
     """Move a tensor to where NumPy can take it, which has no bf16."""
     return (
         value.to("cpu", torch.promote_types(value.dtype, torch.float32)) if value.is_floating_point() else value.cpu()
@@ -75,8 +74,8 @@ def learned_views(data: ImageData, tta: int) -> list[View]:
     return views[:tta]
 
 
-def predict_views(trainer: pl.Trainer, model: ImageTask[Any, Any], data: ImageData, tta: int) -> Outputs:
-    """Give the outputs of all images that ``data`` predicts, averaged over ``tta`` views of them.
+def average_views(data: ImageData, tta: int, predict: Callable[[], Outputs]) -> Outputs:
+    """Give what ``predict`` gives of the images of ``data``, averaged over ``tta`` views of them.
 
     Raises:
         UserError: the model has learned fewer views, or an output is not finite.
@@ -84,11 +83,7 @@ def predict_views(trainer: pl.Trainer, model: ImageTask[Any, Any], data: ImageDa
     total: Outputs = {}
     for view in learned_views(data, tta):
         data.view = view
-        collector = OutputCollector()
-        callbacks_of(trainer).append(collector)
-        pl.Trainer.predict(trainer, model, datamodule=data, return_predictions=False)
-        callbacks_of(trainer).remove(collector)
-        for name, values in collector.outputs.items():
+        for name, values in predict().items():
             total[name] = total.get(name, 0) + values / tta
     if not all(np.isfinite(values).all() for values in total.values()):
         raise UserError(
@@ -97,12 +92,23 @@ def predict_views(trainer: pl.Trainer, model: ImageTask[Any, Any], data: ImageDa
     return total
 
 
-def average_members(
-    trainer: pl.Trainer, model: ImageTask[Any, Any], data: ImageData, members: Sequence[Checkpoint], tta: int
-) -> tuple[Outputs, np.ndarray | None]:
-    """Average the outputs of several checkpoints, which may differ in backbone and image size.
+def predict_views(trainer: pl.Trainer, model: AnyTask, data: ImageData, tta: int) -> Outputs:
+    """Give the outputs of all images that ``data`` predicts, as :func:`average_views`."""
 
-    Memory does not grow with the number of checkpoints.
+    def predict() -> Outputs:
+        collector = OutputCollector()
+        callbacks_of(trainer).append(collector)
+        pl.Trainer.predict(trainer, model, datamodule=data, return_predictions=False)
+        callbacks_of(trainer).remove(collector)
+        return collector.outputs
+
+    return average_views(data, tta, predict)
+
+
+def predict_members(
+    trainer: pl.Trainer, model: AnyTask, data: ImageData, members: Sequence[Checkpoint], tta: int
+) -> Iterator[Outputs]:
+    """Give the outputs of each of several checkpoints, which may differ in backbone and image size.
 
     Args:
         trainer: runs the models.
@@ -111,35 +117,48 @@ def average_members(
         members: the checkpoints, at least one.
         tta: how many views of each image are averaged.
 
-    Returns:
-        The mean outputs, and the standard deviation over the members of ``model.estimates`` (None of one member).
-
     Raises:
-        UserError: as :func:`predict_views`.
+        UserError: as :func:`average_views`.
     """
-    for member in members[1:]:  # refused before the long part
+    for member in members[1:]:  # fail early
         learned_views(data_of(member, data, members[0]), tta)
-    mean: Outputs = {}
-    centre, squares = np.zeros(()), np.zeros(())
     for number, member in enumerate(members, start=1):
         its_data = data if number == 1 else data_of(member, data, members[0])
         network = model if number == 1 else type(model).build(member.model)
         member.load_into(network)
-        outputs = predict_views(trainer, network, its_data, tta)
+        yield predict_views(trainer, network, its_data, tta)
+
+
+def average_members(
+    predicted: Iterable[Outputs], estimates: Callable[[Outputs], np.ndarray]
+) -> tuple[Outputs, np.ndarray | None]:
+    """Average the outputs of several checkpoints; memory does not grow with their number.
+
+    Args:
+        predicted: the outputs of each, at least one.
+        estimates: turns outputs into what the members differ in, ids×….
+
+    Returns:
+        The mean outputs, and the standard deviation of the estimates over the members (None of one member).
+    """
+    mean: Outputs = {}
+    centre, squares, number = np.zeros(()), np.zeros(()), 0
+    for outputs in predicted:
+        number += 1
         for name, values in outputs.items():
             mean[name] = mean.get(name, 0) + (values - mean.get(name, 0)) / number
         # Welford's running variance: no member's estimates are kept.
-        estimates = model.estimates(outputs, its_data)
-        step = estimates - centre
+        its = estimates(outputs)
+        step = its - centre
         centre = centre + step / number
-        squares = squares + step * (estimates - centre)
-    return mean, np.sqrt(squares / (len(members) - 1)) if len(members) > 1 else None
+        squares = squares + step * (its - centre)
+    return mean, np.sqrt(squares / (number - 1)) if number > 1 else None
 
 
-def notes_on(model: ImageTask[Any, Any], data: ImageData, outputs: Outputs, members: Sequence[Checkpoint]) -> list[str]:
-    """Say of each image that was predicted how it is unlike the training images of the first member, and so on."""
+def notes_on(model: AnyTask, data: ImageData, outputs: Outputs, members: Sequence[Checkpoint]) -> list[str]:
+    """Say how each predicted image is unlike the first member's training images, and what the model notes of it."""
     notes = model.notes(outputs, data)
-    if familiar := members[0].stands.get("familiar"):
+    if (stands := members[0].stands) and (familiar := stands.get("familiar")):
         rows = data.test_set
         unlike = find_unfamiliar(rows.images, rows.rows, data.kinds_of_images(), familiar)
         notes = ["; ".join(filter(None, pair)) for pair in zip(unlike, notes, strict=True)]
@@ -152,7 +171,7 @@ def data_of(member: Checkpoint, data: ImageData, first: Checkpoint | None = None
     Args:
         member: a checkpoint.
         data: the data module of the first one, with the arguments that were typed.
-        first: the first one: what was typed beside it is typed for all.
+        first: the first checkpoint; what was typed beside it holds for all.
     """
     kinds = kinds_of(type(data))
     typed = {
@@ -160,4 +179,4 @@ def data_of(member: Checkpoint, data: ImageData, first: Checkpoint | None = None
     }
     ours = {name for name, kind in kinds.items() if kind is Kind.MACHINE} | typed
     fitted = {name: value for name, value in member.data.items() if name in kinds and name not in ours}
-    return data.like(fitted | {name: member.model[name] for name in ("image_size", "channels")})
+    return data.like(**fitted | {name: member.model[name] for name in ("image_size", "channels")})

@@ -1,4 +1,4 @@
-"""Errors that a user can put right, shown as one line instead of a traceback."""
+"""Errors that a user can fix, shown as one line instead of a traceback."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class UserError(Exception):
     """One line that names the file, row or flag at fault and says what to do."""
 
     def __str__(self) -> str:
-        # Names of files may hold line ends, and codes that a terminal obeys.
+        # File names may hold line breaks and terminal escape codes.
         return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in super().__str__())
 
 

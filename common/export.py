@@ -8,20 +8,19 @@ import logging
 import warnings
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from common.errors import UserError
 from common.files import check_output, replacing
-from common.task import Deployed, ImageTask
+from common.task import AnyTask, Deployed
 
 TOLERANCE = 1e-4  # of answers up to 1; of greater ones, such as days, as a share: float32 has seven digits
 BATCHES = (1, 2, 7)  # sizes that the file is checked at
 
 
-def export(model: ImageTask[Any, Any], checkpoint: str, path: Path) -> None:
+def export(model: AnyTask, checkpoint: str, path: Path) -> None:
     """Write a network as ONNX, after onnxruntime has given its answers: float32, uint8 images in, any batch size.
 
     ``checkpoint`` names the file that its weights come from.
@@ -55,7 +54,7 @@ def _write(deployed: Deployed, description: dict[str, str], path: Path) -> None:
     logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings(action="ignore"), redirect_stdout(said), redirect_stderr(said):
-            program: Any = torch.onnx.export(
+            program = torch.onnx.export(
                 deployed.net,
                 tuple(deployed.inputs.values()),
                 dynamo=True,
@@ -69,6 +68,7 @@ def _write(deployed: Deployed, description: dict[str, str], path: Path) -> None:
         raise UserError(f"this network cannot be exported: {reason}") from error
     finally:
         logging.disable(logging.NOTSET)
+    assert isinstance(program, torch.onnx.ONNXProgram)
     for node in program.model.graph.all_nodes():
         node.metadata_props.clear()  # where on this machine the source of each lies
     program.model.metadata_props.update(description)
@@ -82,7 +82,7 @@ def _difference(deployed: Deployed, path: Path, number: int) -> float:
     rng = np.random.default_rng(number)
     images, *indices = deployed.inputs
     shape = (number, *deployed.inputs[images].shape[1:])
-    inputs: dict[str, Any] = {images: rng.integers(0, 256, shape, dtype=np.uint8)}
+    inputs: dict[str, np.ndarray] = {images: rng.integers(0, 256, shape, dtype=np.uint8)}
     inputs |= {name: rng.integers(0, number, 2 * number + 1) for name in indices}
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     (theirs,) = session.run([deployed.output], inputs)

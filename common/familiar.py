@@ -1,9 +1,9 @@
-"""What predicted images have in common with those that a model was trained on, and what they have not."""
+"""How predicted images differ from those that a model was trained on."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -13,6 +13,14 @@ SLACK = 0.1  # of the range seen in training, at either end
 CHUNK = 256  # images looked at together
 
 
+class Familiar(TypedDict):
+    """What the training images are like: ranges of their brightness and contrast, and what they show."""
+
+    low: list[float]
+    high: list[float]
+    kinds: list[str]
+
+
 def describe_images(images: Images, rows: np.ndarray) -> np.ndarray:
     """Measure the brightness (mean) and the contrast (standard deviation) of images, 0 to 255: N×2, float32."""
     parts = [rows[start : start + CHUNK] for start in range(0, len(rows), CHUNK)]
@@ -20,22 +28,23 @@ def describe_images(images: Images, rows: np.ndarray) -> np.ndarray:
     return np.concatenate(measured).astype(np.float32)
 
 
-def learn_familiar(images: Images, rows: np.ndarray, kinds: Sequence[str]) -> dict[str, Any]:
+def learn_familiar(images: Images, rows: np.ndarray, kinds: Sequence[str]) -> Familiar:
     """Keep what is needed to tell later which images are unlike these, in plain values.
 
     Args:
         images: M×H×W×C, uint8.
         rows: of the training set.
-        kinds: what the images show, N, where that is also known of images to predict; else empty.
+        kinds: what the images show, N, where that is also known of images to predict, each "" or the list empty if
+            not.
     """
     measured = describe_images(images, rows)
     low, high = measured.min(axis=0), measured.max(axis=0)
     slack = SLACK * (high - low)
-    return {"low": (low - slack).tolist(), "high": (high + slack).tolist(), "kinds": sorted(set(kinds))}
+    return {"low": (low - slack).tolist(), "high": (high + slack).tolist(), "kinds": sorted(set(kinds) - {""})}
 
 
-def find_unfamiliar(images: Images, rows: np.ndarray, kinds: Sequence[str], familiar: dict[str, Any]) -> list[str]:
-    """Say of each image how it is unlike all training images; nothing where it is not.
+def find_unfamiliar(images: Images, rows: np.ndarray, kinds: Sequence[str], familiar: Familiar) -> list[str]:
+    """Say how each image is unlike all training images; empty where it is not.
 
     Args:
         images: M×H×W×C, uint8.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,11 +15,13 @@ from common.errors import UserError
 from common.files import check_output
 from common.networks import Float32Linear
 from common.plots import new_figure, save_png
-from common.task import ImageTask
+from common.task import AnyTask
 from common.timm_backbones import opaque_to_tracing
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 LISTED = 60  # layers that an error names
 
@@ -28,7 +30,7 @@ LISTED = 60  # layers that an error names
 class Member:
     """A checkpoint to look at: its model, in evaluation, and what it is called in the pictures."""
 
-    model: ImageTask[Any, Any]
+    model: AnyTask
     name: str
 
 
@@ -64,13 +66,13 @@ def draw(members: Sequence[Member], pixels: np.ndarray, layers: list[str] | None
 
 
 @torch.no_grad()
-def activations(model: ImageTask[Any, Any], image: Tensor, layers: list[str] | None) -> dict[str, Tensor]:
+def activations(model: AnyTask, image: Tensor, layers: list[str] | None) -> dict[str, Tensor]:
     """Give the output of layers for one image (1×C×S×S, float in [0, 1]), each K×H×W.
 
     Without names, these are three layers of different depth, or none where the network cannot be traced.
 
     Raises:
-        UserError: a layer does not exist, or its output is no K×H×W.
+        UserError: a layer does not exist, or its output is not K×H×W.
     """
     from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
@@ -126,8 +128,19 @@ def feature_figure(members: Sequence[Member], found: Sequence[dict[str, Tensor]]
     return figure
 
 
+def windows(size: int) -> int:
+    """Count the windows that :func:`attribution` covers in turn, of an image of ``size`` pixels a side."""
+    window, step = _window(size)
+    return (-(-(size - window) // step) + 1) ** 2
+
+
+def _window(size: int) -> tuple[int, int]:
+    window = max(2, size // 8)
+    return window, max(1, window // 2)
+
+
 @torch.no_grad()
-def attribution(model: ImageTask[Any, Any], image: Tensor) -> Tensor:
+def attribution(model: AnyTask, image: Tensor) -> Tensor:
     """Say how much the answer falls when a part of the image is covered: 1×C×S×S, float in [0, 1] → S×S.
 
     A window of an eighth of the side, in the mean colour of the image's border, slides over it. Covering works with
@@ -137,15 +150,14 @@ def attribution(model: ImageTask[Any, Any], image: Tensor) -> Tensor:
     """
     from captum.attr import Occlusion
 
-    size = image.shape[-1]
-    window = max(2, size // 8)
+    window, step = _window(image.shape[-1])
     border = torch.cat([image[..., 0, :], image[..., -1, :], image[..., :, 0], image[..., :, -1]], dim=-1)
     _, target = model.explained_scores(image)
     covered = Occlusion(lambda images: model.explained_scores(images)[0]).attribute(
         image,
         target=int(target),
         sliding_window_shapes=(image.shape[1], window, window),
-        strides=(image.shape[1], max(1, window // 2), max(1, window // 2)),
+        strides=(image.shape[1], step, step),
         baselines=border.mean(dim=-1)[..., None, None].expand_as(image),
         perturbations_per_eval=32,
     )
@@ -168,14 +180,20 @@ def attribution_figure(members: Sequence[Member], maps: Sequence[Tensor], image:
     first.set_title("the image", fontsize=9)
     most = max(float(parts.abs().max()) for parts in maps) or 1.0
     for axes, member, parts in zip(others, members, (part.numpy() for part in maps), strict=False):
-        axes.imshow(grey, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-        shown = axes.imshow(parts, cmap="PuOr_r", vmin=-most, vmax=most, alpha=0.65, interpolation="bilinear")
-        # Lines tell the signs apart in grey: full where covering lowers the answer, dashed where it raises it.
-        for level, style in ((0.25 * most, "-"), (-0.25 * most, "--")):
-            if parts.min() < level < parts.max():
-                axes.contour(parts, levels=[level], colors="black", linewidths=1, linestyles=style)
+        shown = draw_attribution(axes, grey, parts, most)
         axes.set_title(f"{member.name}: {member.model.describe(image)[0]}", fontsize=9)
     unit = members[0].model.score_unit
     label = f"change when covered, {unit}\n(full line: falls by it, dashed: rises)"
     figure.colorbar(shown, ax=grid, shrink=0.8).set_label(label, fontsize=8)
     return figure
+
+
+def draw_attribution(axes: Axes, grey: np.ndarray, parts: np.ndarray, most: float) -> AxesImage:
+    """Lay an attribution (S×S) over its image (S×S, 0 to 1); ``most`` is the end of the scale of colours."""
+    axes.imshow(grey, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    shown = axes.imshow(parts, cmap="PuOr_r", vmin=-most, vmax=most, alpha=0.65, interpolation="bilinear")
+    # Lines tell the signs apart in grey: full where covering lowers the answer, dashed where it raises it.
+    for level, style in ((0.25 * most, "-"), (-0.25 * most, "--")):
+        if parts.min() < level < parts.max():
+            axes.contour(parts, levels=[level], colors="black", linewidths=1, linestyles=style)
+    return shown

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from glob import glob, has_magic
 from pathlib import Path
 
 from common.errors import UserError
+
+
+def expand(flag: str, word: str) -> list[Path]:
+    """Turn what was typed into paths: a pattern (``*``, ``?``, ``[...]``, and ``**`` for any folders), or a name.
+
+    Raises:
+        UserError: the pattern matches nothing.
+    """
+    if not has_magic(word) or Path(word).exists():
+        return [Path(word)]
+    paths = sorted(map(Path, glob(word, recursive=True)))  # noqa: PTH207, of any root
+    if not paths:
+        raise UserError(f"{flag} {word}: the pattern matches no file")
+    return paths
 
 
 def check_output(path: Path, flag: str) -> None:
@@ -33,7 +49,7 @@ def replacing(path: Path) -> Iterator[Path]:
         UserError: ``path`` is something other than a file.
     """
     if path.exists() and not path.is_file():
-        raise UserError(f"{path}: is a folder or device, where a file is to be written; take it away")
+        raise UserError(f"{path}: is a folder or device, where a file is to be written; remove it")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
@@ -46,8 +62,14 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_json(path: Path, content: Mapping[str, object]) -> None:
+    """Write a JSON file, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
 def link_or_copy(source: Path, target: Path) -> None:
-    """Give a file a second name, or copy it to another disk; neither changes when the other is written anew."""
+    """Give a file a second name, or copy it to another disk; neither changes when the other is replaced."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target) as temporary:
         try:

@@ -1,34 +1,31 @@
-"""What a fit brings with it: its run folder, its loggers and callbacks, and the result that it leaves."""
+"""What surrounds a fit: its run folder, its loggers and callbacks, and the result that it leaves."""
 
 from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Any
 
 import yaml
 from jsonargparse import Namespace
 from lightning import pytorch as pl
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import SaveConfigCallback
-from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.loggers import Logger, WandbLogger
 
-from common.arguments import RESUMED, as_typed
+from common.arguments import RESUMED, T, as_typed
 from common.callbacks import BestCheckpoint, Finite, LastCheckpoint, LatestLink, Pictures, Throughput
 from common.checkpoints import Checkpoint
-from common.files import replacing, shown
+from common.files import replacing, shown, write_json
 from common.machine import is_first_process
-from common.resume import Resume, callbacks_of, continue_metrics
-from common.runs import RESULT, RUNS, claim, number_of, write_json
-from common.task import ImageTask
+from common.resume import Resume, WholeMetrics, callbacks_of, continue_metrics
+from common.runs import RESULT, RUNS, claim, number_of
+from common.task import AnyTask
 from common.tracking import Description, wandb_logger
 
-Task = type[ImageTask[Any, Any]]
 
-
-def as_list(value: Any) -> list[Any]:
+def as_list(value: T | list[T] | None) -> list[T]:
     """Make a list of an argument that may be none, one or several."""
-    return [] if value is None else list(value) if isinstance(value, list) else [value]
+    return list(value) if isinstance(value, list) else [] if value is None else [value]
 
 
 class SaveConfig(SaveConfigCallback):
@@ -37,7 +34,7 @@ class SaveConfig(SaveConfigCallback):
     def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         config, run = self.config.clone(), Path(str(trainer.loggers[0].log_dir))
         if config.ckpt_path and Path(config.ckpt_path[0]).resolve().is_relative_to(run.resolve()):
-            config.ckpt_path = None  # of this very run, which its configuration repeats from the start
+            config.ckpt_path = None  # of this very run, which its configuration is to repeat from the start
         text = self.parser.dump(config, skip_none=False)
         run.mkdir(parents=True, exist_ok=True)
         with replacing(run / "config.yaml") as temporary:
@@ -48,8 +45,8 @@ class SaveConfig(SaveConfigCallback):
             logger.log_hyperparams(settings)
 
 
-def fit_callbacks(settings: Namespace, task: Task, resumed: Checkpoint | None) -> list[pl.Callback]:
-    """Make the callbacks of a fit, of which a user cannot leave out any."""
+def fit_callbacks(settings: Namespace, task: type[AnyTask], resumed: Checkpoint | None) -> list[pl.Callback]:
+    """Make the callbacks of every fit, none of which a user can leave out."""
     flags = settings.trainer
     given = [as_typed(one.as_dict()) for one in as_list(flags.callbacks)]
     averaging = " and ".join(sorted(text for text in given if "Averaging(" in text))
@@ -62,15 +59,27 @@ def fit_callbacks(settings: Namespace, task: Task, resumed: Checkpoint | None) -
     # Two, since save_last of one callback writes last.ckpt only when there is a new best.
     callbacks += [BestCheckpoint(task.monitor, task.directions[task.monitor], resumed), LastCheckpoint(resumed)]
     if (number := settings.save_every_n_epochs) is not None:
-        options: dict[str, Any] = {"auto_insert_metric_name": False, "save_on_train_epoch_end": True, "save_top_k": -1}
-        callbacks.append(ModelCheckpoint(filename="epoch_{epoch:03d}", every_n_epochs=number, **options))
+        callbacks.append(
+            ModelCheckpoint(
+                filename="epoch_{epoch:03d}",
+                auto_insert_metric_name=False,
+                every_n_epochs=number,
+                save_on_train_epoch_end=True,
+                save_top_k=-1,
+            )
+        )
     return callbacks
 
 
 def open_run(
-    settings: Namespace, task: Task, root: Path, name: str, resumed: Checkpoint | None, given: Any
+    settings: Namespace,
+    task: type[AnyTask],
+    root: Path,
+    name: str,
+    resumed: Checkpoint | None,
+    given: Logger | list[Logger] | bool | None,
 ) -> tuple[Path | None, list[Logger]]:
-    """Claim the folder of a run, or go on in that of the resumed one, and make its loggers.
+    """Claim the folder of a run, or continue in that of the resumed one, and make its loggers.
 
     Args:
         settings: the arguments of ``fit``.
@@ -92,10 +101,10 @@ def open_run(
     else:
         run = claimed = claim(home / name) if first else None  # the others learn of it from the first
     version = None if run is None else number_of(run)
-    csv = CSVLogger(root / RUNS, name=f"{task.task}/{name}", version=version)
+    csv = WholeMetrics(root / RUNS, name=f"{task.task}/{name}", version=version)
     if resumed is not None and first:
         continue_metrics(csv, resumed.step)  # before the Trainer asks for the logger's writer, which deletes them
-    if given not in (None, True):
+    if given is not None and not isinstance(given, bool):
         return claimed, [csv, *as_list(given)]
     fold = settings.data.fold
     # What runs are most often told apart by.
@@ -105,14 +114,14 @@ def open_run(
 
 
 def _continues(resumed: Checkpoint, home: Path, name: str | None) -> bool:
-    """Whether a fit goes on in the folder of its run: where it stopped, but not from an earlier point."""
+    """Whether a fit continues in its run's folder: from where it stopped, but not from an earlier point."""
     run = resumed.run.resolve()
     ours = run.is_relative_to(home.resolve()) and number_of(run) >= 0
     return ours and name is None and resumed.path.name == "last.ckpt"
 
 
-def finish_run(trainer: pl.Trainer, task: Task, seconds: float, log_model: bool) -> None:
-    """Leave the result, and say where the run lies and what to type next.
+def finish_run(trainer: pl.Trainer, task: type[AnyTask], seconds: float, log_model: bool) -> None:
+    """Leave the result, and print where the run lies and what to type next.
 
     Args:
         trainer: that has fitted.

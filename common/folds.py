@@ -1,35 +1,54 @@
-"""Which rows are held out: the one place where a split is decided, and where two splits are compared."""
+"""Which rows are held out and trained on: the one place where a split is decided, and where two are compared."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from common.errors import UserError, listed
+from common.images import ImageFile
 
 Indices = npt.NDArray[np.int64]
-Array = npt.NDArray[Any]
 
 
-def digest_of(ids: Sequence[str], values: Array) -> str:
+def digest_of(ids: Sequence[str], values: np.ndarray) -> str:
     """Name a set of rows, in any order, by their ids and a value of each: 16 letters and digits."""
     return hashlib.sha256(json.dumps(sorted(zip(ids, values.tolist(), strict=True))).encode()).hexdigest()[:16]
+
+
+class Listing(NamedTuple):
+    """The training set: one row an image.
+
+    Attributes:
+        files: the images, N.
+        ids: name of each, as in the competition's files, N.
+        truth: the true value of each, N.
+        strata: the stratum of each, N: every stratum has its share of what is held out.
+        groups: the group of each, N, str, whose rows are held out together; None where rows stand for themselves.
+    """
+
+    files: list[ImageFile]
+    ids: list[str]
+    truth: np.ndarray
+    strata: np.ndarray
+    groups: np.ndarray | None = None
 
 
 class Split(NamedTuple):
     """The rows that a fit trains on and holds out, by their ids, in order."""
 
-    trained: list[str]
-    held_out: list[str]
-    digests: tuple[str, str]  # of the ids of either side with their true values
+    trained: Sequence[str]
+    held_out: Sequence[str]
+    digests: Sequence[str]  # of the ids of either side with their true values
 
     @classmethod
-    def of(cls, ids: Sequence[str], truth: Array, train: Indices, val: Indices) -> Split:
+    def of(cls, ids: Sequence[str], truth: np.ndarray, train: Indices, val: Indices) -> Split:
         """Name the rows of a split."""
         trained, held_out = ([ids[row] for row in rows] for rows in (train, val))
         return cls(trained, held_out, (digest_of(trained, truth[train]), digest_of(held_out, truth[val])))
@@ -43,13 +62,13 @@ class Split(NamedTuple):
         changes = [f"{len(ids)} rows {how} ({listed(sorted(ids), most=3)})" for how, ids in moved.items() if ids]
         if learned := {*self.held_out} & {*fitted.trained}:
             changes.append(f"{len(learned)} of the {len(self.held_out)} held-out rows were learned from")
-        how = "; ".join(changes) or "true values of rows are others"
+        how = "; ".join(changes) or "true values of rows have changed"
         raise UserError(f"the data differ from those that the checkpoint was fitted on: {how}; give the same data")
 
 
 def split_rows(
-    strata: Array,
-    groups: Array | None,
+    strata: np.ndarray,
+    groups: np.ndarray | None,
     val_fraction: float,
     num_folds: int,
     fold: int | None,
@@ -60,7 +79,7 @@ def split_rows(
 
     Args:
         strata: the stratum of each row, N: each stratum has its share of what is held out.
-        groups: the group of each row, N, of which all rows are on one side; None where rows stand for themselves.
+        groups: the group of each row, N, of which all rows are on one side; None where each row is its own group.
         val_fraction: share of the rows, or of the groups, to hold out where ``fold`` is None.
         num_folds: how many folds.
         fold: which fold is held out, from 0.
@@ -83,7 +102,50 @@ def split_rows(
     return np.setdiff1d(np.arange(len(strata)), folds[fold]), folds[fold]
 
 
-def stratified_split(labels: Array, val_fraction: float, seed: int) -> tuple[Indices, Indices]:
+def keep_share(train: Indices, strata: np.ndarray, groups: np.ndarray | None, fraction: object, seed: int) -> Indices:
+    """Keep a share of the rows to train on: whole groups where there are any, the same share of every stratum.
+
+    The rows or groups of each stratum stand in a random order. The first ``fraction`` · n of them, rounded, are kept,
+    but at least one; so a larger share keeps all that a smaller one does.
+
+    Args:
+        train: the rows to train on, sorted.
+        strata: the stratum of each row, N.
+        groups: the group of each row, N; None where rows stand for themselves.
+        fraction: the share, above 0 and at most 1.
+        seed: the same seed gives the same order.
+
+    Raises:
+        UserError: ``fraction`` is out of range.
+    """
+    share = check_train_fraction(fraction)
+    units = train if groups is None else np.asarray(groups, dtype=str)[train]
+    rng = np.random.default_rng([seed, 1])  # another order than that in which groups are held out
+    kept = []
+    for stratum in np.unique(strata[train]):
+        order = rng.permutation(np.unique(units[strata[train] == stratum]))
+        kept.append(order[: max(1, round(share * len(order)))])
+    return train[np.isin(units, np.concatenate(kept))]
+
+
+def check_train_fraction(given: object) -> float:
+    """Give ``--data.train_fraction`` back, if it is one share; a :class:`UserError` if not."""
+    if not (isinstance(given, int | float) and 0 < given <= 1):
+        wanted = "give a share above 0 and at most 1, such as 0.5; crossval takes several, as [0.5, 1]"
+        raise UserError(f"--data.train_fraction {given}: {wanted}")
+    return float(given)
+
+
+@contextmanager
+def naming_share(fraction: object) -> Iterator[None]:
+    """Let a :class:`UserError` about the rows to train on say which share of them there is."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{error} (--data.train_fraction {fraction})" if fraction != 1 else str(error)) from None
+
+
+def stratified_split(labels: np.ndarray, val_fraction: float, seed: int) -> tuple[Indices, Indices]:
     """Split rows at random so that every class keeps its share on both sides; see :func:`split_rows`."""
     from sklearn.model_selection import train_test_split
 
@@ -97,7 +159,7 @@ def stratified_split(labels: Array, val_fraction: float, seed: int) -> tuple[Ind
     return np.sort(train), np.sort(val)
 
 
-def stratified_folds(labels: Array, num_folds: int, seed: int) -> list[Indices]:
+def stratified_folds(labels: np.ndarray, num_folds: int, seed: int) -> list[Indices]:
     """Deal rows at random into folds, each with its share of every class, and give the rows of each, sorted."""
     from sklearn.model_selection import StratifiedKFold
 
@@ -109,7 +171,9 @@ def stratified_folds(labels: Array, num_folds: int, seed: int) -> list[Indices]:
     return [np.sort(held_out) for _, held_out in folds]
 
 
-def grouped_folds(groups: Array, strata: Array, num_folds: int, seed: int, called: tuple[str, str]) -> list[Indices]:
+def grouped_folds(
+    groups: np.ndarray, strata: np.ndarray, num_folds: int, seed: int, called: tuple[str, str]
+) -> list[Indices]:
     """Deal whole groups into folds so that each fold gets its share of the groups of every stratum.
 
     Every group is held out in exactly one fold, except the only group of a stratum: that one stays in training. No
@@ -128,7 +192,7 @@ def grouped_folds(groups: Array, strata: Array, num_folds: int, seed: int, calle
 
 
 def grouped_split(
-    groups: Array, strata: Array, val_fraction: float, seed: int, called: tuple[str, str]
+    groups: np.ndarray, strata: np.ndarray, val_fraction: float, seed: int, called: tuple[str, str]
 ) -> tuple[Indices, Indices]:
     """Hold out whole groups, the same share of every stratum; see :func:`split_rows`.
 
@@ -148,7 +212,7 @@ def _check_share(val_fraction: float) -> None:
         raise UserError(f"--data.val_fraction {val_fraction}: give a share between 0 and 1, such as 0.2")
 
 
-def _shuffled(groups: Array, strata: Array, seed: int, called: tuple[str, str]) -> list[list[str]]:
+def _shuffled(groups: np.ndarray, strata: np.ndarray, seed: int, called: tuple[str, str]) -> list[list[str]]:
     """List the groups of each stratum that has two or more, in random order."""
     members: dict[str, set[str]] = {}
     for group, stratum in zip(groups, strata, strict=True):
@@ -161,5 +225,5 @@ def _shuffled(groups: Array, strata: Array, seed: int, called: tuple[str, str]) 
     return shuffled
 
 
-def _rows_of(groups: Array, names: list[str]) -> Indices:
+def _rows_of(groups: np.ndarray, names: list[str]) -> Indices:
     return np.flatnonzero(np.isin(np.asarray(groups, dtype=str), names))

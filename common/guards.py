@@ -1,90 +1,25 @@
-"""What is refused before the long part: beside a checkpoint, whose settings are the defaults, and of the Trainer."""
+"""What is refused of the Trainer's arguments, before the long part."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
 
 from jsonargparse import Namespace
 from lightning import pytorch as pl
 from lightning.pytorch.callbacks import BatchSizeFinder
 
-from common.arguments import RESUMED, Kind, kinds_of
-from common.checkpoints import Checkpoint
-from common.data import ImageData
 from common.errors import UserError
-from common.runs import is_finished
-from common.task import ImageTask
-
-
-@dataclass(frozen=True)
-class Guard:
-    """Keeps the meaning of a checkpoint's weights.
-
-    Args:
-        task: class of the model.
-        data: class of the data module.
-        checkpoints: those that were typed; the first one decides.
-        resuming: whether its fit is continued.
-    """
-
-    task: type[ImageTask[Any, Any]]
-    data: type[ImageData]
-    checkpoints: Sequence[Checkpoint]
-    resuming: bool
-
-    def defaults(self, settings: Namespace) -> dict[str, Any]:
-        """Give the checkpoint's settings, named by their paths: the held-out rows stay held out, what is typed wins."""
-        first = self.checkpoints[0]
-        defaults: dict[str, Any] = {}
-        for part, saved in (("model", first.model), ("data", first.data)):
-            known = set(settings[part].keys()) - {"cache_dir"}  # no file from elsewhere says where to write
-            defaults |= {f"{part}.{name}": value for name, value in saved.items() if name in known}
-        if self.resuming:
-            defaults |= {f"trainer.{name}": first.trainer[name] for name in RESUMED if name in first.trainer}
-            defaults |= {"seed_everything": first.stands["fit_seed"]} if first.stands else {}
-            defaults |= {"trainer.precision": first.precision} if first.precision else {}
-        # A recipe's choice; other precisions are the machine's.
-        elif any(member.precision == "32-true" for member in self.checkpoints):
-            defaults["trainer.precision"] = "32-true"
-        return defaults
-
-    def check(self, settings: Namespace) -> None:
-        """Refuse what would change what the weights mean, or have no effect.
-
-        Raises:
-            UserError: it names the flag, and what the checkpoint has.
-        """
-        first = self.checkpoints[0]
-        for part, declaring, saved in (("model", self.task, first.model), ("data", self.data, first.data)):
-            for name, kind in kinds_of(declaring).items():
-                typed = settings[part].get(name)
-                if kind is Kind.GUARDED and name in saved and typed != saved[name]:
-                    has = f"the checkpoint {first.path} has {saved[name]}"
-                    raise UserError(f"--{part}.{name} {typed}: {has}, which stays; leave it out")
-        if self.resuming:
-            self._check_resumable(settings.trainer.max_epochs)
-
-    def _check_resumable(self, max_epochs: int | None) -> None:
-        first = self.checkpoints[0]
-        if not first.stands:
-            reason = "of an earlier version, whose fits cannot be resumed; predict and validate take it"
-            raise UserError(f"--ckpt_path {first.path}: {reason}")
-        epochs, most = first.epochs, first.epochs + 1 if max_epochs in (None, -1) else max_epochs
-        if epochs > most or (is_finished(first.run) and epochs == most):
-            raise UserError(f"--ckpt_path {first.path}: {epochs} epochs are fitted; give a larger --trainer.max_epochs")
 
 
 def check_trainer(subcommand: str, flags: Namespace) -> None:
-    """Refuse arguments of the Trainer that do not suit how things are done here.
+    """Refuse arguments of the Trainer that do not suit the way things are done here.
 
     Raises:
         UserError: it names the flag and what to give instead.
     """
     refused = {
-        # Lightning would put a sampler of single rows in the place of ours, which gives whole batches.
+        # Lightning would replace our sampler, which gives whole batches, with one of single rows.
         "overfit_batches": (flags.overfit_batches, "give --trainer.limit_train_batches instead"),
         "barebones": (flags.barebones, "it leaves no run and no checkpoint; leave it out"),
         "strategy": (re.search("spawn|fork", str(flags.strategy)), "give ddp, which starts commands"),
@@ -104,7 +39,7 @@ def check_trainer(subcommand: str, flags: Namespace) -> None:
 
 
 def check_callbacks(callbacks: Sequence[pl.Callback]) -> None:
-    """Refuse callbacks that stand twice, or that do not suit our batches.
+    """Refuse callbacks that appear twice, or that do not suit our batches.
 
     Raises:
         UserError: it names the callback.
@@ -112,6 +47,6 @@ def check_callbacks(callbacks: Sequence[pl.Callback]) -> None:
     keys = [callback.state_key for callback in callbacks]
     if twice := [key for number, key in enumerate(keys) if key in keys[:number]]:
         name = twice[0].split("{")[0]
-        raise UserError(f"{name} stands twice among the callbacks, as where a recipe and an overlay have it: give one")
+        raise UserError(f"{name} appears twice among the callbacks, as in a recipe and an overlay: keep one")
     if any(isinstance(callback, BatchSizeFinder) for callback in callbacks):
         raise UserError("BatchSizeFinder changes batches that the schedule has counted; try --data.*batch* instead")

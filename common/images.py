@@ -7,26 +7,28 @@ import io
 import os
 import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Literal
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, features
+from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 
 from common.archives import open_zip
 from common.errors import UserError, listed
+from common.files import expand
 
 Mode = Literal["L", "RGB"]
 Images = npt.NDArray[np.uint8]
 
 FORMATS = ["PNG", "JPEG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM"]
 READABLE = "png jpg jpeg jpe jfif mpo bmp dib gif tif tiff webp pbm pgm ppm pnm"
-# Pictures, and archives that may hold some, which must not be passed over as if they were not there.
+# Pictures, and archives that may hold some, which must not be skipped in silence.
 OTHERS = (
     "heic heics heif heifs hif avif avifs jxl jp2 j2k jpf jpx jpm jxr hdp wdp psd psb xcf kra svg svgz eps ai tga ico "
     "pcx dds exr hdr qoi sgi ras xbm xpm pam pfm apng raw dng cr2 cr3 crw nef nrw arw srf sr2 orf rw2 raf pef srw x3f "
@@ -58,9 +60,9 @@ class ImageFile:
         path: the file, or the archive.
         member: the name inside the archive; empty for a plain file.
         size: bytes of the image file, unpacked.
-        stamp: what changes with the content: of the file, or of the archive, the times of its last modification and
-            its last change, in ns, and its inode; of an archive's member its checksum too. A tool can set the first
-            of them to anything, but the second only by setting the clock. On Windows that is the time of creation.
+        stamp: changes with the content: the file's or archive's times of last modification and last change, in ns,
+            and its inode; for an archive's member, its checksum too. A tool can set the first time to anything, the
+            second only by setting the clock. On Windows the second is the time of creation.
     """
 
     path: Path
@@ -78,7 +80,7 @@ class ImageFile:
 
 
 def find_images(source: Path, keep: Callable[[str], bool] = bool) -> list[ImageFile]:
-    """List the image files below a folder or inside a ``.zip``, sorted by name; what is no picture is passed over.
+    """List the image files below a folder or inside a ``.zip``, sorted by name; what is not a picture is skipped.
 
     Args:
         source: the folder or archive.
@@ -97,7 +99,7 @@ def find_images(source: Path, keep: Callable[[str], bool] = bool) -> list[ImageF
             elif suffix in SUFFIXES and not path.is_dir():
                 unreadable.append(f"{path} (no file, or a link to nothing)")
             elif suffix not in TEXT and path.is_file():
-                with contextlib.suppress(OSError):  # what may not be opened is passed over
+                with contextlib.suppress(OSError):  # what may not be opened is skipped
                     if suffix in FOREIGN or _is_picture(path.open("rb")):
                         unreadable.append(str(path))
     else:
@@ -108,7 +110,7 @@ def find_images(source: Path, keep: Callable[[str], bool] = bool) -> list[ImageF
                 if suffix in SUFFIXES:
                     found.append(ImageFile(source, info.filename, info.file_size, f"{stamp}-{info.CRC}"))
                 elif suffix not in TEXT:
-                    with contextlib.suppress(Exception):  # of whatever kind damaged or encrypted members lead to
+                    with contextlib.suppress(Exception):  # whatever damaged or encrypted members lead to
                         if suffix in FOREIGN or _is_picture(archive.open(info)):
                             unreadable.append(f"{source}:{info.filename}")
     if unreadable:
@@ -119,13 +121,31 @@ def find_images(source: Path, keep: Callable[[str], bool] = bool) -> list[ImageF
     return sorted(found, key=str)
 
 
+def find_given(words: Sequence[str]) -> list[ImageFile]:
+    """List the images that are typed as files, folders, ``.zip`` or patterns, each once, in that order.
+
+    Raises:
+        UserError: there is no such file, or no image in a folder or archive; as :func:`find_images`.
+    """
+    found: dict[str, ImageFile] = {}
+    for path in [path for word in words for path in expand("--images", word)]:
+        if not path.exists():
+            raise UserError(f"--images {path}: no such file")
+        inside = path.is_dir() or path.suffix.lower() == ".zip"
+        images = find_images(path) if inside else [ImageFile(path, "", (status := path.stat()).st_size, _stamp(status))]
+        if not images:
+            raise UserError(f"--images {path}: no image files in it")
+        found |= {str(image): image for image in images}
+    return list(found.values())
+
+
 def _stamp(status: os.stat_result) -> str:
     return f"{status.st_mtime_ns}-{status.st_ctime_ns}-{status.st_ino}"
 
 
 def _suffix(path: str) -> str:
     """Give the suffix in small letters; ``txt`` for what macOS and editors leave behind: ``.name``, ``__MACOSX/``."""
-    # Text, since paths as objects take most of the time that a second start waits for the list of a large set.
+    # As text: path objects would take most of the time in which a second start lists a large set.
     parts = [part for part in path.replace(os.sep, "/").split("/") if part != "."]
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
     return "txt" if hidden else path.rpartition(".")[2].lower()
@@ -145,8 +165,8 @@ def decode(data: bytes, mode: Mode, max_pixels: int) -> Image.Image:
         max_pixels: refuse more than this, before any pixel is decoded.
 
     Raises:
-        ValueError: more than ``max_pixels``, or pixels that Pillow does not read as they are meant.
-        OSError, SyntaxError, ...: whatever Pillow says of damaged data.
+        ValueError: more than ``max_pixels``, or pixels that Pillow does not read as intended.
+        OSError, SyntaxError, ...: whatever Pillow raises on damaged data.
     """
     image: Image.Image
     formats = [*FORMATS, *_heif()] if data[4:8] == b"ftyp" else FORMATS
@@ -155,7 +175,7 @@ def decode(data: bytes, mode: Mode, max_pixels: int) -> Image.Image:
         if width * height > max_pixels:
             raise ValueError(f"{width}×{height} pixels, over the limit of {max_pixels:,}")
         encoding = image.format
-        tags: Any = image.tag_v2 if encoding == "TIFF" else {}  # type: ignore[attr-defined]
+        tags = image.tag_v2 if isinstance(image, TiffImageFile) else ImageFileDirectory_v2()
         if fault := _misread(image, data, tags):
             raise ValueError(f"{fault}; {SAVE_AS}")
         image.load()
@@ -168,12 +188,17 @@ def decode(data: bytes, mode: Mode, max_pixels: int) -> Image.Image:
             image = _upper_bits(image, 12 if tags.get(BITS) == (12,) else 16, tags.get(PHOTOMETRIC) == 0)
         if image.mode == "RGBA" and encoding in ("BMP", "DIB") and image.getchannel("A").getextrema() == (0, 0):
             image = image.convert("RGB")  # the fourth byte is not used, whatever the header says
-        if image.has_transparency_data:
-            if encoding == "PNG" and image.mode == "L" and isinstance(image.info["transparency"], int):
-                image.info["transparency"] *= 255 // (2 ** data[24] - 1)  # stated in the file's own 1 to 8 bits
-            image = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        return image.convert(mode)
+        if encoding == "PNG" and image.mode == "L" and isinstance(image.info.get("transparency"), int):
+            image.info["transparency"] *= 255 // (2 ** data[24] - 1)  # stated in the file's own 1 to 8 bits
+        return flatten(image, mode)
+
+
+def flatten(image: Image.Image, mode: Mode) -> Image.Image:
+    """Lay transparency over white, and convert to grey or colour."""
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert(mode)
 
 
 # The tags of a TIFF that are asked for.
@@ -183,14 +208,16 @@ SUBFILE, BITS, COMPRESSION, PHOTOMETRIC, PLANAR, COLOUR_MAP, EXTRA, SIGN, SUBSAM
 )
 
 
-def _misread(image: Image.Image, data: bytes, tags: Any) -> str | None:
-    """Say what of an image Pillow would read otherwise than meant: each was compared with other decoders."""
+def _misread(image: Image.Image, data: bytes, tags: ImageFileDirectory_v2) -> str | None:
+    """Say what Pillow would misread in an image: each case was compared with other decoders."""
     if image.mode in ("F", "La", "LAB") or (image.mode == "I" and image.format != "PPM"):
         return f"mode {image.mode} (32 bits, L*a*b* or premultiplied grey) is not read"
     if image.format == "PNG" and data[24] == 16 and image.mode == "RGB" and "transparency" in image.info:
         return "a transparent colour of 16 bits a channel is not read"
     if image.format in ("BMP", "DIB") and data[28] == 16 and data[14] >= 56 and data[66:70] != bytes(4):
         return "a bitmap of 16 bits with transparency is not read"
+    if image.format in ("GIF", "PNG", "WEBP", "TIFF", "AVIF") and getattr(image, "is_animated", False):
+        return f"{getattr(image, 'n_frames', 'several')} pictures in one file: any of them may be meant"
     if not tags:
         return None
     if tags.get(SUBFILE, 0) & 1:
@@ -217,7 +244,7 @@ def _upper_bits(image: Image.Image, bits: int, inverted: bool) -> Image.Image:
 
 @cache
 def _heif() -> list[str]:
-    """Let Pillow read HEIC where ``pillow-heif`` is installed; only when one comes, as it takes long to import."""
+    """Let Pillow read HEIC where ``pillow-heif`` is installed; only when needed, since it is slow to import."""
     if not HEIF:
         return []
     from pillow_heif import register_heif_opener
@@ -226,16 +253,16 @@ def _heif() -> list[str]:
     return ["HEIF"]
 
 
-def read_image(path: Path, size: int, mode: Mode, max_pixels: int) -> Images:
-    """Read one file as :func:`cached_images` does: size×size×C, uint8.
+def read_image(path: Path, mode: Mode, max_pixels: int) -> Image.Image:
+    """Read one file as :func:`cached_images` does, in its own size.
 
     Raises:
         UserError: there is no such file, or it cannot be decoded.
     """
     if path.exists() and (not path.is_file() or path.stat().st_size > MAX_FILE_BYTES):
-        raise UserError(f"{path}: no image file, or one of over {MAX_FILE_BYTES:,} bytes")
+        raise UserError(f"{path}: not an image file, or one of more than {MAX_FILE_BYTES:,} bytes")
     try:
-        return resize(decode(path.read_bytes(), mode, max_pixels), size)
+        return decode(path.read_bytes(), mode, max_pixels)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except OSError as error:
@@ -255,7 +282,7 @@ def resize(image: Image.Image, size: int) -> Images:
 
 @lru_cache(maxsize=4)
 def _archive(path: Path, stamp: str, process: int) -> zipfile.ZipFile:
-    """Keep archives open: to list a large one takes longer than to decode a small image."""
+    """Keep archives open: listing a large one takes longer than decoding a small image."""
     return open_zip(path)
 
 

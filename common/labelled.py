@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from common.batches import EpochSampler, ImageRows
 from common.data import ImageData
 from common.errors import UserError
-from common.images import Images
+from common.images import ImageFile, Images, find_given
 from common.submission import SampleSubmission
 
 
@@ -74,6 +74,11 @@ class LabelledData(ImageData):
 
     def make_sets(self, images: Images, train: np.ndarray, val: np.ndarray) -> None:
         self.train_set, self.val_set = (LabelledRows(images, rows, self.listing.truth) for rows in (train, val))
+
+    def read_images(self, given: Sequence[str]) -> list[ImageFile]:
+        files = find_given(given)
+        self.sample = SampleSubmission(*self.columns, [str(file) for file in files])
+        return files
 
     def hold_out(self, val: np.ndarray) -> None:
         self.sample = SampleSubmission(*self.columns, [self.listing.ids[row] for row in val])

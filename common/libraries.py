@@ -1,4 +1,4 @@
-"""What libraries say: noise kept off the screen, and errors of theirs that a user can put right."""
+"""What libraries say: noise kept off the screen, and errors that a user can fix."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def silence_libraries() -> None:
         logging.getLogger(name).addFilter(lambda record: not any(text in record.getMessage() for text in NOISE))
     for text in NOISE:
         warnings.filterwarnings("ignore", f".*{re.escape(text)}")
-    logging.raiseExceptions = False  # a log for which the disk has no space shall not drown the error
+    logging.raiseExceptions = False  # a log for which the disk has no space must not drown the error
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # Lightning's calls, not ours
     os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # else MLflow refuses to write plain files
 
 
 @contextmanager
 def explain_library_errors() -> Iterator[None]:
-    """Turn errors of libraries that a user can put right into a :class:`UserError`."""
+    """Turn errors of libraries that a user can fix into a :class:`UserError`."""
     try:
         yield
     except (MisconfigurationException, ModuleNotFoundError) as error:  # or a library that an option asks for
@@ -60,7 +60,7 @@ def explain_library_errors() -> Iterator[None]:
         if any(text in str(error) for text in ("allocate memory", "out of memory", "size calculation overflowed")):
             remedy = "give a smaller --model.image_size, or smaller batches (--data.*batch*)"
             raise UserError(f"out of memory: {remedy}") from error
-        # Where there are none, Lightning asks for them a second time while it handles that.
+        # Where workers cannot be started, Lightning asks for them a second time while it handles that error.
         cause = error if "DataLoader worker (pid" in str(error) else error.__context__
         if cause is error or isinstance(cause, OSError):
             memory = "give them more memory or, in a container, more shared memory (/dev/shm)"

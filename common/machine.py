@@ -20,7 +20,7 @@ def act_alone(trainer: Namespace) -> None:
     """Forget what launchers have left in the environment, where the Trainer's arguments name one device.
 
     A process that ``srun`` has started as one of several fits, or in whose shell ``RANK`` is left from another, would
-    otherwise take itself for a part of something, and leave the files to a first process that there is not.
+    otherwise take itself for one rank of several, and leave writing to a first one that does not exist.
     """
     gpus = torch.cuda.device_count() if trainer.accelerator in ("auto", "gpu", "cuda") else 1
     devices = max(1, gpus) if trainer.devices in ("auto", -1, "-1") else trainer.devices
@@ -48,7 +48,7 @@ def default_precision(accelerator: str) -> str:
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep what is freed for the next step, instead of giving it back and fetching zeroed pages anew.
+    """Let glibc keep freed memory for the next step, instead of returning it and fetching zeroed pages again.
 
     A training step on a CPU frees and asks for the same tens of megabytes each time; see benchmarks/README.md.
     """

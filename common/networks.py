@@ -20,7 +20,7 @@ class Normalize(nn.Module):
     """Bring images to the range that networks learn from.
 
     Args:
-        mode: ``image`` gives each image mean 0 and deviation 1 of its own, which takes light and contrast away;
+        mode: ``image`` gives each image mean 0 and deviation 1 of its own, which removes light and contrast;
             ``imagenet`` uses the constants that torchvision's weights were trained with (their mean for grey);
             ``auto`` uses ``constants`` in the same way, and keeps them in the checkpoint; ``none`` leaves them as they
             are.
@@ -106,8 +106,8 @@ class LeNet(nn.Sequential):
 class Airbench(nn.Sequential):
     """A small VGG for small images, after the CIFAR-10 speed record: three stages of two convolutions, then a maximum.
 
-    Two million weights, most of the work at half the size and below. Beside the source: the first layer is learned,
-    of 3×3 taps, not whitened from the data.
+    Two million weights, most of the work at half the size and below. Unlike in the source, the first layer is
+    learned, with 3×3 taps, not whitened from the data.
 
     Shape: N×in_channels×H×W, H and W 8 or more → N×num_outputs.
     Source: K. Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU", arXiv:2404.00498.

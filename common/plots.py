@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -69,7 +69,7 @@ def save_png(figure: Figure, path: Path) -> None:
 
 
 def tidy(axes: Axes, title: str, x: str, y: str) -> None:
-    """Title an axis pair, and leave only what helps to read it; x counts something: its ticks are whole numbers."""
+    """Title the axes, and leave only what helps to read them; x counts something, so its ticks are whole numbers."""
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -78,6 +78,36 @@ def tidy(axes: Axes, title: str, x: str, y: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.3, linewidth=0.6)
     axes.set_axisbelow(True)
+
+
+def data_curve(table: pd.DataFrame, metric: str, direction: Direction, unit: str) -> Figure:
+    """Draw a metric over what was trained on, which doubles from one line of the grid to the next.
+
+    Args:
+        table: a line for each share, as :func:`common.data_curve.tabulate` makes it.
+        metric: over all out-of-fold rows.
+        direction: which way it gets better.
+        unit: of the metric; none if empty.
+    """
+    figure = new_figure(6.5, 4.5)
+    axes = figure.add_subplot()
+    counted = [name for name in table.columns if name.startswith("trained_")][-1]
+    trained = table[counted]
+    axes.plot(trained, table[metric], color=COLOURS[0], marker=MARKERS[0], label="all out-of-fold rows", zorder=3)
+    if (folds := int(table["folds"].min())) > 1:
+        style: dict[str, Any] = {"color": COLOURS[1], "fmt": MARKERS[1], "capsize": 4, "markersize": 4}
+        label = f"mean ± deviation over {folds} folds"
+        axes.errorbar(trained, table["mean"], yerr=table["deviation"], label=label, **style)
+        axes.legend(frameon=False, fontsize=9)
+    better = "lower" if direction == "min" else "higher"
+    noun = counted.removeprefix("trained_")
+    y = f"{metric}{f', {unit}' if unit else ''} ({better} is better)"
+    tidy(axes, "What more data would bring", f"{noun} trained on (share of those not held out)", y)
+    axes.set_xscale("log", base=2)
+    shares = zip(trained, table["train_fraction"], strict=True)
+    axes.set_xticks(trained, [f"{round(count, 1):,}".removesuffix(".0") + f"\n({share:g})" for count, share in shares])
+    axes.minorticks_off()
+    return figure
 
 
 def learning_curves(metrics: pd.DataFrame, directions: dict[str, Direction], units: Mapping[str, str]) -> Figure:

@@ -19,12 +19,12 @@ from common.machine import is_first_process
 from common.networks import Normalize, head_of
 
 if TYPE_CHECKING:
-    from common.task import ImageTask
+    from common.task import AnyTask
 
 Pretrained = bool | str
 State = Mapping[str, Tensor]
 
-DAMAGED = "it is damaged or no checkpoint; give another, such as last.ckpt of the same run"
+DAMAGED = "it is damaged or not a checkpoint; give another, such as last.ckpt of the same run"
 BUILT_WITH = ("backbone", "stem", "head", "channels")  # arguments that decide what a backbone's weights are
 
 
@@ -109,7 +109,7 @@ def read_state(path: str, expected: str, download: Callable[[], object] | None =
     return state
 
 
-def take_weights(model: ImageTask[Any, Any], path: str) -> set[str]:
+def take_weights(model: AnyTask, path: str) -> set[str]:
     """Begin with the encoders of an earlier fit, of this task or another, and say on stderr what was taken.
 
     The layer that gives the outputs (the head) is taken where its outputs mean the same: those of the same task, of as
@@ -158,7 +158,7 @@ def take_weights(model: ImageTask[Any, Any], path: str) -> set[str]:
     return {str(name) for split in splits if saved["task"] == model.task for name in split.get("trained", [])}
 
 
-def _check_arguments(path: str, model: ImageTask[Any, Any], theirs: Mapping[str, Any], state: State) -> None:
+def _check_arguments(path: str, model: AnyTask, theirs: Mapping[str, Any], state: State) -> None:
     """Refuse weights of another network, or that were learned under another normalisation."""
     ours = model.hparams
     for name in BUILT_WITH:
@@ -180,7 +180,7 @@ def _encoders(state: State, names: Iterable[str]) -> list[str]:
 
 
 def _other_outputs(
-    saved: Mapping[str, Any], model: ImageTask[Any, Any], heads: Iterable[tuple[Tensor, Tensor | None]]
+    saved: Mapping[str, Any], model: AnyTask, heads: Iterable[tuple[Tensor, Tensor | None]]
 ) -> list[str]:
     """Say in what the outputs of a checkpoint's network mean something else than the model's.
 

@@ -6,12 +6,11 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from common.plots import Direction
-from common.runs import Run, is_fold, read_json
+from common.runs import CrossValidated, HeldOut, Run, is_fold, read_json
 
 UNKNOWN = "rows that an earlier version held out, and did not name"
 
@@ -67,7 +66,7 @@ def rank(runs: list[Run], monitor: str, direction: Direction) -> list[Group]:
     return sorted(groups, key=lambda group: -len(group.runs))
 
 
-def _rows(held_out: dict[str, Any] | None) -> str:
+def _rows(held_out: HeldOut | None) -> str:
     return f"{held_out['rows']} held-out rows ({held_out['digest'][:8]})" if held_out else UNKNOWN
 
 
@@ -75,17 +74,16 @@ def _cross_validation(folder: Path, folds: list[Run]) -> Run:
     """Make one run of the folds of a cross-validation, with its figure over all out-of-fold rows, if it has one."""
     first = folds[0]
     arguments = {name: value for name, value in first.arguments.items() if name != "data.fold"}
-    wanted = {"value": float, "rows": int, "digest": str, "folds": int, "seconds": float}
-    result = read_json(folder / "crossval.json", wanted, [])
-    held_out = {"rows": result["rows"], "digest": result["digest"]} if result else None
-    about = first.about | {"held_out": held_out or {"rows": "not all", "digest": folder.name}}
+    result = read_json(folder / "crossval.json", CrossValidated, [])
+    rows, digest = (result["rows"], result["digest"]) if result else ("not all", folder.name)
+    about = first.about | {"held_out": {"rows": rows, "digest": digest}}
     name = first.name.rsplit("/", 2)[0]
     value = result["value"] if result else math.nan
     return Run(folder, about, arguments, {}, result, name, best=value, last=value)
 
 
 def _over_seeds(runs: list[Run], monitor: str) -> list[str]:
-    """Say the mean and the deviation of settings that were fitted with several seeds."""
+    """Give mean and deviation of settings that were fitted with several seeds."""
     settings = {id(run): tuple(sorted(run.arguments.items() - {("seed_everything", run.seed)})) for run in runs}
     lines = []
     for setting, number in Counter(settings.values()).items():

@@ -1,15 +1,16 @@
-"""All that a resumed fit needs, and all of Lightning's inner state that is touched anywhere.
+"""All that a resumed fit needs, and every access to Lightning's internal state.
 
-Where the fit stands is the data module's to say (``ImageData.state_dict``). What is left is here: which settings and
-callbacks a resumed fit takes over, its metrics so far, and the places where Lightning's loops must be told.
+The data module says where a fit stands (``ImageData.state_dict``). The rest is here: which settings and callbacks a
+resumed fit takes over, its metrics so far, and what Lightning's loops must be told.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import os
+import shutil
 from pathlib import Path
-from typing import Any
 
 import torch
 from jsonargparse import ArgumentParser
@@ -17,7 +18,9 @@ from lightning import pytorch as pl
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loops.progress import _ProcessedTracker
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.utilities import rank_zero_only
 
 from common.checkpoints import Checkpoint
 from common.errors import UserError, listed
@@ -31,18 +34,42 @@ FREE = {"ModelCheckpoint", "BestCheckpoint", "LastCheckpoint", "Timer"}
 
 
 class WholeFiles(TorchCheckpointIO):
-    """Write a checkpoint beside its place and rename it there.
+    """Write a checkpoint beside its place and, once the disk has it, rename it there.
 
-    Lightning's own is written in the folder for temporary files, and on another disk copied from there: cut off, it is
+    Lightning writes it to the folder for temporary files and, onto another disk, copies it from there: a kill leaves
     half a file.
     """
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: object = None) -> None:
+    def save_checkpoint(self, checkpoint: dict[str, object], path: str | Path, storage_options: object = None) -> None:
         content = io.BytesIO()
         torch.save(checkpoint, content)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         with replacing(Path(path)) as temporary, temporary.open("wb") as stream:
             stream.write(content.getbuffer())
+            stream.flush()
+            os.fsync(stream.fileno())  # or a power cut could leave an empty file under the name of the whole one
+
+
+class WholeMetrics(CSVLogger):
+    """Write ``metrics.csv`` beside its place and rename it there.
+
+    Lightning empties the file to add a column: a kill at that moment would take all earlier epochs with it.
+    """
+
+    @rank_zero_only
+    def save(self) -> None:
+        writer = self.experiment
+        path = Path(writer.metrics_file_path)
+        if not writer.metrics:
+            return
+        with replacing(path) as temporary:
+            if path.is_file():
+                shutil.copyfile(path, temporary)
+            writer.metrics_file_path = str(temporary)
+            try:
+                super().save()
+            finally:
+                writer.metrics_file_path = str(path)
 
 
 class Resume(pl.Callback):
@@ -72,9 +99,9 @@ class Resume(pl.Callback):
             how = f"was fitted with {theirs or 'no averaging'}, not with {averaging or 'none'}"
             fix = "give its --config again" if theirs else "give --trainer.callbacks null"
             raise UserError(f"--ckpt_path {self.resumed.path} {how}: {fix}")
-        assert isinstance(pl_module, ImageTask)
+        assert isinstance(pl_module, ImageTask) and self.resumed.stands is not None
         pl_module.data.split.check(Split(**self.resumed.stands["split"]))
-        # Only now, since a refusal leaves a run that has come to its end as it was.
+        # Only now, since a refusal leaves a finished run as it was.
         if trainer.is_global_zero and isinstance(trainer.logger, CSVLogger):
             (Path(trainer.logger.log_dir) / RESULT).unlink(missing_ok=True)
 
@@ -100,8 +127,8 @@ def callbacks_of(trainer: pl.Trainer) -> list[pl.Callback]:
 def finish_epoch(trainer: pl.Trainer) -> None:
     """Mark an epoch that had ended as completed: with ``max_steps`` Lightning would end it a second time."""
     loop = trainer.fit_loop
-    epoch: Any = loop.epoch_progress.current
-    total: Any = loop.epoch_progress.total
+    epoch, total = loop.epoch_progress.current, loop.epoch_progress.total
+    assert isinstance(epoch, _ProcessedTracker) and isinstance(total, _ProcessedTracker)
     if loop.restarting and epoch.ready == epoch.started == epoch.processed:
         for progress in (epoch, total):
             progress.completed = progress.processed
@@ -135,19 +162,19 @@ def parser_of(cli: LightningCLI, subcommand: str) -> ArgumentParser:
 
 
 def continue_metrics(logger: CSVLogger, step: int) -> None:
-    """Let ``metrics.csv`` go on from a step: what was logged before stays, what comes again is dropped.
+    """Let ``metrics.csv`` continue from a step: what was logged before stays, what will come again is dropped.
 
-    Lightning deletes the file, so that it waits beside its place, where the next resume finds it after a kill.
+    Lightning deletes the file, so it waits beside its place, where the next resume finds it after a kill.
 
     Raises:
-        UserError: a whole line of the file is damaged.
+        UserError: a whole line of the file is damaged, or it has none.
     """
     path = Path(logger.log_dir) / "metrics.csv"
     waiting = path.with_name(".metrics.csv.kept")
     if path.is_file():
         lines = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
-        header, *rows = list(csv.reader(lines)) or [[]]
         try:
+            header, *rows = csv.reader(lines)
             # Each as long as the header, which the writer relies on.
             steps = [float(dict(zip(header, row, strict=True))["step"]) for row in rows]
         except (ValueError, KeyError):

@@ -12,22 +12,63 @@ from dataclasses import dataclass
 from glob import glob, has_magic
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, NotRequired, TypedDict, final, get_origin, get_type_hints
 
 import pandas as pd
 
-from common.arguments import as_typed, experiment
+from common.arguments import T, as_typed, experiment
 from common.config import read_config
 from common.errors import UserError
-from common.files import replacing
+from common.files import write_json
+from common.plots import Direction
 from common.tables import read_metrics
 
 if TYPE_CHECKING:
-    from common.task import ImageTask
+    from common.task import AnyTask
 
 RUNS = "runs"
 LATEST = "latest"
-RESULT = "result.json"  # a run folder has it when its fit has come to its end
+RESULT = "result.json"  # written when the fit has finished
+
+
+class HeldOut(TypedDict):
+    """The rows that were held out: how many, and their digest, as :func:`common.folds.digest_of`."""
+
+    rows: int | str
+    digest: str
+
+
+class About(TypedDict):
+    """What ``run.json`` says; ``monitor`` is empty where a run of an earlier version does not tell."""
+
+    task: str
+    monitor: str
+    directions: dict[str, Direction]
+    machine: list[str]
+    units: NotRequired[dict[str, str]]
+    held_out: NotRequired[HeldOut]
+
+
+@final
+class Result(TypedDict):
+    """What ``result.json`` says."""
+
+    seconds: float
+    epochs: NotRequired[int]
+    metric: NotRequired[str]
+    last: NotRequired[float | None]
+    best: NotRequired[float | None]
+
+
+@final
+class CrossValidated(TypedDict):
+    """What ``crossval.json`` says."""
+
+    value: float
+    rows: int
+    digest: str
+    folds: int
+    seconds: float
 
 
 def number_of(run: Path) -> int:
@@ -60,7 +101,7 @@ def give_up(run: Path, root: Path) -> None:
 
 
 def mark_latest(run: Path) -> None:
-    """Let ``latest``, beside the run folders, lead to a run; where there are no links, its number tells the newest."""
+    """Point ``latest``, beside the run folders, to a run; without symbolic links, the highest number is the newest."""
     temporary = run.parent / f".{LATEST}.{os.getpid()}"
     with suppress(OSError):
         temporary.unlink(missing_ok=True)
@@ -96,40 +137,34 @@ def _begun(run: Path) -> int:
 
 
 def is_finished(run: Path) -> bool:
-    """Whether the fit of a run has come to its end."""
+    """Whether the fit of a run has finished."""
     return (run / RESULT).is_file()
 
 
-def read_result(run: Path) -> dict[str, Any]:
-    """Read what a fit that has come to its end has left.
+def read_result(run: Path) -> Result:
+    """Read what a finished fit has left.
 
     Raises:
         UserError: it is damaged.
     """
     notes: list[str] = []
-    result = read_json(run / RESULT, {"seconds": float}, notes)
+    result = read_json(run / RESULT, Result, notes)
     if result is None:
         raise UserError(next(iter(notes), f"{run} has no {RESULT}"))
     return result
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file, whole or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-
-
-def describe_run(run: Path, task: type[ImageTask[Any, Any]], machine: Iterable[str], split: dict[str, Any]) -> None:
+def describe_run(run: Path, task: type[AnyTask], machine: Iterable[str], held_out: HeldOut) -> None:
     """Write ``run.json``: what is needed to read the run without knowing its task.
 
     Args:
         run: the folder.
         task: class of the model.
         machine: arguments that are about the machine, such as ``data.root``.
-        split: digest and number of the rows that are held out.
+        held_out: digest and number of the rows that are held out.
     """
     about = {"task": task.task, "monitor": task.monitor, "directions": task.directions, "units": dict(task.units)}
-    write_json(run / "run.json", about | {"machine": sorted(machine), "held_out": split})
+    write_json(run / "run.json", about | {"machine": sorted(machine), "held_out": held_out})
 
 
 @dataclass
@@ -141,28 +176,29 @@ class Run:
         about: what ``run.json`` says; of runs of earlier versions the task alone.
         arguments: those that bear on the result, named by their paths.
         metrics: metric → values by epoch, counted from 1; several where it is logged more often.
-        result: what a fit that has come to its end leaves; None of others.
+        result: what a finished fit leaves; None of others.
         name: its path below ``runs/<task>``; elsewhere its last two folders.
     """
 
     path: Path
-    about: dict[str, Any]
+    about: About
     arguments: dict[str, str]
     metrics: dict[str, pd.Series[float]]
-    result: dict[str, Any] | None
+    result: Result | CrossValidated | None
     name: str
     best: float = math.nan
     last: float = math.nan
 
     @property
     def task(self) -> str:
-        return str(self.about["task"])
+        return self.about["task"]
 
     @property
     def state(self) -> str:
-        """Whether it has come to its end, or of how many folds it is."""
-        folds = f"{self.result['folds']} folds" if self.result and "folds" in self.result else ""
-        return folds if self.result else "unfinished"
+        """Say that it is unfinished, or how many folds it has; empty otherwise."""
+        if self.result is None:
+            return "unfinished"
+        return f"{self.result['folds']} folds" if "folds" in self.result else ""
 
     @property
     def seed(self) -> str:
@@ -205,10 +241,10 @@ def read_run(path: Path) -> tuple[Run, list[str]]:
     try:
         settings = read_config(path / "config.yaml")
     except UserError as error:
-        raise UserError(f"{error}; put it right, or leave this run out") from None
+        raise UserError(f"{error}; fix it, or leave this run out") from None
     metrics, notes = read_metrics(path / "metrics.csv")
-    about = read_json(path / "run.json", {"task": str, "monitor": str, "directions": dict, "machine": list}, notes)
-    result = read_json(path / RESULT, {"seconds": float}, notes)
+    about = read_json(path / "run.json", About, notes)
+    result = read_json(path / RESULT, Result, notes)
     below = _below_runs(path)
     if about is None:
         if below is None:
@@ -219,36 +255,41 @@ def read_run(path: Path) -> tuple[Run, list[str]]:
     return Run(path, about, arguments, metrics, result, name), notes
 
 
-def _earlier(task: str, result: dict[str, Any] | None, metrics: dict[str, pd.Series[float]]) -> dict[str, Any]:
+def _earlier(task: str, result: Result | None, metrics: dict[str, pd.Series[float]]) -> About:
     """Describe a run of an earlier version, which has no ``run.json``, by its folder and its result."""
     from common.arguments import machine_arguments  # imports of this branch alone
     from common.data import ImageData
 
-    about: dict[str, Any] = {"task": task, "machine": sorted(machine_arguments(object, ImageData))}
-    best = (result or {}).get("best")  # none of a fit without checkpoints
-    curve = metrics.get(str(result and result.get("metric")))
+    machine = sorted(machine_arguments(object, ImageData))
+    about: About = {"task": task, "monitor": "", "directions": {}, "machine": machine}
+    metric, best = (
+        (str(result.get("metric")), result.get("best")) if result else ("", None)
+    )  # without checkpoints, none
+    curve = metrics.get(metric)
     # Of one value alone, it cannot be told whether more or less is better.
-    if result and isinstance(best, int | float) and curve is not None and curve.min() < curve.max():
-        direction: Literal["min", "max"] = "min" if math.isclose(best, curve.min(), rel_tol=1e-5) else "max"
-        about |= {"monitor": result["metric"], "directions": {result["metric"]: direction}}
+    if isinstance(best, int | float) and curve is not None and curve.min() < curve.max():
+        direction: Direction = "min" if math.isclose(best, curve.min(), rel_tol=1e-5) else "max"
+        about |= {"monitor": metric, "directions": {metric: direction}}
     return about
 
 
-def read_json(path: Path, wanted: dict[str, type], notes: list[str]) -> dict[str, Any] | None:
-    """Read a JSON file with some keys of given types; None, and a note, where it is damaged."""
+def read_json(path: Path, wanted: type[T], notes: list[str]) -> T | None:
+    """Read a JSON file with at least the required keys of a TypedDict; None, and a note, where it is damaged."""
     if not path.is_file():
         return None
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        for key, kind in wanted.items():
-            if not isinstance(content[key], (float, int) if kind is float else kind):
+        for key, hint in get_type_hints(wanted, include_extras=True).items():
+            kind = (float, int) if hint is float else get_origin(hint) or hint
+            if kind is not NotRequired and not isinstance(content[key], kind):
                 raise TypeError
     except (ValueError, KeyError, TypeError, RecursionError):
         notes.append(
             f"{path} is damaged: the run counts as unfinished" if path.name == RESULT else f"{path} is damaged"
         )
         return None
-    return dict(content)
+    described: T = content
+    return described
 
 
 def _below_runs(path: Path) -> tuple[str, str] | None:
@@ -257,11 +298,3 @@ def _below_runs(path: Path) -> tuple[str, str] | None:
         if path.parts[end - 2] == RUNS:
             return path.parts[end - 1], "/".join(path.parts[end:])
     return None
-
-
-def tell_apart(runs: Sequence[Run]) -> None:
-    """Name runs by their path below the folder that they share, where two of them have one name."""
-    if len({run.name for run in runs}) < len(runs):
-        shared = os.path.commonpath([run.path.parent.parent for run in runs])
-        for run in runs:
-            run.name = run.path.relative_to(shared).as_posix()

@@ -20,7 +20,7 @@ from common.files import check_output, replacing
 if TYPE_CHECKING:
     from common.checkpoints import Checkpoint
     from common.data import ImageData
-    from common.task import ImageTask
+    from common.task import AnyTask
 
 Outputs = dict[str, np.ndarray]
 
@@ -56,7 +56,7 @@ def default_path(checkpoints: Sequence[Checkpoint], tta: int) -> Path:
     """
     homes = [checkpoint.run for checkpoint in checkpoints]
     if len(homes) > 1:
-        homes = [home.absolute() for home in homes]  # last is, what is typed may not be
+        homes = [home.absolute() for home in homes]  # paths found by last are, typed ones may not be
     stem = checkpoints[0].path.stem if len(checkpoints) == 1 else f"ensemble{len(checkpoints)}"
     views = f"_tta{tta}" if tta > 1 else ""
     return Path(os.path.commonpath(homes)) / f"submission_{stem}{views}.csv"
@@ -88,7 +88,7 @@ class SubmissionFiles:
             raise UserError(f"{path} is a submission of other data: give another --submission.path, or delete it")
 
     def _source(self) -> str | None:
-        """Read the digest of the images that the submission there was made of; None where nothing says."""
+        """Read the digest of the images that an existing submission was made of; None where it is not known."""
         if not self.path.exists() or not self.raw_path.is_file():
             return None
         try:
@@ -101,14 +101,14 @@ class SubmissionFiles:
         self,
         outputs: Outputs,
         deviation: np.ndarray | None,
-        model: ImageTask[Any, Any],
+        model: AnyTask,
         data: ImageData,
         notes: Sequence[str],
     ) -> None:
         """Write the files from the outputs of all items, in order, of ``data``, which ``model`` turns into values.
 
         ``deviation`` is how far the members of an ensemble differ in their estimates, or None for one model; ``notes``
-        say of each item what to think of it.
+        say what to make of each item.
         """
         sample, estimates = data.sample, model.estimates(outputs, data)
         table = pd.DataFrame({sample.id_column: list(sample.ids), sample.value_column: model.values(estimates)})

@@ -7,6 +7,7 @@ import io
 import math
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from common.archives import open_zip
 from common.errors import UserError, listed
 
 MAX_BYTES = 256 * 2**20
+WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # how .xlsx and .xls begin
 
 
 @dataclass(frozen=True)
@@ -29,20 +31,33 @@ class TableFile:
         return f"{self.path}:{self.member}" if self.member else str(self.path)
 
 
-def read_table(path: Path | TableFile, columns: list[str]) -> pd.DataFrame:
-    """Read a CSV whose header must be ``columns``, every cell as text; a byte order mark is passed over.
+def read_table(path: Path | TableFile, columns: Sequence[str], optional: Sequence[str] | None = None) -> pd.DataFrame:
+    """Read a CSV, every cell as text; a byte order mark is skipped. The index counts rows from the header, as 0.
+
+    Args:
+        path: the table.
+        columns: what its header must be; with ``optional``, those that it must have, in any order.
+        optional: columns that a table written by hand may also have. Its cells may be divided by semicolons.
 
     Raises:
         UserError: the file is absent, not UTF-8, not a CSV, empty, of another header, or has an empty cell.
     """
     data = _read_bytes(path if isinstance(path, TableFile) else TableFile(path), columns)
-    # Not with pandas, which cuts off what a row has too much and takes minutes for a million columns.
+    if data.startswith(WORKBOOKS):
+        raise UserError(f"{path}: an Excel workbook or an archive, not a CSV; save it as CSV UTF-8")
+    # Not with pandas, which drops a row's surplus cells and takes minutes for a million columns.
     try:
-        lines = csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
+        text = data.decode("utf-8-sig")
+        first = text.partition("\n")[0]
+        delimiter = ";" if optional is not None and ";" in first and "," not in first else ","
+        lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         header = next(lines, [])
-        if header != columns:
+        if optional is not None:
+            header = [cell.strip() for cell in header]
+            _check_header(path, header, columns, optional)
+        elif header != columns:
             raise UserError(f"{path}: the header is {listed(header)!r}, expected {','.join(columns)!r}")
-        cells = [line for line in lines if line]
+        cells = {row: line for row, line in enumerate(lines) if line}
     except UnicodeDecodeError as error:
         what = f"not UTF-8 text ({error.reason} at byte {error.start})"
         raise UserError(f"{path}: {what}; save it as UTF-8 (in Excel: CSV UTF-8)") from None
@@ -50,17 +65,34 @@ def read_table(path: Path | TableFile, columns: list[str]) -> pd.DataFrame:
         raise UserError(f"{path}: not a readable CSV ({error})") from None
     if not cells:
         raise UserError(f"{path}: no rows below the header")
-    if odd := [row for row, line in enumerate(cells) if len(line) != len(columns)]:
-        raise UserError(f"{path}: {rows(pd.Index(odd))}: not {len(columns)} cells ({','.join(columns)})")
-    table = pd.DataFrame(cells, columns=columns, dtype=str)
-    for column in columns:
+    if odd := [row for row, line in cells.items() if len(line) != len(header)]:
+        remedy = ""
+        if optional is not None:
+            remedy = f"; {delimiter!r} divides cells: write decimals with a point, and a name that holds one in quotes"
+        raise UserError(f"{path}: {rows(pd.Index(odd))}: not {len(header)} cells ({','.join(header)}){remedy}")
+    table = pd.DataFrame(list(cells.values()), index=list(cells), columns=header, dtype=str)
+    for column in header:
         blank = table.index[table[column].fillna("").str.strip() == ""]
         if len(blank):
             raise UserError(f"{path}: column {column} is empty in {rows(blank)}")
     return table
 
 
-def _read_bytes(file: TableFile, columns: list[str]) -> bytes:
+def _check_header(
+    path: Path | TableFile, header: Sequence[str], columns: Sequence[str], optional: Sequence[str]
+) -> None:
+    known = [*columns, *optional]
+    if not {*header} & {*known}:
+        raise UserError(f"{path}: the header is {listed(header)!r}, expected columns of {', '.join(known)}")
+    if missing := [name for name in columns if name not in header]:
+        raise UserError(f"{path}: no column {' and no column '.join(missing)} in the header {listed(header)!r}")
+    if unknown := [name for name in header if name not in known]:
+        raise UserError(f"{path}: column {listed(unknown)!r} is none of {', '.join(known)}; rename or remove it")
+    if doubled := sorted({name for name in header if header.count(name) > 1}):
+        raise UserError(f"{path}: column {listed(doubled)} stands more than once; keep one")
+
+
+def _read_bytes(file: TableFile, columns: Sequence[str]) -> bytes:
     too_large = f"{file}: over {MAX_BYTES // 2**20} MiB, too large for a table of {', '.join(columns)}"
     if not file.path.is_file():
         raise UserError(f"{file.path}: no such file")
@@ -84,7 +116,7 @@ def refuse_doubles(path: Path | TableFile, column: pd.Series) -> None:
     """Raise a :class:`UserError` that names the rows of values standing more than once."""
     doubled = column[column.duplicated(keep=False)]
     if len(doubled):
-        twice = f"{column.name} {listed(sorted(set(doubled)))} stands more than once"
+        twice = f"{column.name} {listed(sorted(set(doubled)))} appears more than once"
         raise UserError(f"{path}: {twice}, {rows(doubled.index)}")
 
 
@@ -94,14 +126,14 @@ def rows(index: pd.Index) -> str:
 
 
 def read_metrics(path: Path) -> tuple[dict[str, pd.Series[float]], list[str]]:
-    """Read the whole lines of Lightning's metrics.csv, whose last line may still be in the writing.
+    """Read the whole lines of Lightning's metrics.csv, whose last line may still be being written.
 
     Gives metric → values by epoch, from 1, several where it is logged more often; and what is wrong, a line each.
     """
     if not path.is_file():
         return {}, [f"{path}: no metrics yet"]
     lines = path.read_bytes().decode("utf-8", errors="replace").replace("\r\n", "\n").split("\n")
-    # Cut within a number, a line still looks like one: only its end tells.
+    # A line that is cut within a number still looks whole: only its line break tells.
     cut = lines.pop().strip("\r")
     notes = [f"{path}: line {len(lines) + 1} is cut and left out"] if cut else []
     header = _cells(lines[0]) if lines else []

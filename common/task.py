@@ -1,4 +1,4 @@
-"""What a task must say: the contract between a task's model and everything in ``common`` that works with it."""
+"""What a task must state: the contract between a task's model and everything in ``common`` that works with it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torchmetrics import CatMetric, Metric, MetricCollection
 
-from common.arguments import keep_own, kinds_of
+from common.arguments import Settings, keep_own, kinds_of
 from common.batches import ImageBatch
 from common.data import ImageData
 from common.optim import adamw_warmup_cosine
@@ -84,6 +84,7 @@ class ImageTask(LightningModule, ABC, Generic[Data, Batch]):
         drawn: names of :meth:`pictures`.
         score_unit: unit of what :meth:`explained_scores` gives.
         classes: names of the classes, in order; None of a regression.
+        about_items: what :meth:`table_of_items` has, in a few words, and what to mind when reading it.
         output_arguments: names of the arguments that say what the network's outputs mean, such as their unit.
         learned_from: ids that an earlier fit of this task has learned from, with whose weights this one begins.
         evaluated: what :meth:`evaluate` gave of all held-out rows at the latest validation, M×columns.
@@ -99,6 +100,7 @@ class ImageTask(LightningModule, ABC, Generic[Data, Batch]):
     classes: ClassVar[str | None] = None
     output_arguments: ClassVar[tuple[str, ...]] = ()
     columns: ClassVar[tuple[str, ...]]
+    about_items: ClassVar[str] = "one row an image"
 
     net: nn.Module
     evaluated: np.ndarray
@@ -119,7 +121,7 @@ class ImageTask(LightningModule, ABC, Generic[Data, Batch]):
         keep_own(self.hparams, type(self))
         self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.lr, self.weight_decay, self.warmup, self.final_lr = lr, weight_decay, warmup, final_lr
-        # Not in groups, which take two metrics for one as soon as their first batches agree.
+        # Not in groups, which merge two metrics as soon as they agree on the first batches.
         self.val_metrics = MetricCollection(dict(metrics), prefix="val/", compute_groups=False)
         self.rows = CatMetric(nan_strategy="disable")
         self.learned_from: set[str] = take_weights(self, str(pretrained)) if is_checkpoint(pretrained) else set()
@@ -177,8 +179,20 @@ class ImageTask(LightningModule, ABC, Generic[Data, Batch]):
         """Tabulate the images that were predicted with what was predicted of each."""
 
     def notes(self, outputs: Outputs, data: Data) -> list[str]:
-        """Say of each image that was predicted what to think of the answer; nothing where all is as expected."""
+        """Say what to make of the prediction of each image; empty where all is as expected."""
         return [""] * len(data.test_set)
+
+    def answers(self, outputs: Outputs, data: Data) -> dict[str, pd.DataFrame]:
+        """Tabulate the answers on images of one's own, by what a table's file is called; the first has a row an image.
+
+        Raises:
+            UserError: there are too few images for an answer.
+        """
+        return {"images": self.table_of_items(outputs, data)}
+
+    def picture_answers(self, outputs: Outputs, data: Data) -> Figure | None:
+        """Draw the answers on images of one's own, where a picture says more than the table."""
+        return None
 
     @abstractmethod
     def table_of_held_out(self, outputs: Outputs, data: Data) -> pd.DataFrame:
@@ -234,7 +248,7 @@ class ImageTask(LightningModule, ABC, Generic[Data, Batch]):
         self.rows.update(self.evaluate(batch).flatten())  # as the empty rows of a rank without any are
 
     def on_validation_epoch_end(self) -> None:
-        # Here, not with each batch: a rank without one takes part in the sums, too.
+        # Here, not with each batch: a rank without any must take part in the sums, too.
         self.log_dict(self.val_metrics, prog_bar=True)
         self.evaluated = self.rows.compute().reshape(-1, len(self.columns)).cpu().numpy()
         self.rows.reset()
@@ -243,24 +257,27 @@ class ImageTask(LightningModule, ABC, Generic[Data, Batch]):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         return adamw_warmup_cosine(self, self.lr, self.weight_decay, self.warmup, self.final_lr)
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
         checkpoint["task"], checkpoint["classes"] = self.task, self.classes
         checkpoint["precision"] = self.trainer.precision
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: Any, **settings: Any) -> Self:  # type: ignore[override]
-        """Build the fitted model, as Lightning's does; no pretrained weights are fetched, since it brings its own."""
+        """Build the fitted model, as Lightning's does; pretrained weights are not fetched, since it brings its own."""
         return super().load_from_checkpoint(checkpoint_path, **{**cls._untrained(), **settings})
 
     @classmethod
-    def build(cls, arguments: dict[str, Any]) -> Self:
+    def build(cls, arguments: Settings) -> Self:
         """Build a network with random weights from the arguments of a checkpoint."""
         return cls(**{**arguments, **cls._untrained()})
 
     @classmethod
-    def _untrained(cls) -> dict[str, Any]:
+    def _untrained(cls) -> dict[str, bool]:
         return {"pretrained": False} if "pretrained" in kinds_of(cls) else {}
 
     def select_rows(self, columns: Sequence[str]) -> pd.DataFrame:
         """Tabulate ``evaluated``, with whole numbers in some of its columns."""
         return pd.DataFrame(self.evaluated, columns=list(self.columns)).astype(dict.fromkeys(columns, int))
+
+
+AnyTask = ImageTask[Any, Any]

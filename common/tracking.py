@@ -1,4 +1,4 @@
-"""What loggers are told of a run: Weights & Biases, offline and online alike, TensorBoard and MLflow."""
+"""What loggers are told about a run: Weights & Biases, offline and online alike, TensorBoard and MLflow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, W
 from common.arguments import machine_arguments
 from common.errors import UserError
 from common.plots import Gallery
-from common.runs import describe_run
+from common.runs import HeldOut, describe_run
 from common.task import ImageTask
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def log_picture(logger: Logger, key: str, picture: Figure | Gallery, figure: Fig
     """Show a picture to a logger: the one place that knows how each kind of logger takes it.
 
     Args:
-        logger: of any kind; one that takes no pictures is passed over.
+        logger: of any kind; one that takes no pictures is skipped.
         key: name of the picture, such as ``pictures/errors``.
         picture: a figure, or images with captions.
         figure: the picture as a figure.
@@ -75,7 +75,7 @@ def log_picture(logger: Logger, key: str, picture: Figure | Gallery, figure: Fig
 
 
 class Description(pl.Callback):
-    """Say in ``run.json`` what a run is, and to the loggers what code, data and network it is of."""
+    """Say in ``run.json`` what a run is, and tell the loggers its code, data and network."""
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         run = Path(str(trainer.log_dir))  # on every rank: it is broadcast
@@ -83,7 +83,7 @@ class Description(pl.Callback):
             return
         assert isinstance(pl_module, ImageTask)
         data = pl_module.data
-        held_out = {"rows": len(data.split.held_out), "digest": data.split.digests[1]}
+        held_out = HeldOut(rows=len(data.split.held_out), digest=data.split.digests[1])
         describe_run(run, type(pl_module), machine_arguments(type(pl_module), type(data)), held_out)
         description = {
             "parameters": sum(parameter.numel() for parameter in pl_module.net.parameters()),

@@ -5,27 +5,33 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 from jsonargparse.typing import PositiveInt
 from lightning import pytorch as pl
 
+from common.answers import Answers
+from common.app import serve
+from common.arguments import Settings
 from common.checkpoints import Checkpoint
-from common.crossval import CrossValidation
+from common.crossval import CrossValidation, Measured
 from common.dashboard import build_dashboard
 from common.data import ImageData
-from common.ensemble import average_members, notes_on
+from common.data_curve import write_data_curve
+from common.ensemble import average_members, notes_on, predict_members
 from common.errors import UserError
 from common.export import export
 from common.feature_maps import Member, draw
 from common.files import shown
-from common.images import read_image
+from common.folds import check_train_fraction
+from common.images import read_image, resize
 from common.machine import is_first_process
-from common.submission import Submission, SubmissionFiles, default_path
-from common.task import ImageTask
+from common.page import Page
+from common.predictor import Predictor
+from common.submission import Outputs, Submission, SubmissionFiles, default_path
+from common.task import AnyTask
 
 DEFAULT_SUBMISSION = Submission()
-Model = ImageTask[Any, Any]
 
 
 class Trainer(pl.Trainer):
@@ -33,15 +39,19 @@ class Trainer(pl.Trainer):
 
     Attributes:
         checkpoints: those that were typed after ``--ckpt_path``.
+        images: of the user's own, as typed after ``--images``.
+        page: class of the page that ``app`` shows.
         fit_settings: the arguments of ``fit``, which a cross-validation hands to each fold.
         crossval_home: name and folder of a cross-validation.
     """
 
     checkpoints: list[Checkpoint]
-    fit_settings: dict[str, Any]
+    images: list[str]
+    page: type[Page]
+    fit_settings: Settings
     crossval_home: tuple[str, Path]
 
-    def fit(self, model: Model, datamodule: ImageData) -> None:  # type: ignore[override]
+    def fit(self, model: AnyTask, datamodule: ImageData) -> None:  # type: ignore[override]
         """Train a network, or resume a fit."""
         path = None
         for checkpoint in self.checkpoints:
@@ -49,39 +59,59 @@ class Trainer(pl.Trainer):
             path = str(checkpoint.path)
         super().fit(model, datamodule=datamodule, ckpt_path=path)
 
-    def validate(self, model: Model, datamodule: ImageData) -> None:  # type: ignore[override]
+    def validate(self, model: AnyTask, datamodule: ImageData) -> None:  # type: ignore[override]
         """Measure a trained network on the rows that were held out of its training."""
         (checkpoint,) = self.checkpoints
         checkpoint.load_into(model)
         super().validate(model, datamodule=datamodule, ckpt_path=str(checkpoint.path))
 
     def predict(  # type: ignore[override]
-        self, model: Model, datamodule: ImageData, submission: Submission = DEFAULT_SUBMISSION
+        self,
+        model: AnyTask,
+        datamodule: ImageData,
+        submission: Submission = DEFAULT_SUBMISSION,
+        output: str | None = None,
     ) -> None:
-        """Predict the competition's test files and write the submission; several checkpoints are averaged.
+        """Predict the test files and write the submission, or answer on --images; several checkpoints are averaged.
 
         Args:
             model: the network to predict with.
             datamodule: where the test files come from.
             submission: where the predictions go, and how they are made.
+            output: folder for the tables and pictures of --images; the folder images in the run folder if null.
         """
         members = self.checkpoints
+        if self.images:
+            if submission.path is not None:
+                raise UserError(f"--submission.path {submission.path}: --images makes no submission; give --output")
+            answers = Answers(members[0].run, output)
+            datamodule.take_images(self.images)
+            outputs = self._average(model, datamodule, submission.tta)[0]
+            if self.is_global_zero:
+                answers.write(outputs, model, datamodule, notes_on(model, datamodule, outputs, members))
+            return
+        if output is not None:
+            raise UserError(f"--output {output}: it is for --images; give --submission.path")
         path = Path(submission.path or default_path(members, submission.tta))
-        files = SubmissionFiles(path, datamodule.source())  # what must not be written is refused before the long part
-        outputs, deviation = average_members(self, model, datamodule, members, submission.tta)
+        files = SubmissionFiles(path, datamodule.source())  # fail early
+        outputs, deviation = self._average(model, datamodule, submission.tta)
         if self.is_global_zero:
             notes = notes_on(model, datamodule, outputs, members)
             files.write(outputs, deviation, model, datamodule, notes)
             print(f"\nsubmission: {shown(files.path)}")
-            print(f"beside it: {files.raw_path.name} (raw outputs), {files.items_path.name} (one row an image)")
+            print(f"beside it: {files.raw_path.name} (raw outputs), {files.items_path.name} ({model.about_items})")
             if deviation is not None:
                 print(f"           {files.spread_path.name} (how far the {len(members)} checkpoints differ)")
             for note, number in Counter(filter(None, notes)).most_common(5):
                 print(f"note: {number} of {len(notes)} images: {note}", file=sys.stderr)
 
+    def _average(self, model: AnyTask, data: ImageData, tta: int) -> tuple[Outputs, np.ndarray | None]:
+        predicted = predict_members(self, model, data, self.checkpoints, tta)
+        return average_members(predicted, lambda outputs: model.estimates(outputs, data))
+
     def crossval(
         self,
-        model: Model,
+        model: AnyTask,
         datamodule: ImageData,
         folds: list[int] | int | str | None = None,
         tta: PositiveInt = 1,
@@ -91,7 +121,7 @@ class Trainer(pl.Trainer):
 
         Args:
             model: the network.
-            datamodule: the data; --data.num_folds says how many folds.
+            datamodule: the data; of several --data.train_fraction, each has a cross-validation of its own.
             folds: some of the folds, such as 0,1; all if null. One whose run is finished is not fitted again.
             tta: how many views of each held-out image are averaged, as --submission.tta of predict.
             others: files out_of_fold.npz of other cross-validations, as [A, B], to average the estimates with.
@@ -100,15 +130,29 @@ class Trainer(pl.Trainer):
         if number < 2:
             raise UserError(f"--data.num_folds {number}: give 2 or more")
         chosen = _chosen_folds(folds, number)
+        given = datamodule.train_fraction
+        shares = sorted({check_train_fraction(share) for share in (given if isinstance(given, list) else [given])})
+        if not shares:
+            raise UserError("--data.train_fraction []: give one share or several, such as [0.25, 0.5, 1]")
         name, folder = self.crossval_home
         # Of several processes with the same command, the first speaks and tabulates.
         leads = is_first_process()
-        crossvalidation = CrossValidation(name, folder, self.fit_settings, leads, self, model, datamodule, tta)
-        crossvalidation.run(chosen, [Path(path) for path in others or []])
+        measured: dict[float, Measured] = {}
+        for place, share in enumerate(shares):
+            if leads and len(shares) > 1:
+                print(f"\n--data.train_fraction {share} ({place + 1} of {len(shares)})", flush=True)
+            below = "" if share == 1 else f"fraction_{share}"
+            settings = {**self.fit_settings, "data": {**self.fit_settings["data"], "train_fraction": share}}
+            data, home = datamodule.like(train_fraction=share), "/".join(filter(None, (name, below)))
+            of_share = (home, folder / below, settings, leads, self, model, data, tta, place * number)
+            if (result := CrossValidation(*of_share).run(chosen, [Path(path) for path in others or []])) is not None:
+                measured[share] = result
+        if len(measured) > 1:
+            write_data_curve(type(model), measured, folder)
 
     def feature_maps(
         self,
-        model: Model,
+        model: AnyTask,
         datamodule: ImageData,
         image: str,
         layers: list[str | int] | None = None,
@@ -138,11 +182,11 @@ class Trainer(pl.Trainer):
                 raise UserError(f"--ckpt_path {path}: another network than {first.path}; give checkpoints of one run")
             loaded = checkpoint.build(type(model)).float()
             members.append(Member(loaded, f"{checkpoint.path.stem} (epoch {checkpoint.epoch + 1})"))
-        pixels = read_image(Path(image), model.hparams["image_size"], datamodule.mode, datamodule.max_pixels)
+        pixels = resize(read_image(Path(image), datamodule.mode, datamodule.max_pixels), model.hparams["image_size"])
         names = None if layers is None else [str(layer) for layer in layers]
         draw(members, pixels, names, channels, folder / Path(image).stem)
 
-    def export(self, model: Model, datamodule: ImageData, output: str) -> None:
+    def export(self, model: AnyTask, datamodule: ImageData, output: str) -> None:
         """Write a trained network as ONNX: uint8 images in, answers out, any batch size.
 
         Args:
@@ -153,8 +197,30 @@ class Trainer(pl.Trainer):
         (checkpoint,) = self.checkpoints
         export(checkpoint.build(type(model)), checkpoint.path.name, Path(output))
 
+    def app(
+        self,
+        model: AnyTask,
+        datamodule: ImageData,
+        host: str = "127.0.0.1",
+        port: int | None = None,
+        tta: PositiveInt = 1,
+    ) -> None:
+        """Show a page in the browser that answers on images of your own; several checkpoints are averaged.
+
+        Args:
+            model: the network.
+            datamodule: how images are read.
+            host: address to listen on; 127.0.0.1 is reached from this machine alone.
+            port: port to listen on; the first free one from 7860 if null.
+            tta: how many views of each image are averaged, as --submission.tta of predict.
+        """
+        paths = [checkpoint.path for checkpoint in self.checkpoints]
+        device = str(self.strategy.root_device)
+        predictor = Predictor(type(model), datamodule, paths, device, tta, self.precision)
+        serve(self.page(predictor), host, port)
+
     def dashboard(
-        self, model: Model, datamodule: ImageData, entity: str | None = None, output: str | None = None
+        self, model: AnyTask, datamodule: ImageData, entity: str | None = None, output: str | None = None
     ) -> None:
         """Save the W&B workspace that compares this task's runs; without a key, write it as JSON.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -12,18 +13,23 @@ from torch.utils.data import DataLoader
 from common.arguments import Machine, Resumable
 from common.augment import Augmentation, View, laid_views
 from common.batches import EpochSampler, as_is
-from common.data import ImageData, Listing
+from common.data import ImageData
 from common.errors import UserError, listed
+from common.folds import Listing
 from common.images import ImageFile, Images
-from growth.layouts import MAX_PIXELS, PhotoPairs, Photos, pairs_of, read_test_set, read_training_set
+from growth.layouts import read_given, read_test_set, read_training_set
 from growth.pairs import PairBatch, PairDataset, PairWithin, PlantBatches, RandomPairBatches
+from growth.photos import MAX_PIXELS, PhotoPairs, Photos, pairs_of
 
 
 class GrowthData(ImageData):
-    """Plant photos of DACON 235851.
+    """Plant photos of DACON 235851, or of one's own.
 
     Args:
-        root: folder with the competition's files, unpacked or as open.zip.
+        root: folder with the competition's files, unpacked or as open.zip, or with photos of one's own, told by
+            photos.csv, by folders of plants, or by pattern (docs/photos.md).
+        pattern: how the names of one's own photos, in one folder, tell plant and day, such as
+            'BR017-{plant}-{date}_{*}_sv_{camera}'; also {day} and {species}.
         species: species to train and validate on; all that are found where none is given.
         image_size: pixels a side that photos are resized to; taken from the model.
         channels: 3 for colour, 1 for grey; taken from the model.
@@ -55,6 +61,7 @@ class GrowthData(ImageData):
     def __init__(
         self,
         root: Machine[str] = "data/growth",
+        pattern: Machine[str | None] = None,
         species: list[str] | None = None,
         image_size: PositiveInt = 224,
         channels: Literal[1, 3] = 3,
@@ -75,7 +82,7 @@ class GrowthData(ImageData):
         **shared: Any,
     ) -> None:
         super().__init__(root, image_size, channels, eval_batch_size=eval_batch_size, **shared)
-        self.only_species = species
+        self.pattern, self.only_species = pattern, species
         self.pairs = pairs
         self.plants_per_batch, self.images_per_plant = plants_per_batch, images_per_plant
         self.num_pairs, self.pairs_per_batch = num_pairs, pairs_per_batch
@@ -93,25 +100,33 @@ class GrowthData(ImageData):
         )
 
     def read_training_set(self) -> Listing:
-        photos = read_training_set(self.root)
+        photos = read_training_set(self.root, self.pattern)
         if self.only_species is not None:
             found = sorted(set(photos.species.tolist()))
             if absent := [name for name in self.only_species if name not in found]:
-                raise UserError(f"--data.species {listed(absent)}: {self.root} has {listed(found)}")
+                told = listed(filter(None, found)) or "none"
+                raise UserError(f"--data.species {listed(absent)}: {self.root} has {told}")
             photos = photos.take(np.flatnonzero(np.isin(photos.species, self.only_species)))
         self.photos = photos
         self.species = sorted(set(photos.species.tolist()))
-        ids = [f"{plant}/{file.name.stem}" for plant, file in zip(photos.plant, photos.files, strict=True)]
-        return Listing(photos.files, ids, photos.day, photos.species, photos.plant)
+        ids = [f"{plant}/{name}" for plant, name in zip(photos.plant, photos.name, strict=True)]
+        strata = np.where(photos.species == "", str(self.root), photos.species)  # as messages call them
+        return Listing(photos.files, ids, photos.day, strata, photos.plant)
 
     def read_test_set(self) -> list[ImageFile]:
-        self.test_pairs = read_test_set(self.root)
+        self.test_pairs = read_test_set(self.root, self.pattern)
+        self.sample = self.test_pairs.sample
+        return self.test_pairs.files
+
+    def read_images(self, given: Sequence[str]) -> list[ImageFile]:
+        self.test_pairs = read_given(given, self.pattern)
         self.sample = self.test_pairs.sample
         return self.test_pairs.files
 
     def kinds_of_images(self) -> list[str]:
         photos = self.test_pairs if self.predicting else self.photos
-        return [f"species {name}" for name in photos.species]
+        kinds = [f"species {name}" if name else "" for name in photos.species]
+        return kinds if any(kinds) else []
 
     def make_sets(self, images: Images, train: np.ndarray, val: np.ndarray) -> None:
         self.train_set = PairDataset(images, self.photos, train, self.pair_within)
@@ -140,7 +155,7 @@ class GrowthData(ImageData):
         photos = self.train_set
         if self.pairs == "all":
             deal: PlantBatches | RandomPairBatches = PlantBatches(
-                photos.plant, self.plants_per_batch, self.images_per_plant
+                photos.plant, photos.day, self.plants_per_batch, self.images_per_plant
             )
         else:
             deal = RandomPairBatches(photos.groups, photos.day, self.num_pairs, self.pairs_per_batch)

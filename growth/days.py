@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-MAX_DAY = 100_000  # 273 years; larger numbers are something else
+MAX_DAY = 100_000  # 273 years; larger numbers mean something else
 
 # A date: 2024-05-31, 2024.5.31, 20240531, 31-05-2024; behind it 1015, 101500, 101500123, 10.15, 10-15-00 or T10.
 # Otherwise a number.
@@ -30,7 +30,7 @@ _MONTHS = (
     "jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|"
     "nov(?:ember)?|dec(?:ember)?"
 )
-# What makes the number beside it something else than a day, and what makes it one.
+# Words that make the number beside them something other than a day, and words that make it a day.
 _UNIT_BEFORE = re.compile(
     rf"(?<![a-z])(?:week|wk|month|hour|hr|year|{_MONTHS}|cam|camera|view|angle|side|copy|img|mvimg|mg|dsc[fn]?|pxl|gopr)s?"
     r"[ _.-]*\Z",
@@ -76,13 +76,13 @@ def read_days(species: str, plant: str, stems: Sequence[str]) -> tuple[list[floa
         Days, N, as the names number them or, where they are dates, since the first photo; and N times what makes a day
         uncertain, empty where nothing does.
     """
-    marks = [_marks(species, plant, _KOREAN_DATE.sub(r"\1-\2-\3", stem)) for stem in stems]
+    marks = [_marks(species, plant, with_dashes(stem)) for stem in stems]
     faults = [_fault(found) for found in marks]
     chosen = {row: max(marks[row], key=lambda mark: mark.dated) for row in range(len(stems)) if not faults[row]}
     forms = {mark.dated for mark in chosen.values()}
     timed = {mark.timed for mark in chosen.values() if mark.dated}
     beside = {tuple(mark.text for mark in marks[row] if mark is not chosen[row]) for row in chosen}
-    # A dash before every number of a plant, some of them with leading zeros, only divides. Another may be a minus.
+    # A dash before every number of a plant, some with leading zeros, is a separator. Any other may be a minus.
     divides = all(mark.dash for mark in chosen.values()) and any(
         mark.text.startswith("0") and len(mark.text) > 1 for mark in chosen.values()
     )
@@ -100,6 +100,18 @@ def read_days(species: str, plant: str, stems: Sequence[str]) -> tuple[list[floa
     days = [next(iter(mark.readings.values())) for mark in chosen.values()]
     first = min((day for day in days if isinstance(day, datetime)), default=datetime.min)
     return [(day - first) / timedelta(days=1) if isinstance(day, datetime) else day for day in days], faults
+
+
+def end_of_date(name: str, start: int) -> int | None:
+    """Tell where a date that begins at ``start`` ends, with the time of day behind it; None where none begins there."""
+    match = _MARK.match(name, start)
+    dated = match is not None and any(match[form] for form in ("year", "compact", "last"))
+    return match.end() if match is not None and dated else None
+
+
+def with_dashes(name: str) -> str:
+    """Write Korean dates as 2024-05-31."""
+    return _KOREAN_DATE.sub(r"\1-\2-\3", name)
 
 
 def _fault(found: list[_Mark]) -> str:

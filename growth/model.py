@@ -1,8 +1,7 @@
-"""The networks of ``growth``: first the plain module, then its training."""
+"""The training of ``growth``: its loss, its metrics, and how codes of photos become days."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -25,59 +24,24 @@ from common.task import Deployed, ImageTask
 from growth import plots
 from growth.data import GrowthData
 from growth.leaf_hull import build_leaf_hull, leaves
-from growth.pairs import Loss, PairBatch, pair_days, pair_loss
+from growth.pair_network import DeployedPairNet, Design, PairNet, pair_days
+from growth.pairs import PairBatch
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Design = Literal["siamese", "twin"]
+Loss = Literal["mse", "rmse", "l1", "huber"]
 
 
-class PairNet(nn.Module):
-    """Encodes each photo once; the days of a pair are a difference of two encodings.
-
-    ``siamese``: one encoder gives the age of a plant, days = age(after) - age(before): swapping the photos changes
-    the sign, and differences add up along a plant.
-    ``twin``: two encoders with weights of their own, days = after_net(after) - before_net(before), as the seed design.
-
-    Args:
-        build_encoder: builds an encoder, U×C×H×W → U×1.
-        normalize: brings photos (float in [0, 1]) to the encoder's range.
-        design: siamese or twin.
-        days_scale: days that one unit of an encoder's output stands for.
-    """
-
-    def __init__(
-        self, build_encoder: Callable[[], nn.Module], normalize: Normalize, design: Design, days_scale: float
-    ) -> None:
-        super().__init__()
-        self.design, self.days_scale = design, days_scale
-        self.normalize = normalize
-        self.after_net = build_encoder()
-        self.before_net = build_encoder() if design == "twin" else None
-
-    def encode(self, images: Tensor) -> Tensor:
-        """Encode photos: U×C×H×W, float in [0, 1] → U×2, days, as the earlier and as the later photo of a pair."""
-        images = self.normalize(images)
-        after = self.after_net(images)
-        before = after if self.before_net is None else self.before_net(images)
-        return torch.cat([before, after], dim=1).float() * self.days_scale
-
-    def forward(self, images: Tensor, before: Tensor, after: Tensor) -> Tensor:
-        """Give the days of pairs (P) of photos (U×C×H×W) at the indices ``before`` and ``after`` (P, int64)."""
-        return pair_days(self.encode(images), before, after)
-
-
-class DeployedPairNet(nn.Module):
-    """From uint8 photos (U×C×S×S) and indices of pairs (P and P, int64) to days (P)."""
-
-    def __init__(self, net: PairNet) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, images: Tensor, before: Tensor, after: Tensor) -> Tensor:
-        days: Tensor = self.net(images.float() / 255, before, after)
-        return days
+def pair_loss(name: Loss, predicted: Tensor, days: Tensor) -> Tensor:
+    """The loss over pairs, P and P → scalar; ``rmse`` is in days, ``huber`` turns linear at one day."""
+    if name == "mse":
+        return nn.functional.mse_loss(predicted, days)
+    if name == "rmse":
+        return (nn.functional.mse_loss(predicted, days) + 1e-8).sqrt()  # its slope is infinite at 0
+    if name == "l1":
+        return nn.functional.l1_loss(predicted, days)
+    return nn.functional.huber_loss(predicted, days)
 
 
 class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
@@ -103,7 +67,8 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         weight_decay: AdamW's decay of matrices and kernels.
         warmup: share of all steps in which the learning rate rises.
         final_lr: share of lr left at the end of the cosine; 1 keeps the rate constant.
-        min_days: smallest number of days in a submission.
+        min_days: smallest number of days in a submission; where none is given, 1, or 0 where photos of a plant that
+            the fit has seen are less than a day apart.
         round_days: whether a submission holds whole days.
     """
 
@@ -123,6 +88,7 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
     score_unit = "days"
     output_arguments = ("days_scale",)
     columns = ("before", "after", "species", "days", "predicted")
+    about_items = "one row a photo; ages have no zero of their own: only their differences within a plant are days"
     net: PairNet
 
     def __init__(
@@ -142,7 +108,7 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         weight_decay: NonNegativeFloat = 0.05,
         warmup: Resumable[ClosedUnitInterval] = 0.1,
         final_lr: Resumable[ClosedUnitInterval] = 0.0,
-        min_days: Resumable[float] = 1.0,
+        min_days: Resumable[float | None] = None,
         round_days: Resumable[bool] = False,
     ) -> None:
         def build_encoder() -> nn.Module:
@@ -165,9 +131,15 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         metrics = {"rmse": MeanSquaredError(squared=False), "mae": MeanAbsoluteError(), "r2": R2Score()}
         super().__init__(net, metrics, lr, weight_decay, warmup, final_lr, pretrained)
         self.loss: Loss = loss
-        self.min_days, self.round_days = min_days, round_days
+        self.min_days = 1.0 if min_days is None else min_days
+        self.round_days = round_days
         photos = torch.zeros(2, channels, image_size, image_size)
         self.example_input_array = (photos, torch.tensor([0]), torch.tensor([1]))
+
+    def setup(self, stage: str) -> None:
+        """Choose ``min_days``, where none is given, by the photos of a fit; the checkpoint keeps it."""
+        if stage == "fit" and self.hparams["min_days"] is None:
+            self.min_days = self.hparams["min_days"] = 1.0 if self.data.photos.shortest_gap() >= 1 else 0.0
 
     def forward(self, images: Tensor, before: Tensor, after: Tensor) -> Tensor:
         """Photos U×C×H×W, float in [0, 1], and indices P, P → days P."""
@@ -197,7 +169,7 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
             own = species == number
             rmse = mean_squared_error(predicted[own], days[own], squared=False)
             self.species_rmse[self.data.species[number]] = float(rmse)
-        self.log_dict({f"val/rmse_{name}": rmse for name, rmse in self.species_rmse.items()}, sync_dist=True)
+        self.log_dict({f"val/rmse_{name}": rmse for name, rmse in self.species_rmse.items() if name}, sync_dist=True)
 
     def pictures(self) -> dict[str, Figure | Gallery]:
         photos = self.data.val_set
@@ -230,21 +202,39 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
     def table_of_items(self, outputs: Outputs, data: GrowthData) -> pd.DataFrame:
         """Tabulate the photos with plant, species and predicted age, days; of a twin network, both its codes."""
         pairs = data.test_pairs
-        table = pd.DataFrame(
-            {"photo": [file.name.stem for file in pairs.files], "species": pairs.species, "plant": pairs.plant}
-        )
+        table = pd.DataFrame({"photo": pairs.name, "species": pairs.species, "plant": pairs.plant})
         names = ["age"] if self.net.design == "siamese" else ["before_code", "after_code"]
         for column, name in enumerate(names):
             table[name] = outputs["codes"][:, column]
         return table
 
+    def answers(self, outputs: Outputs, data: GrowthData) -> dict[str, pd.DataFrame]:
+        """Tabulate the age of each photo, days since its plant's first one, and the days of all pairs of a plant."""
+        pairs = data.test_pairs
+        names = np.array([str(file) for file in pairs.files])
+        days = pd.DataFrame({"before": names[pairs.before], "after": names[pairs.after]})
+        days["days"] = self.estimates(outputs, data)
+        first = np.array([np.flatnonzero(pairs.plant == plant)[0] for plant in pairs.plant])
+        age = outputs["codes"][:, 1] - outputs["codes"][first, 0]
+        age[first] = 0  # of a twin network, the two codes of one photo differ
+        ages = pd.DataFrame({"photo": names, "plant": pairs.plant, "days_since_first": age})
+        if pairs.day is not None:
+            ages.insert(2, "day", pairs.day - pairs.day[first])
+        if not pairs.plant[0]:
+            ages = ages.drop(columns="plant")
+        return {"ages": ages, "days": days}
+
+    def picture_answers(self, outputs: Outputs, data: GrowthData) -> Figure | None:
+        """Draw the growth curves: the age against the day, or, where that is not known, the number of the photo."""
+        return plots.growth_curves(self.answers(outputs, data)["ages"]) if len(data.test_pairs.files) > 2 else None
+
     def notes(self, outputs: Outputs, data: GrowthData) -> list[str]:
         """Note the photos of pairs whose order looks reversed, which are submitted as ``min_days``."""
         pairs, days = data.test_pairs, self.estimates(outputs, data)
         notes = [""] * len(pairs.files)
-        for row in np.flatnonzero(days < 0):
+        for row in np.flatnonzero(days < -0.05):
             earlier, later = pairs.before[row], pairs.after[row]
-            notes[later] = notes[later] or f"looks {-days[row]:.1f} days younger than {pairs.files[earlier].name.stem}"
+            notes[later] = notes[later] or f"looks {-days[row]:.1f} days younger than {pairs.name[earlier]}"
         return notes
 
     def table_of_held_out(self, outputs: Outputs, data: GrowthData) -> pd.DataFrame:
@@ -253,8 +243,8 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         return pd.DataFrame(
             {
                 "plant": pairs.plant[pairs.before],
-                "before": [pairs.files[row].name.stem for row in pairs.before],
-                "after": [pairs.files[row].name.stem for row in pairs.after],
+                "before": pairs.name[pairs.before],
+                "after": pairs.name[pairs.after],
                 "days": data.truth,
                 "predicted": self.values(self.estimates(outputs, data)),
             }

@@ -6,14 +6,13 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from common.batches import ImageRows
 from common.images import Images
-from growth.layouts import Photos, all_pairs
+from growth.photos import Photos, all_pairs
 
 PairWithin = Literal["plant", "species"]
-Loss = Literal["mse", "rmse", "l1", "huber"]
 
 
 class PairBatch(NamedTuple):
@@ -31,15 +30,23 @@ class PairBatch(NamedTuple):
 class PlantBatches:
     """Batches of several photos of each of several plants; an epoch takes every photo once.
 
-    ``plant`` is that of each photo, N. A photo left over joins another ``images_per_plant`` of its plant.
+    A photo left over joins another ``images_per_plant`` of its plant. Photos of one moment, which make no pair, are
+    spread over batches; each batch has two moments or more of a plant.
+
+    Args:
+        plant: of each photo, N; none has photos of one moment only.
+        day: of each photo, N.
+        plants_per_batch: how many plants a batch.
+        images_per_plant: how many photos of each.
     """
 
-    def __init__(self, plant: np.ndarray, plants_per_batch: int, images_per_plant: int) -> None:
+    def __init__(self, plant: np.ndarray, day: np.ndarray, plants_per_batch: int, images_per_plant: int) -> None:
         self.photos = [np.flatnonzero(plant == name) for name in np.unique(plant)]
-        self.plants_per_batch, self.images_per_plant = plants_per_batch, images_per_plant
+        self.day, self.plants_per_batch, self.images_per_plant = day, plants_per_batch, images_per_plant
 
     def _deals(self, photos: np.ndarray) -> int:
-        return max(1, len(photos) // self.images_per_plant)
+        elsewhen = len(photos) - np.unique(self.day[photos], return_counts=True)[1].max()
+        return int(max(1, min(len(photos) // self.images_per_plant, elsewhen)))
 
     def __len__(self) -> int:
         return -(-sum(self._deals(photos) for photos in self.photos) // self.plants_per_batch)
@@ -48,7 +55,14 @@ class PlantBatches:
         """Draw an epoch."""
         deals: list[np.ndarray] = []
         for photos in self.photos:
-            deals += np.array_split(rng.permutation(photos), self._deals(photos))
+            number, photos = self._deals(photos), rng.permutation(photos)
+            _, first, moment, count = np.unique(self.day[photos], True, True, True)
+            if count.max() == 1:
+                deals += np.array_split(photos, number)
+            else:
+                # Dealt like cards, moment by moment, of which the one with most photos comes first.
+                photos = photos[np.lexsort((first[moment], moment != count.argmax()))]
+                deals += [photos[deal::number] for deal in range(number)]
         order = rng.permutation(len(deals))
         starts = range(0, len(order), self.plants_per_batch)
         return [np.concatenate([deals[i] for i in order[start:][: self.plants_per_batch]]).tolist() for start in starts]
@@ -102,19 +116,3 @@ class PairDataset(ImageRows[PairBatch]):
         species, plant = self.species[chosen[before]], self.plant_number[chosen]
         arrays = (before.copy(), after.copy(), days.astype(np.float32), species, plant, chosen)
         return PairBatch(self.pixels(chosen), *map(torch.from_numpy, arrays))
-
-
-def pair_days(codes: Tensor, before: Tensor, after: Tensor) -> Tensor:
-    """Subtract: codes U×2 (days, as earlier and later photo), indices P → days P."""
-    return codes[after, 1] - codes[before, 0]
-
-
-def pair_loss(name: Loss, predicted: Tensor, days: Tensor) -> Tensor:
-    """The loss over pairs, P and P → scalar; ``rmse`` is in days, ``huber`` turns linear at one day."""
-    if name == "mse":
-        return nn.functional.mse_loss(predicted, days)
-    if name == "rmse":
-        return (nn.functional.mse_loss(predicted, days) + 1e-8).sqrt()  # its slope is infinite at 0
-    if name == "l1":
-        return nn.functional.l1_loss(predicted, days)
-    return nn.functional.huber_loss(predicted, days)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from itertools import cycle
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from common.images import Images
 from common.plots import COLOURS, DASHES, GALLERY, GREY, MARKERS, Gallery, new_figure, tidy
+
+NAMED = 12  # plants of a picture that has room for their names
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,10 +28,10 @@ def days(evaluated: pd.DataFrame, rmse: dict[str, float]) -> Figure:
     axes = figure.add_subplot()
     most = max(evaluated["days"].max(), evaluated["predicted"].max())
     axes.plot([0, most], [0, most], color=GREY, linewidth=1)
-    for number, (name, pairs) in enumerate(evaluated.groupby("species")):
-        label = f"{name}: RMSE {rmse[str(name)]:.2f} days, {len(pairs)} pairs"
-        look: Any = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)], "markersize": 4}
-        axes.plot(pairs["days"], pairs["predicted"], ls="", alpha=0.5, markeredgewidth=0, label=label, **look)
+    looks = zip(cycle(COLOURS), cycle(MARKERS), strict=True)
+    for (name, pairs), (colour, marker) in zip(evaluated.groupby("species"), looks, strict=False):
+        label = f"{str(name) or 'all'}: RMSE {rmse[str(name)]:.2f} days, {len(pairs)} pairs"
+        axes.plot(pairs["days"], pairs["predicted"], marker, color=colour, ms=4, alpha=0.5, mew=0, label=label)
     axes.legend(loc="upper left", frameon=False)
     tidy(axes, "held-out plants, all pairs", "elapsed, days", "predicted, days")
     return figure
@@ -39,14 +42,38 @@ def errors(evaluated: pd.DataFrame) -> Figure:
     figure = new_figure(7.5, 4.5)
     axes = figure.add_subplot()
     axes.axhline(0, color=GREY, linewidth=1)
-    for number, (name, pairs) in enumerate(evaluated.groupby("species")):
+    looks = zip(cycle(COLOURS), cycle(MARKERS), cycle(DASHES), strict=True)
+    for (name, pairs), (colour, marker, dash) in zip(evaluated.groupby("species"), looks, strict=False):
         by_days = (pairs["predicted"] - pairs["days"]).groupby(pairs["days"].round())
         low, middle, high = (by_days.quantile(share) for share in (0.25, 0.5, 0.75))
-        look: Any = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)], "markersize": 4}
-        axes.fill_between(middle.index, low, high, color=look["color"], alpha=0.2, linewidth=0)
-        axes.plot(middle, linestyle=DASHES[number % len(DASHES)], label=str(name), **look)
+        axes.fill_between(middle.index, low, high, alpha=0.2, linewidth=0, color=colour)
+        axes.plot(middle, color=colour, marker=marker, ms=4, linestyle=dash, label=str(name or "all"))
     axes.legend(title="median and middle half", frameon=False, alignment="left")
     tidy(axes, "error of held-out pairs by their distance", "elapsed, days", "predicted − elapsed, days")
+    return figure
+
+
+def growth_curves(ages: pd.DataFrame) -> Figure:
+    """Draw the estimated age of each plant, days since its first photo.
+
+    Args:
+        ages: a line a photo, those of a plant in order: days_since_first; plant and day where they are known.
+    """
+    figure = new_figure(7.5, 4.5)
+    axes = figure.add_subplot()
+    curves = ages if "plant" in ages else ages.assign(plant="")
+    x, label = curves.groupby("plant").cumcount() + 1, "number of the photo"
+    if "day" in ages:
+        x, label, most = ages["day"], "days since the first photo, by their dates", ages["day"].max()
+        axes.plot([0, most], [0, most], color=GREY, linewidth=1)
+    looks = zip(cycle(COLOURS), cycle(MARKERS), cycle(DASHES), strict=True)
+    plants = curves.assign(x=x).groupby("plant", sort=False)
+    for (name, curve), (colour, marker, dash) in zip(plants, looks, strict=False):
+        age = curve["days_since_first"]
+        axes.plot(curve["x"], age, marker, color=colour, linestyle=dash, ms=4, label=str(name))
+    if 1 < curves["plant"].nunique() <= NAMED:
+        axes.legend(frameon=False)
+    tidy(axes, "growth curve", label, "estimated days since the first photo")
     return figure
 
 
@@ -62,7 +89,7 @@ def worst_errors(evaluated: pd.DataFrame, images: Images) -> Gallery:
     # Neighbouring pairs of one plant look alike: the worst three of each plant.
     worst = wrong.loc[order].groupby("plant", sort=False).head(3).head(GALLERY // 2)
     gap = np.full((images.shape[1], max(2, images.shape[2] // 32), images.shape[3]), 255, dtype=np.uint8)
-    pairs: Any = list(worst.itertuples())
-    photos = [np.concatenate([images[pair.before], gap, images[pair.after]], axis=1) for pair in pairs]
-    captions = [f"{pair.plant}: {pair.days:.0f} days, predicted {pair.predicted:.1f}" for pair in pairs]
+    photos = [np.hstack([images[one], gap, images[other]]) for one, other in worst[["before", "after"]].to_numpy()]
+    rows = worst[["plant", "days", "predicted"]].itertuples(index=False, name=None)
+    captions = [f"{plant}: {days:.4g} days, predicted {predicted:.1f}" for plant, days, predicted in rows]
     return Gallery("greatest errors, at most three a plant: earlier and later photo", photos, captions)

@@ -3,6 +3,7 @@
 from common.cli import main
 from julia.data import CharacterData
 from julia.model import CharacterClassifier
+from julia.page import CharacterPage
 
 # An average of the weights of about the last fifty steps.
 EMA = {
@@ -11,4 +12,5 @@ EMA = {
 }
 
 if __name__ == "__main__":
-    main(CharacterClassifier, CharacterData, recipe={"max_epochs": 18, "callbacks": [EMA]})
+    recipe = {"max_epochs": 18, "callbacks": [EMA]}
+    main(CharacterClassifier, CharacterData, recipe, CharacterPage)

@@ -47,7 +47,7 @@ def read_training_set(root: Path, variant: Variant) -> Characters:
     """List the training bitmaps with their labels.
 
     Raises:
-        UserError: files are missing; an id stands twice, without bitmap or without label; a label is no class.
+        UserError: files are missing; an id appears twice, without bitmap or without label; a label is not a class.
     """
     files = _bitmaps(root, variant, "train")
     path = root / "trainLabels.csv"

@@ -190,14 +190,20 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
         return spread
 
     def table_of_items(self, outputs: Outputs, data: CharacterData) -> pd.DataFrame:
-        """Tabulate the bitmaps with the most probable class and its probability."""
+        """Tabulate the bitmaps with the three most probable classes and their probabilities."""
         probabilities = outputs["probabilities"]
-        classes, best = self.values(probabilities), probabilities.max(axis=1)
-        return pd.DataFrame({"ID": data.sample.ids, "Class": classes, "probability": best})
+        order = np.argsort(-probabilities, axis=1, kind="stable")[:, :3]
+        table = pd.DataFrame({"ID": data.sample.ids})
+        for rank, suffix in enumerate(("", "_2", "_3")):
+            table[f"Class{suffix}"] = np.array(list(CLASSES))[order[:, rank]]
+            table[f"probability{suffix}"] = np.take_along_axis(probabilities, order[:, rank, None], axis=1)[:, 0]
+        return table
 
     def table_of_held_out(self, outputs: Outputs, data: CharacterData) -> pd.DataFrame:
         """Tabulate held-out bitmaps with their class and the predicted one."""
-        table = self.table_of_items(outputs, data).rename(columns={"Class": "predicted"})
+        table = self.table_of_items(outputs, data)[["ID", "Class", "probability"]].rename(
+            columns={"Class": "predicted"}
+        )
         table.insert(1, "Class", [CLASSES[index] for index in data.truth])
         return table
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -68,7 +68,7 @@ def worst_errors(evaluated: pd.DataFrame, images: Images) -> Gallery:
     """
     missed = evaluated[evaluated["truth"] != evaluated["predicted"]]
     missed = missed.sort_values(["probability", "row"], ascending=[False, True]).head(GALLERY)
-    rows: Any = missed.itertuples()
-    captions = [f"{CLASSES[row.truth]} → {CLASSES[row.predicted]}, {100 * row.probability:.0f} %" for row in rows]
+    rows = missed[["truth", "predicted", "probability"]].itertuples(index=False, name=None)
+    captions = [f"{CLASSES[truth]} → {CLASSES[predicted]}, {100 * share:.0f} %" for truth, predicted, share in rows]
     bitmaps = [images[row] for row in missed["row"]]
     return Gallery("missed with the greatest confidence: truth → prediction", bitmaps, captions)

@@ -123,7 +123,7 @@ def last_of(task: str, home: Path) -> Path:
 
 
 def resuming(task: str, home: Path) -> tuple[object, ...]:
-    """What to type to go on, as a user would: last where there is one."""
+    """What a user would type to resume: last where there is one."""
     return ("--ckpt_path", "last") if last_of(task, home).exists() else ()
 
 
@@ -151,11 +151,11 @@ def stopped(task: str, home: Path, process: subprocess.Popen[bytes]) -> bool:
     code = process.wait()
     finished = (last_of(task, home).parents[1] / "result.json").is_file()
     assert code in STOPPED or (code == 0 and finished), (home / "output.txt").read_text()[-3000:]
-    return not finished  # killed while the process ends, the fit has come to its end
+    return not finished  # killed while the process ends, the fit has finished
 
 
 def finish(task: str, root: Path, home: Path) -> None:
-    """Start or resume the fit and let it come to its end, unless it has."""
+    """Start or resume the fit and let it finish, unless it has."""
     if (last_of(task, home).parents[1] / "result.json").is_file():
         return
     code = start(task, root, home, *resuming(task, home)).wait()
@@ -171,8 +171,7 @@ def differences(task: str, one: Path, other: Path) -> list[str]:
     best = [torch.load(last_of(task, home).with_name("best.ckpt"), weights_only=True) for home in (one, other)]
     found += ["best.ckpt"] if not same(best[0]["state_dict"], best[1]["state_dict"]) else []
     logged, again = (curves(task, home) for home in (one, other))
-    if not again or max(logged) != max(again):
-        found.append("the last metrics are missing")
+    found += [f"{name} at step {step} is missing" for step, name in sorted(logged.keys() - again.keys())]
     return found + [f"{name} at step {step}" for step, name in again if logged.get((step, name)) != again[step, name]]
 
 
@@ -202,7 +201,7 @@ def curves(task: str, home: Path, name: str = "mobilenet_v3_small") -> dict[tupl
 def chain(
     task: str, root: Path, unbroken: Path, home: Path, moments: list[str], rng: random.Random, say: Callable[[str], Any]
 ) -> Counter[str]:
-    """Kill a fit at each of some moments, let it come to its end, and compare it: how often each moment struck."""
+    """Kill a fit at each of some moments, let it finish, and compare it: how often each moment struck."""
     # A fit that comes to its end cannot be killed again.
     struck = Counter(takewhile(lambda moment: kill(task, root, home, moment, rng), moments))
     finish(task, root, home)

@@ -1,4 +1,4 @@
-"""What spares tests the most: processes that need not import torch and Lightning anew, figures that are not rendered.
+"""What spares tests the most: processes that need not import torch and Lightning again, figures that are not rendered.
 
 A process here is forked from one that has imported all of them. From there on it is as one that was typed: arguments,
 environment, folder, signals, exit code. Tests of its start, and those that look for it by its command, use subprocess.

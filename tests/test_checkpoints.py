@@ -72,7 +72,7 @@ def test_rows_that_were_added_since_are_never_scored_as_new(
     root = Path(shutil.copytree({"julia": julia_root, "growth": growth_root}[task], "set"))
     words = (*NETWORKS[task], *QUIET, "--data.root", root, "--trainer.max_epochs", 1)
     crossval = (task, "crossval", *words, "--data.num_folds", 2, "--folds", 0)
-    assert "fitting it anew" not in run(*crossval)
+    assert "fitting it again" not in run(*crossval)
     (fold,) = Path("runs", task).glob("*/fold_0/version_0")
     last = fold / "checkpoints" / "last.ckpt"
     assert "not fitted again" in run(*crossval)
@@ -86,7 +86,7 @@ def test_rows_that_were_added_since_are_never_scored_as_new(
     assert Path("s.csv").is_file()
 
     said = run(*crossval)
-    assert "fold 0: the data differ from those" in said and "fitting it anew" in said
+    assert "fold 0: the data differ from those" in said and "fitting it again" in said
     assert (fold.with_name("version_1") / "result.json").is_file()
     run(task, "validate", "--ckpt_path", fold.with_name("version_1") / "checkpoints" / "last.ckpt", *QUIET)
     assert "not fitted again" in run(*crossval)
@@ -241,7 +241,7 @@ def test_a_checkpoint_of_an_earlier_version_predicts_and_validates_but_is_not_re
     assert len({Path(name).read_bytes() for name in names}) == 1
     for path in ("old.ckpt", "older.ckpt"):
         line = refused(task, "fit", "--ckpt_path", path, "--trainer.max_epochs", 2)
-        reason = "of an earlier version, whose fits cannot be resumed; predict and validate take it"
+        reason = "of an earlier version, whose fits cannot be resumed; predict and validate accept it"
         assert line == f"error: --ckpt_path {path}: {reason}"
     assert not Path("runs").exists()
 

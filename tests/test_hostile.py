@@ -717,7 +717,7 @@ def test_what_is_no_file_is_not_written_over(refused: Run, task: str) -> None:
     with pytest.raises(UserError, match="pipe: is a folder or device"), replacing(Path("pipe")):
         raise AssertionError
     assert Path("pipe").is_fifo()
-    with pytest.raises(UserError, match="pipe: no image file"):
+    with pytest.raises(UserError, match="pipe: not an image file"):
         read_image(Path("pipe"), 8, "L", 100)
 
 

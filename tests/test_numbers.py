@@ -1,6 +1,6 @@
 """The figures are right: beside scikit-learn and stored ones, twice the same, and at chance where nothing is to learn.
 
-After a change that is meant to change the losses, ``python -m tests.test_numbers`` writes golden.json anew.
+After a change that is meant to change the losses, ``python -m tests.test_numbers`` rewrites golden.json.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from lightning import pytorch as pl
 from sklearn import metrics
 
 from growth.data import GrowthData
-from growth.layouts import all_pairs
 from growth.model import GrowthRegressor
+from growth.photos import all_pairs
 from growth.synthetic import draw as draw_growth
 from julia.data import CharacterData
 from julia.files import CLASSES

@@ -60,7 +60,7 @@ def test_ema_joins_the_recipe(run: Run, growth_root: Path, refused: Run, julia_r
     kept, current = state["state_dict"], state["current_model_state"]
     assert not torch.equal(kept["net.after_net.head.weight"], current["net.after_net.head.weight"])
     error = refused(*JULIA, "--data.root", julia_root, "--config", EXTRA / "ema.yaml")
-    assert "EMAWeightAveraging stands twice among the callbacks" in error
+    assert "EMAWeightAveraging appears twice among the callbacks" in error
 
 
 @pytest.mark.slow

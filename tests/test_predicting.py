@@ -32,6 +32,7 @@ def test_what_is_unlike_the_training_photos_is_noted(run: Run, fitted: Path, gro
     black = sorted(Path("data/test_dataset/BC").rglob("*.png"))[0]
     Image.fromarray(np.zeros((48, 64, 3), dtype=np.uint8)).save(black)
     said = run("growth", "predict", "--ckpt_path", "last", "--data.root", "data")
+    assert "submission_last_items.csv (one row a photo; ages have no zero of their own" in said
     items = pd.read_csv(fitted / "submission_last_items.csv", keep_default_na=False).set_index("photo")
     assert "darker than any training image" in items.loc[black.stem, "note"]
     lettuce = items[items["species"] == "LT"]["note"]

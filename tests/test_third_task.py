@@ -84,7 +84,7 @@ def test_a_new_argument_is_shown_guarded_and_a_reason_to_fit_anew_with_no_furthe
     moved = ("--data.root", "moved")
     assert "fold_0/version_0, not fitted again" in run("third_task", "crossval", "--data.num_folds", 2, *words, *moved)
     said = run("third_task", "crossval", "--data.num_folds", 2, *words, *moved, "--data.batch_size", 5, "--folds", 0)
-    assert "fitted with another data.batch_size, fitting it anew" in said
+    assert "fitted with another data.batch_size, fitting it again" in said
     run("common.compare", "runs/third_task", "--csv", "runs.csv")
     columns = pd.read_csv("runs.csv").columns
     assert "data.batch_size" in columns and "data.root" not in columns

@@ -16,7 +16,8 @@ import yaml
 from common import compare
 from common.arguments import machine_arguments
 from common.data import ImageData
-from common.runs import describe_run, write_json
+from common.files import write_json
+from common.runs import describe_run
 from common.task import ImageTask
 from growth.data import GrowthData
 from growth.model import GrowthRegressor
@@ -118,7 +119,7 @@ def test_folds_stand_under_their_cross_validation_with_its_pooled_figure(make: M
     table = pd.read_csv("runs.csv", keep_default_na=False)
     assert table["run"].tolist() == ["cv", "cv/fold_0/version_0", "cv/fold_1/version_0", "single/version_0"]
     assert table["best"].tolist() == [0.5, 0.9, 0.1, 0.6] and table["state"][0] == "2 folds"
-    # Of one that has not come to its end, no figure stands for the whole.
+    # Of one that has not finished, no figure stands for the whole.
     Path("runs/julia/cv/crossval.json").unlink()
     typed("runs/julia/cv", "--csv", "runs.csv")
     table = pd.read_csv("runs.csv", keep_default_na=False)

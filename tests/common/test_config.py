@@ -11,10 +11,10 @@ from common.errors import UserError
     [
         (
             "trainer:\n  a: 3\nmodel:\n  lr: 1\ntrainer:\n  b: 5\n",
-            "trainer stands twice, lines 1 and 5",
+            "trainer appears twice, lines 1 and 5",
         ),
-        ("model:\n  lr: 0.1\n  backbone: lenet\n  lr: 0.2\n", "lr stands twice, lines 2 and 4"),
-        ("a: [{b: 1, b: 2}]\n", "b stands twice, lines 1 and 1"),
+        ("model:\n  lr: 0.1\n  backbone: lenet\n  lr: 0.2\n", "lr appears twice, lines 2 and 4"),
+        ("a: [{b: 1, b: 2}]\n", "b appears twice, lines 1 and 1"),
     ],
 )
 def test_a_name_that_stands_twice_is_refused_with_both_lines(tmp_path: Path, text: str, said: str) -> None:

@@ -56,7 +56,7 @@ def test_crossval_predicts_each_row_once_and_goes_on_where_it_stopped(
     (home / "fold_1" / "version_0" / "checkpoints" / "last.ckpt").unlink()
     output = crossval()
     assert "fold 0: finished in runs/julia/airbench/fold_0/version_0, not fitted again" in output
-    assert "fold 1: its last run did not end or has lost its last.ckpt, fitting it anew" in output
+    assert "fold 1: its last run did not end or has lost its last.ckpt, fitting it again" in output
     assert (home / "fold_0" / "version_0" / "checkpoints" / "last.ckpt").stat().st_mtime_ns == made["fold_0"]
     assert not (home / "fold_0" / "version_1").exists()
     assert (home / "fold_1" / "version_1").exists()
@@ -98,7 +98,7 @@ def test_crossval_predicts_each_row_once_and_goes_on_where_it_stopped(
         *place, "--folds", "0"
     )
     output = crossval("--model.lr", "0.01", "--folds", "0")
-    assert "fold 0: runs/julia/airbench/fold_0/version_0 was fitted with another model.lr, fitting it anew" in output
+    assert "fold 0: runs/julia/airbench/fold_0/version_0 was fitted with another model.lr, fitting it again" in output
     again = home / "fold_0" / "version_1"
     assert "lr: 0.01" in (again / "config.yaml").read_text()
     assert (home / "fold_0" / "version_0" / "checkpoints" / "last.ckpt").stat().st_mtime_ns == made["fold_0"]
@@ -106,7 +106,7 @@ def test_crossval_predicts_each_row_once_and_goes_on_where_it_stopped(
     config = again / "config.yaml"
     config.write_text(config.read_text()[:100] + "{")
     output = crossval("--model.lr", "0.01", "--folds", "0")
-    assert f"fold 0: {config} cannot be read as YAML" in output and "fitting it anew" in output
+    assert f"fold 0: {config} cannot be read as YAML" in output and "fitting it again" in output
     assert (home / "fold_0" / "version_2" / "result.json").is_file()
 
 
@@ -247,12 +247,20 @@ def test_checkpoints_that_cannot_be_averaged(refused: Run, julia_root: Path, tmp
         (("--folds", "0,7"), "--folds 0,7: give numbers from 0 to 4"),
         (("--folds", "first"), "--folds first: give numbers from 0 to 4"),
         (("--tta", "31"), "it has learned 30 views"),
-        (("--others", "[absent.npz]"), "--others absent.npz: not a file out_of_fold.npz"),
+        (("--others", "[absent.npz]"), "--others absent.npz: not an out_of_fold.npz"),
         (("--data.fold", "0"), "crossval goes over the folds; choose some with --folds"),
         (("--trainer.fast_dev_run", "true"), "--trainer.fast_dev_run True: crossval needs all images"),
         (("--trainer.limit_predict_batches", "0.5"), "--trainer.limit_predict_batches 0.5: crossval needs all images"),
         (("--trainer.logger", "false"), "--trainer.logger False: it leaves no run"),
         (("--trainer.enable_checkpointing", "false"), "--trainer.enable_checkpointing False: it leaves no run"),
+        (("--data.train_fraction", "[]"), "--data.train_fraction []: give one share or several"),
+        (("--data.train_fraction", "[0.5,2]"), "--data.train_fraction 2.0: give a share above 0 and at most 1"),
+        (("--data.train_fraction", "[0.5,-1]"), "--data.train_fraction -1.0: give a share above 0 and at most 1"),
+        (("--data.train_fraction", ".nan"), "--data.train_fraction nan: give a share above 0 and at most 1"),
+        (
+            ("--data.train_fraction", "[1,0.01]"),
+            "--data.batch_size 128 is larger than the 62 training images (--data.train_fraction 0.01)",
+        ),
         (("--data.num_folds", "1"), "--data.num_folds 1: give 2 or more"),
         (("--name", "/tmp/x"), "--name /tmp/x: give letters"),
         (("--name", "a/../b"), "--name a/../b: give letters"),
@@ -282,15 +290,13 @@ def test_members_of_an_ensemble_leave_memory_one_by_one(monkeypatch: pytest.Monk
             made.append(weakref.ref(member))
             return member
 
-        def estimates(self, outputs: dict[str, np.ndarray], data: None) -> np.ndarray:
-            return outputs["days"]
-
     for name in ("data_of", "learned_views"):
         monkeypatch.setattr(ensemble, name, lambda *_: None)
     monkeypatch.setattr(ensemble, "predict_views", lambda *_: {"days": np.array([float(len(made)), 7.0])})
     loaded: list[object] = []
     members = [SimpleNamespace(model={}, load_into=lambda network: loaded.append(id(network))) for _ in range(5)]
-    outputs, deviation = ensemble.average_members(None, Member(), None, members, 1)  # type: ignore[arg-type]
+    predicted = ensemble.predict_members(None, Member(), None, members, 1)  # type: ignore[arg-type]
+    outputs, deviation = ensemble.average_members(predicted, lambda outputs: outputs["days"])
     assert (len(made), len(loaded)) == (4, 5)
     assert outputs["days"].tolist() == [2.0, 7.0]
     assert deviation is not None and deviation == pytest.approx([np.std(range(5), ddof=1), 0.0])
@@ -302,4 +308,4 @@ def test_files_that_are_no_estimates(refused: Run, julia_root: Path) -> None:
     Path("damaged.npz").write_bytes(Path("short.npz").read_bytes()[:200])
     for name in ("array.npy", "short.npz", "damaged.npz"):
         error = refused("julia", "crossval", "--data.root", julia_root, "--others", f"[{name}]")
-        assert f"--others {name}: not a file out_of_fold.npz" in error
+        assert f"--others {name}: not an out_of_fold.npz" in error

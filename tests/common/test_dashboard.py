@@ -67,7 +67,7 @@ def test_every_panel_names_what_fit_logs(task: str, offline_fit: Callable[[str],
 def test_without_a_key_it_says_what_is_missing(run: Run) -> None:
     said = run("julia", "dashboard", "--entity", "us").splitlines()
     first = next(number for number, line in enumerate(said) if line.startswith("no W&B key"))
-    assert said[first].startswith("no W&B key, so nothing is published: type wandb login")
+    assert said[first].startswith("no W&B key, so nothing is published: run wandb login")
     assert said[first + 1] == "written: dashboard-julia.json"
     assert [path.name for path in Path().iterdir()] == ["dashboard-julia.json"]
     spec = json.loads(Path("dashboard-julia.json").read_text())
@@ -105,7 +105,7 @@ def test_a_refusal_of_the_server_is_one_line(refused: Run, monkeypatch: pytest.M
     monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
     monkeypatch.setattr(Workspace, "save", refuse)
     error = refused("growth", "dashboard", "--entity", "us")
-    assert error.startswith("error: W&B has not taken the workspace of growth: permission denied (403)")
+    assert error.startswith("error: W&B did not accept the workspace of growth: permission denied (403)")
 
 
 def test_it_offers_what_can_be_set_and_bears_on_the_result() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -194,11 +195,30 @@ def test_metrics_that_wait_beside_their_place_come_back(tmp_path: Path, monkeypa
     assert pd.read_csv(path)["loss"].tolist() == [1.0]
 
 
-@pytest.mark.parametrize("line", ["0,x,1.0\n", "0,,1.0\n", "0,9\n", "0,9,1.0,2.0\n"])
+def test_metrics_so_far_stay_where_a_new_column_is_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    logger = resume.WholeMetrics(tmp_path, name="", version=0)
+    logger.log_metrics({"loss": 1.0}, 9)
+    logger.save()
+    path = Path(logger.log_dir) / "metrics.csv"
+    before = path.read_text()
+    logger.log_metrics({"loss": 2.0, "acc": 0.5}, 19)
+
+    def killed(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(csv.DictWriter, "writeheader", killed)  # by now Lightning has emptied the file
+        with pytest.raises(KeyboardInterrupt):
+            logger.save()
+    assert path.read_text() == before
+    assert [file.name for file in path.parent.iterdir()] == ["metrics.csv"]
+
+
+@pytest.mark.parametrize("line", ["", "0,x,1.0\n", "0,,1.0\n", "0,9\n", "0,9,1.0,2.0\n"])
 def test_damaged_metrics_are_refused_and_stay(tmp_path: Path, line: str) -> None:
     path = tmp_path / "version_0" / "metrics.csv"
     path.parent.mkdir()
-    path.write_text(f"epoch,step,loss\n0,4,2.0\n{line}")
+    path.write_text(f"epoch,step,loss\n0,4,2.0\n{line}" if line else "")
     with pytest.raises(UserError, match=r"metrics\.csv is damaged; give --name"):
         resume.continue_metrics(CSVLogger(tmp_path, name="", version=0), 20)
     assert path.read_text().endswith(line)

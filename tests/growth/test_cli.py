@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from growth.model import PairNet
+from growth.pair_network import PairNet
 from growth.synthetic import draw, pairs
 from tests.conftest import REAL_DATA, Run, Shared
 from tests.quick import typed
@@ -139,6 +139,9 @@ def test_seed_configuration_is_the_seed_design() -> None:
         (("--data.fold", 5), "--data.fold 5: there are folds 0 to 4"),
         (("--data.fold", 0, "--data.num_folds", 99), "--data.num_folds 99: 8 plants can be held out, give 2 to 8"),
         (("--data.val_fraction", 1.5), "--data.val_fraction 1.5: give a share between 0 and 1"),
+        (("--data.train_fraction", 0), "--data.train_fraction 0.0: give a share above 0 and at most 1"),
+        (("--data.train_fraction", "[0.5,1]"), "--data.train_fraction [0.5, 1.0]: give a share above 0"),
+        (("--data.train_fraction", 0.1, "--data.plants_per_batch", 3), "16 training photos; give smaller"),
         (("--data.plants_per_batch", 99), "a batch of 99 plants × 8 images is larger than the 48 training photos"),
         (("--data.images_per_plant", 1), "a pair takes two photos"),
         (("--data.pairs", "random", "--data.num_pairs", 3), "--data.pairs_per_batch 64 is larger than"),

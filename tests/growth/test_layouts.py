@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from common.errors import UserError
-from growth.layouts import PhotoPairs, Photos, pairs_of, read_test_set, read_training_set
+from growth.layouts import read_test_set, read_training_set
+from growth.photos import PhotoPairs, Photos, pairs_of
 from tests.conftest import REAL_DATA
 
 TRAINING = {
@@ -189,13 +190,15 @@ def test_without_a_sample_submission_the_pairs_do(root: Path) -> None:
 
 
 @pytest.mark.parametrize("read", [read_training_set, read_test_set])
-def test_no_data_says_how_to_get_it(tmp_path: Path, read: Callable[[Path], object]) -> None:
-    message = refusal(read, tmp_path / "nowhere")
-    part = "train_dataset/" if read is read_training_set else "test_dataset/ and test_data.csv"
-    assert f"nowhere lacks {part}, unpacked or in open.zip" in message
+def test_half_of_the_data_says_how_to_get_the_rest(root: Path, read: Callable[[Path], object]) -> None:
+    part = "train_dataset" if read is read_training_set else "test_dataset"
+    shutil.rmtree(root / part)
+    message = refusal(read, root)
+    missing = "train_dataset/" if read is read_training_set else "test_dataset/ and test_data.csv"
+    assert f"{root} lacks {missing}, unpacked or in open.zip" in message
     assert "dacon.io/competitions/official/235851" in message
     assert "--data.root DIR" in message
-    assert f"python -m growth.synthetic {tmp_path / 'nowhere'}" in message
+    assert f"python -m growth.synthetic {root}" in message
 
 
 def test_archive_without_the_part(root: Path) -> None:
@@ -336,7 +339,7 @@ def test_two_test_photos_of_one_name(root: Path) -> None:
         (lambda lines: [*lines, "3,idx_LT_1088_00010,idx_LT_1088_09999"], "row 5: no such photo in "),
         (lambda lines: [*lines, "3,배추 가,배추 가"], "row 5: before and after are one photo"),
         (lambda lines: [*lines, "3,배추 가,idx_LT_1088_00042"], "row 5: the photos are of two plants"),
-        (lambda lines: [*lines, lines[1]], "idx 0 stands more than once, rows 2, 5"),
+        (lambda lines: [*lines, lines[1]], "idx 0 appears more than once, rows 2, 5"),
         (lambda lines: ["id,before,after", *lines[1:]], "the header is 'id, before, after', expected 'idx,before_file"),
         (lambda lines: [*lines[:2], "1,,배추 가"], "column before_file_path is empty in row 3"),
     ],
@@ -357,7 +360,7 @@ def test_faults_of_the_pairs(root: Path, change: Change, message: str, zipped: b
         (lambda lines: lines[:-2], "2 idx of {pairs} are not in it: 1, 2; download"),
         (lambda lines: [*lines, "7,-1"], "row 5: idx 7 not in {pairs}; download"),
         (lambda lines: [*lines[:-1], "7,-1"], "row 4: idx 7 not in {pairs}; download"),
-        (lambda lines: [*lines, lines[1]], "idx 0 stands more than once, rows 2, 5"),
+        (lambda lines: [*lines, lines[1]], "idx 0 appears more than once, rows 2, 5"),
         (lambda lines: ["id,days", *lines[1:]], "the header is 'id, days', expected 'idx,time_delta'"),
     ],
 )

@@ -11,16 +11,18 @@ import torch
 from common.backbones import build_backbone
 from common.images import ImageFile
 from common.networks import Normalize
-from growth.layouts import Photos
-from growth.model import GrowthRegressor, PairNet, pair_days, pair_loss
+from growth.model import GrowthRegressor, pair_loss
+from growth.pair_network import PairNet, pair_days
 from growth.pairs import PairDataset, PlantBatches, RandomPairBatches, all_pairs
+from growth.photos import Photos
 
 
 def table(photos_per_plant: list[int]) -> Photos:
     plant = np.repeat([f"S{i % 2}/P{i}" for i in range(len(photos_per_plant))], photos_per_plant)
     day = np.concatenate([np.arange(count) * 2 for count in photos_per_plant])
     files = [ImageFile(Path(f"{i}.png"), "", 1, "") for i in range(len(day))]
-    return Photos(files, np.array([name[:2] for name in plant]), plant, day.astype(np.int64))
+    names = np.array([file.path.stem for file in files])
+    return Photos(files, np.array([name[:2] for name in plant]), plant, day.astype(np.int64), names)
 
 
 def dataset(photos: Photos, **options: object) -> PairDataset:
@@ -53,7 +55,7 @@ def test_given_pairs_share_their_photos() -> None:
 @pytest.mark.parametrize("photos_per_plant", [[10] * 6, [2, 3, 40, 7], [5]])
 def test_epoch_takes_every_photo_once_in_deals_of_a_plant(photos_per_plant: list[int]) -> None:
     photos = table(photos_per_plant)
-    deal = PlantBatches(photos.plant, plants_per_batch=2, images_per_plant=4)
+    deal = PlantBatches(photos.plant, photos.day, plants_per_batch=2, images_per_plant=4)
     batches = deal(np.random.default_rng(0))
     assert len(batches) == len(deal)
     assert Counter(row for batch in batches for row in batch) == Counter(range(len(photos.day)))
@@ -61,6 +63,30 @@ def test_epoch_takes_every_photo_once_in_deals_of_a_plant(photos_per_plant: list
         assert min(Counter(photos.plant[batch].tolist()).values()) >= 2  # no photo without a pair
     assert deal(np.random.default_rng(0)) == batches
     assert deal(np.random.default_rng(1)) != batches
+
+
+@pytest.mark.parametrize("moments", [[3] * 6, [1, 1, 7, 1], [5, 1], [2, 2], [3, 1, 1, 3, 2, 2, 5, 1, 1]])
+@pytest.mark.parametrize("images_per_plant", [2, 4, 8])
+def test_photos_of_one_moment_are_never_alone(moments: list[int], images_per_plant: int) -> None:
+    day = np.repeat(np.arange(len(moments)) / 6, moments).astype(np.float32)
+    photos = table([len(day), 9])
+    days = np.concatenate([day, np.arange(9)])
+    deal = PlantBatches(photos.plant, days, plants_per_batch=1, images_per_plant=images_per_plant)
+    for seed in range(5):
+        batches = deal(np.random.default_rng(seed))
+        assert len(batches) == len(deal)
+        assert Counter(row for batch in batches for row in batch) == Counter(range(len(days)))
+        for batch in batches:
+            before, after = all_pairs(photos.plant[batch], days[batch])
+            assert len(before) and (days[batch][before] < days[batch][after]).all()
+    assert deal(np.random.default_rng(0)) != deal(np.random.default_rng(1))
+
+
+def test_random_pairs_are_never_of_one_moment() -> None:
+    day = np.array([0, 0, 0, 1.5, 1.5], dtype=np.float32)
+    (batch,) = RandomPairBatches(np.zeros(5), day, num_pairs=64, pairs_per_batch=64)(np.random.default_rng(0))
+    assert {(day[before], day[after]) for before, after in batch} == {(0, 1.5)}
+    assert {before for before, _ in batch} == {0, 1, 2}
 
 
 def test_random_pairs_are_of_one_group_and_in_order() -> None:

@@ -1,0 +1,68 @@
+"""Answers on images of one's own: printed, and kept as tables and a picture."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from common.errors import UserError
+from common.files import check_output, replacing, shown
+from common.plots import save_png
+
+if TYPE_CHECKING:
+    from common.data import ImageData
+    from common.submission import Outputs
+    from common.task import AnyTask
+
+PRINTED = 60, 10  # rows of the first table and of others; all of them are in the files
+
+
+class Answers:
+    """The folder that answers go to; those of the last command there are replaced.
+
+    Args:
+        run: the run folder of the first checkpoint, which gets a folder ``images``.
+        output: another folder that exists; None for that one.
+
+    Raises:
+        UserError: the folder cannot be written to.
+    """
+
+    def __init__(self, run: Path, output: str | None) -> None:
+        self.folder = run / "images" if output is None else Path(output)
+        if output is None:
+            check_output(self.folder.with_name("images.csv"), "--output")
+        elif not self.folder.is_dir():
+            raise UserError(f"--output {output}: no such folder; make it first")
+        else:
+            check_output(self.folder / "images.csv", "--output")
+
+    def write(self, outputs: Outputs, model: AnyTask, data: ImageData, notes: Sequence[str]) -> None:
+        """Print the answers, and write their tables and picture.
+
+        Args:
+            outputs: of all images, in order, of ``data``, which ``model`` turns into answers.
+            model: the network.
+            data: the images.
+            notes: what to think of each image's answer.
+        """
+        self.folder.mkdir(exist_ok=True)
+        tables = model.answers(outputs, data)
+        first = next(iter(tables))
+        tables[first] = tables[first].assign(note=notes) if any(notes) else tables[first]
+        written = []
+        for name, table in tables.items():
+            path = self.folder / f"{name}.csv"
+            with replacing(path) as temporary:
+                table.to_csv(temporary, index=False)
+            written.append(path)
+            most = PRINTED[name != first]
+            print(f"\n{table.head(most).to_string(index=False, float_format='{:.2f}'.format)}")
+            if len(table) > most:
+                print(f"… and {len(table) - most} more rows in {shown(path)}")
+        if picture := model.picture_answers(outputs, data):
+            written.append(self.folder / f"{first}.png")
+            save_png(picture, written[-1])
+        print(f"\nwritten: {', '.join(shown(path) for path in written)}", file=sys.stderr)

@@ -1,0 +1,72 @@
+"""Settings beside a checkpoint: its own are the defaults; any that would change what its weights mean is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from jsonargparse import Namespace
+
+from common.arguments import RESUMED, Kind, kinds_of
+from common.checkpoints import Checkpoint, precision_of
+from common.data import ImageData
+from common.errors import UserError
+from common.runs import is_finished
+from common.task import AnyTask
+
+
+@dataclass(frozen=True)
+class Guard:
+    """Keeps the meaning of a checkpoint's weights.
+
+    Args:
+        task: class of the model.
+        data: class of the data module.
+        checkpoints: those that were typed; the first one decides.
+        resuming: whether its fit is continued.
+    """
+
+    task: type[AnyTask]
+    data: type[ImageData]
+    checkpoints: Sequence[Checkpoint]
+    resuming: bool
+
+    def defaults(self, settings: Namespace) -> dict[str, object]:
+        """Give the checkpoint's settings, named by their paths: the held-out rows stay held out, what is typed wins."""
+        first = self.checkpoints[0]
+        defaults: dict[str, object] = {}
+        for part, saved in (("model", first.model), ("data", first.data)):
+            known = set(settings[part].keys()) - {"cache_dir"}  # no file from elsewhere says where to write
+            defaults |= {f"{part}.{name}": value for name, value in saved.items() if name in known}
+        if self.resuming:
+            defaults |= {f"trainer.{name}": first.trainer[name] for name in RESUMED if name in first.trainer}
+            defaults |= {"seed_everything": first.stands["fit_seed"]} if first.stands else {}
+            defaults |= {"trainer.precision": first.precision} if first.precision else {}
+        elif precision := precision_of(self.checkpoints):
+            defaults["trainer.precision"] = precision
+        return defaults
+
+    def check(self, settings: Namespace) -> None:
+        """Refuse what would change what the weights mean, or have no effect.
+
+        Raises:
+            UserError: it names the flag, and what the checkpoint has.
+        """
+        first = self.checkpoints[0]
+        for part, declaring, saved in (("model", self.task, first.model), ("data", self.data, first.data)):
+            for name, kind in kinds_of(declaring).items():
+                typed = settings[part].get(name)
+                if kind is Kind.GUARDED and name in saved and typed != saved[name]:
+                    has = f"the checkpoint {first.path} has {saved[name]}"
+                    raise UserError(f"--{part}.{name} {typed}: {has}, which stays; leave it out")
+        if self.resuming:
+            self._check_resumable(settings.trainer.max_epochs)
+
+    def _check_resumable(self, max_epochs: int | None) -> None:
+        first = self.checkpoints[0]
+        if not first.stands:
+            reason = "of an earlier version, whose fits cannot be resumed; predict and validate accept it"
+            raise UserError(f"--ckpt_path {first.path}: {reason}")
+        epochs, most = first.epochs, first.epochs + 1 if max_epochs in (None, -1) else max_epochs
+        if epochs > most or (is_finished(first.run) and epochs == most):
+            raise UserError(f"--ckpt_path {first.path}: {epochs} epochs are done; give a larger --trainer.max_epochs")

@@ -1,0 +1,143 @@
+"""Answers from Python: fitted networks on images in memory or on disk, with the numbers of ``predict --images``."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+import torch
+from lightning.fabric import Fabric
+from PIL import Image, ImageOps
+
+from common.batches import ImageDataset
+from common.checkpoints import find_checkpoints, precision_of, read_checkpoint
+from common.data import ImageData
+from common.ensemble import average_members, average_views, data_of, learned_views, on_cpu
+from common.errors import UserError
+from common.familiar import find_unfamiliar
+from common.images import Mode, flatten, read_image, resize
+from common.machine import default_precision
+from common.runs import RUNS
+from common.submission import Outputs
+from common.task import AnyTask
+
+Picture = str | os.PathLike[str] | Image.Image | np.ndarray
+Checkpoints = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+Model = TypeVar("Model", bound=AnyTask)
+
+READ = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")  # modes of PIL images with 8 bits a channel
+
+
+class Predictor(Generic[Model]):
+    """Fitted networks, loaded once, that answer on images.
+
+    Args:
+        task: class of the model.
+        data: the data module, as it is without arguments.
+        checkpoints: one or several, which are averaged: paths, patterns, or last or best, of the newest run below
+            ``runs``.
+        device: such as cpu, cuda or cuda:1; the fastest there is if None.
+        tta: how many views of each image are averaged.
+        precision: of the Trainer's; what suits the networks and the device if None.
+
+    Raises:
+        UserError: as ``--ckpt_path`` and ``--submission.tta`` are refused.
+    """
+
+    def __init__(
+        self,
+        task: type[Model],
+        data: ImageData,
+        checkpoints: Checkpoints,
+        device: str | None,
+        tta: int,
+        precision: str | None = None,
+    ) -> None:
+        given = [checkpoints] if isinstance(checkpoints, str | os.PathLike) else checkpoints
+        paths = find_checkpoints([os.fspath(path) for path in given], Path(RUNS) / task.task, None)
+        self.members = [read_checkpoint(path, task) for path in paths]
+        place = torch.device(device) if device else None
+        accelerator = place.type if place else "auto"
+        self.fabric = Fabric(
+            accelerator=accelerator,
+            devices=1 if place is None or place.index is None else [place.index],
+            precision=precision or precision_of(self.members) or default_precision(accelerator),  # type: ignore[arg-type]
+        )
+        self.models: list[Model] = [member.build(task) for member in self.members]
+        for model in self.models:
+            self.fabric.to_device(model)
+        self.data = [data_of(member, data) for member in self.members]
+        self.tta = tta
+        for one in self.data:
+            learned_views(one, tta)
+        self.lock = threading.Lock()  # a view is a state of the data module
+
+    def predict(self, pictures: Sequence[Picture]) -> tuple[Outputs, list[str]]:
+        """Give the mean outputs of the networks, N×…, and what to think of each image.
+
+        Args:
+            pictures: N images of any size: paths, PIL images, or arrays (H×W, H×W×1, H×W×3 or H×W×4, uint8).
+
+        Raises:
+            UserError: a file or an array is no image.
+        """
+        with self.lock:
+            self._take(pictures)
+            outputs, _ = average_members(self._predictions(), lambda outputs: np.zeros(()))
+            stands, shown = self.members[0].stands, self.data[0].test_set
+            familiar = stands.get("familiar") if stands else None
+            return outputs, find_unfamiliar(shown.images, shown.rows, [], familiar) if familiar else [""] * len(shown)
+
+    def _take(self, pictures: Sequence[Picture]) -> None:
+        """Give each data module its images, each picture decoded once for a mode."""
+        pixels: list[list[np.ndarray]] = [[] for _ in self.data]
+        for number, picture in enumerate(pictures):
+            modes = {data.mode: as_image(picture, data.mode, data.max_pixels, f"image {number}") for data in self.data}
+            for its, data in zip(pixels, self.data, strict=True):
+                its.append(resize(modes[data.mode], data.image_size))
+        for its, data in zip(pixels, self.data, strict=True):
+            data.test_set = ImageDataset(np.stack(its), np.arange(len(its)))
+
+    def _predictions(self) -> Iterator[Outputs]:
+        for model, data in zip(self.models, self.data, strict=True):
+            yield average_views(data, self.tta, lambda model=model, data=data: self._run(model, data))  # type: ignore[misc]
+
+    @torch.inference_mode()
+    def _run(self, model: Model, data: ImageData) -> Outputs:
+        batches = []
+        for rows in data.evaluated_rows(len(data.test_set)):
+            batch = data.on_after_batch_transfer(self.fabric.to_device(data.test_set[rows]), 0)
+            with self.fabric.autocast():
+                found = model.predict_step(batch, 0)
+            batches.append({name: on_cpu(value) for name, value in found.items() if name != "row"})
+        return {name: torch.cat([batch[name] for batch in batches]).numpy() for name in batches[0]}
+
+
+def as_image(picture: Picture, mode: Mode, max_pixels: int, name: str) -> Image.Image:
+    """Read a picture as its file would be read; ``name`` is what errors call one that is no file.
+
+    Raises:
+        UserError: it is no image of 8 bits a channel.
+    """
+    if isinstance(picture, str | os.PathLike):
+        return read_image(Path(picture), mode, max_pixels)
+    if isinstance(picture, np.ndarray):
+        shape = "×".join(map(str, picture.shape))
+        if picture.dtype != np.uint8:
+            raise UserError(f"{name}: an array of {picture.dtype}; give uint8, 0 to 255")
+        if picture.ndim == 3 and picture.shape[2] == 1:
+            picture = picture[..., 0]
+        if 0 in picture.shape or not (picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] in (3, 4))):
+            raise UserError(f"{name}: an array of {shape}; give H×W, H×W×3 or H×W×4, channels last")
+        picture = Image.fromarray(picture)
+    if not isinstance(picture, Image.Image):
+        raise UserError(f"{name}: a {type(picture).__name__}; give a path, a PIL image or an array")
+    if picture.mode not in READ:
+        raise UserError(f"{name}: a PIL image of mode {picture.mode}; give 8 bits a channel, such as RGB or L")
+    if picture.width * picture.height > max_pixels:
+        raise UserError(f"{name}: {picture.width}×{picture.height} pixels, over the limit of {max_pixels:,}")
+    return flatten(ImageOps.exif_transpose(picture), mode)

@@ -1,0 +1,202 @@
+"""The folder layout of the competition (DACON 235851), turned into tables.
+
+``train_dataset/<species>/<plant>/<name>.<ext>`` holds the training photos, their day in the name (``growth.days``), and
+``test_dataset/<species>/<plant>/<name>.<ext>`` the test photos. ``test_data.csv`` (``idx,before_file_path,
+after_file_path``) pairs test photos by their names without ``.<ext>``; ``sample_submission.csv`` has the columns
+``idx,time_delta``; both lie in ``test_dataset/`` or beside it. All of it may be unpacked, as it is or below
+``open/``, or still be in the competition's ``open.zip``, or in ``train_dataset.zip`` and ``test_dataset.zip``; what
+is unpacked comes first. Species, plants and days are those that are found.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import Path, PurePath, PurePosixPath
+from typing import Literal, NamedTuple
+
+import pandas as pd
+
+from common.archives import open_zip
+from common.errors import UserError, listed
+from common.images import ImageFile, find_images
+from common.tables import TableFile, read_table, refuse_doubles, rows
+from growth.photos import SAMPLE_COLUMNS, PhotoPairs, Photos, days_in_names, refuse_lone, refuse_uncertain
+
+PAIR_COLUMNS = ["idx", "before_file_path", "after_file_path"]
+
+Part = Literal["train_dataset", "test_dataset"]
+PARTS: tuple[Part, ...] = ("train_dataset", "test_dataset")
+Parts = tuple[str, ...]  # of a path below train_dataset/ or test_dataset/
+
+
+def part_found(root: Path) -> str:
+    """Name the first folder or archive of the competition that lies in ``root`` or ``root/open``; nothing if none."""
+    folders = [f"{home}{part}" for part in PARTS for home in ("", "open/") if (root / home / part).is_dir()]
+    archives = [name for name in (*(f"{part}.zip" for part in PARTS), "open.zip") if (root / name).is_file()]
+    return next(iter([*(f"{folder}/" for folder in folders), *archives]), "")
+
+
+def read_training_set(root: Path) -> Photos:
+    """List the training photos with species, plant and day.
+
+    Raises:
+        UserError: photos are missing or lie elsewhere than in the folder of a plant; a folder is empty; a name has no
+            day, or can be read in two ways; a plant has one photo, or two of one day.
+    """
+    listing = _listing(root, "train_dataset")
+    if listing is None:
+        raise _not_found(root, ["train_dataset/"])
+    table = _photo_table(listing, "train_dataset")
+    table["day"], faults = days_in_names(table["plant"], table["name"], _folders)
+    refuse_uncertain(listing.source, table["plant"] + "/" + table["name"] + table["suffix"], faults)
+    table = table.sort_values(["species", "plant", "day", "name"])
+    if len(doubled := table[table.duplicated(["plant", "day"], keep=False)]):
+        raise UserError(f"two photos of one plant and day: {listed(doubled['file'])}; remove one of each")
+    refuse_lone(listing.source, table["plant"], table["day"])
+    return Photos.of(table)
+
+
+def read_test_set(root: Path) -> PhotoPairs:
+    """List the test pairs in the order of ``sample_submission.csv``, or of ``test_data.csv`` where it is absent.
+
+    Raises:
+        UserError: files are missing; photos lie elsewhere than in the folder of a plant, or share a name; a folder is
+            empty; a row names an absent photo, one photo twice, or photos of two plants; an id appears twice; the
+            sample submission has other ids than ``test_data.csv``.
+    """
+    listing, path = _listing(root, "test_dataset"), _find_table(root, "test_data.csv")
+    if listing is None or path is None:
+        raise _not_found(root, ["test_dataset/"] * (listing is None) + ["test_data.csv"] * (path is None))
+    photos = _photo_table(listing, "test_dataset")
+    if len(doubled := photos[photos["name"].duplicated(keep=False)].sort_values("name")):
+        raise UserError(f"two test photos with one name: {listed(doubled['file'])}; remove or rename one of each")
+    pairs = read_table(path, PAIR_COLUMNS)
+    refuse_doubles(path, pairs["idx"])
+    before, after = (pairs[column].str.strip().str.normalize("NFC") for column in PAIR_COLUMNS[1:])
+    known = set(photos["name"])
+    if len(absent := pairs[~(before.isin(known) & after.isin(known))]):
+        names = sorted({*before, *after} - known)
+        where = f"{path}: {rows(absent.index)}"
+        raise UserError(f"{where}: no such photo in {listing.source}: {listed(names)}; unpack open.zip again")
+    if len(same := pairs[before == after]):
+        raise UserError(f"{path}: {rows(same.index)}: before and after are one photo; give two, or remove the row")
+    plant = photos.set_index("name")["plant"]
+    if len(mixed := pairs[before.map(plant) != after.map(plant)]):
+        raise UserError(f"{path}: {rows(mixed.index)}: the photos are of two plants; give two of one plant")
+
+    ids = _ids(root, path, pairs["idx"])
+    order = pd.Index(pairs["idx"]).get_indexer(pd.Index(ids))
+    number = pd.Index(photos["name"])
+    earlier, later = (number.get_indexer(pd.Index(names))[order] for names in (before, after))
+    return PhotoPairs.of(photos, earlier, later, ids)
+
+
+def _ids(root: Path, pairs_path: TableFile, known: pd.Series) -> list[str]:
+    """Return the ids in the order to submit, which must be those of the pairs."""
+    path = _find_table(root, "sample_submission.csv")
+    if path is None:
+        return known.tolist()
+    ids = read_table(path, list(SAMPLE_COLUMNS))["idx"]
+    refuse_doubles(path, ids)
+    if len(extra := ids[~ids.isin(known)]):
+        raise UserError(f"{path}: {rows(extra.index)}: idx {listed(extra)} not in {pairs_path}; download both again")
+    if len(lost := known[~known.isin(ids)]):
+        raise UserError(f"{path}: {len(lost)} idx of {pairs_path} are not in it: {listed(lost)}; download both again")
+    return ids.tolist()
+
+
+class _Listing(NamedTuple):
+    """What is found below ``train_dataset/`` or ``test_dataset/``, unpacked or not."""
+
+    source: str  # its folder, or archive and folder
+    images: list[tuple[Parts, ImageFile]]
+    folders: list[Parts]  # those of species and plants; in an archive, only those that are members of their own
+
+
+def _listing(root: Path, part: Part) -> _Listing | None:
+    for folder in (root / part, root / "open" / part):
+        if folder.is_dir():
+            inside = [path for pattern in ("*", "*/*") for path in folder.glob(pattern) if path.is_dir()]
+            return _Listing(
+                str(folder),
+                [(file.path.relative_to(folder).parts, file) for file in find_images(folder)],
+                [path.relative_to(folder).parts for path in inside],
+            )
+    for path in (root / f"{part}.zip", root / "open.zip"):
+        if path.is_file():
+            names = _members(path)
+            # The part's own archive may begin with its folder, or with the species.
+            bare = path.stem == part and not any(part in PurePosixPath(name).parts for name in names)
+            inside_zip = {name: below for name in names if (below := _below(name, part, bare)) is not None}
+            if inside_zip:
+                return _Listing(
+                    str(path) if bare else f"{path}:{part}",
+                    [(inside_zip[file.member], file) for file in find_images(path, inside_zip.__contains__)],
+                    [below for name, below in inside_zip.items() if name.endswith("/") and len(below) in (1, 2)],
+                )
+    return None
+
+
+def _members(archive: Path) -> list[str]:
+    with open_zip(archive) as stream:
+        return stream.namelist()
+
+
+def _below(member: str, part: Part, bare: bool) -> Parts | None:
+    """Return the path of an archive's member below the folder of the part, or None if it is not there."""
+    parts = PurePosixPath(member).parts
+    if bare:
+        return parts
+    return parts[parts.index(part) + 1 :] if part in parts else None
+
+
+def _photo_table(listing: _Listing, part: Part) -> pd.DataFrame:
+    """Turn a listing into one row a photo, sorted: species, plant, stem, suffix, file."""
+    source, images, folders = listing
+    if not images:
+        raise UserError(f"{source}: no image files in it; unpack open.zip there again")
+    if astray := [file for parts, file in images if len(parts) != 3]:
+        count = f"{len(astray)} photos are not in {part}/<species>/<plant>/"
+        raise UserError(f"{count}: {listed(astray)}; move them into the folder of their plant")
+    filled = {parts[:depth] for parts, _ in images for depth in (1, 2)}
+    visible = {parts for parts in folders if not any(name.startswith((".", "__MACOSX")) for name in parts)}
+    if empty := sorted("/".join(parts) for parts in visible - filled):
+        raise UserError(f"{source}: no image files in {listed(empty)}; remove these folders or put photos into them")
+    lines = []
+    for parts, file in images:
+        # macOS stores accents and Korean letters in pieces, a CSV seldom does: both are put together here.
+        species, plant, name = (unicodedata.normalize("NFC", text) for text in parts)
+        lines.append((species, f"{species}/{plant}", PurePath(name).stem, PurePath(name).suffix, file))
+    table = pd.DataFrame(lines, columns=["species", "plant", "name", "suffix", "file"])
+    return table.sort_values(["species", "plant", "name"], ignore_index=True)
+
+
+def _find_table(root: Path, name: str) -> TableFile | None:
+    """Find a CSV of the test set: in its folder or beside it, unpacked or not."""
+    for home in (root, root / "open"):
+        for path in (home / "test_dataset" / name, home / name):
+            if path.is_file():
+                return TableFile(path)
+    for path in (root / "test_dataset.zip", root / "open.zip"):
+        if path.is_file():
+            members = [member for member in _members(path) if PurePosixPath(member).name == name]
+            if visible := [member for member in members if "__MACOSX" not in member]:
+                return TableFile(path, min(visible, key=lambda member: member.count("/")))
+    return None
+
+
+def _folders(plant: str) -> tuple[str, str]:
+    species, _, folder = plant.partition("/")
+    return species, folder
+
+
+def _not_found(root: Path, missing: list[str]) -> UserError:
+    return UserError(f"{root} lacks {' and '.join(missing)}, unpacked or in open.zip; {how_to_get(root)}")
+
+
+def how_to_get(root: Path) -> str:
+    """Say where the photos of the competition, or drawn ones, come from."""
+    return (
+        "download open.zip of dacon.io/competitions/official/235851 into it, give its folder with --data.root DIR, or "
+        f"draw a synthetic set: python -m growth.synthetic {root}"
+    )

@@ -1,0 +1,152 @@
+"""Photos of one's own in one folder, whose names tell plant and day as ``--data.pattern`` says.
+
+    BR017-{plant}-{date}_{*}_sv_{camera}
+
+A pattern stands for whole names without their suffix: ``{plant}``, ``{date}`` (with the time of day behind it, as in
+:mod:`growth.days`) or ``{day}`` (a number), where there are several ``{species}`` and ``{camera}``, and ``{*}`` for
+anything, also for nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pandas as pd
+
+from common.errors import UserError, listed
+from common.images import ImageFile
+from growth.days import MAX_DAY, end_of_date, with_dashes
+from growth.photos import days_in_names, refuse_uncertain
+
+FIELDS = ("plant", "date", "day", "species", "camera", "*")
+MAX_LENGTH = 255  # of a name
+_NUMBER = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")  # without a sign: a dash before a number divides
+
+Fields = tuple[tuple[str, str], ...]  # names and texts, in the order of the pattern
+
+
+def read_names(root: Path, found: Mapping[str, ImageFile], pattern: str) -> pd.DataFrame:
+    """Read the names of photos: file, path, where, species, plant, day and camera of each.
+
+    Args:
+        root: the folder.
+        found: the photos in it, by their paths from there.
+        pattern: of their names.
+
+    Raises:
+        UserError: the pattern is none; a photo lies in a folder; a name does not match, or in two ways; a day or a
+            date is none; two photos are of one plant, camera and moment.
+    """
+    tokens = parse_pattern(pattern)
+    if astray := [path for path in found if "/" in path]:
+        raise UserError(
+            f"--data.pattern {pattern} is for one folder of photos, but {len(astray)} lie in folders of {root}: "
+            f"{listed(astray)}; move them, or leave --data.pattern out"
+        )
+    split = {path: split_name(tokens, PurePosixPath(path).stem) for path in found}
+    if unlike := [path for path, readings in split.items() if not readings]:
+        count = "matches none" if len(unlike) == len(split) else f"does not match {len(unlike)}"
+        remedy = "it stands for whole names without their suffix; move these elsewhere, or widen it, as by {*}"
+        raise UserError(
+            f"--data.pattern {pattern} {count} of the {len(split)} photos in {root}: {listed(unlike)}; {remedy}"
+        )
+    if unsure := [f"{path} ({_shown(one)} or {_shown(two)})" for path, (one, *more) in split.items() for two in more]:
+        count = f"{len(unsure)} names in two ways"
+        raise UserError(f"--data.pattern {pattern} matches {count}: {listed(unsure)}; narrow it, or write photos.csv")
+    table = pd.DataFrame([dict(readings[0]) for readings in split.values()]).reindex(columns=FIELDS[:-1], fill_value="")
+    table["path"] = table["where"] = list(found)
+    table["file"] = table["path"].map(found.__getitem__)
+    table["day"] = _days(root, table)
+    same = table[table.duplicated(["plant", "day", "camera"], keep=False)].sort_values(["plant", "day", "camera"])
+    if len(same):
+        remedy = "remove one of each, or say by {camera} what tells them apart"
+        raise UserError(f"{root}: two photos of one plant and moment: {listed(same['path'])}; {remedy}")
+    return table
+
+
+def parse_pattern(pattern: str) -> list[str]:
+    """Split a pattern into texts and fields, ``{plant}`` and so on.
+
+    Raises:
+        UserError: a field is unknown, stands twice or is missing, or a brace is alone.
+    """
+
+    def refuse(reason: str) -> UserError:
+        fields = " ".join(f"{{{name}}}" for name in FIELDS)
+        return UserError(f"--data.pattern {pattern}: {reason}; such as BR017-{{plant}}-{{date}}_{{*}}, of {fields}")
+
+    tokens = [token for token in re.split(r"(\{[^{}]*\})", unicodedata.normalize("NFC", pattern)) if token]
+    names = [token[1:-1] for token in tokens if _is_field(token)]
+    if len(pattern) > MAX_LENGTH:
+        raise refuse(f"longer than {MAX_LENGTH} letters")
+    if any(brace in token for token in tokens for brace in "{}" if not _is_field(token)):
+        raise refuse("a brace without its other one")
+    if unknown := [f"{{{name}}}" for name in names if name not in FIELDS]:
+        raise refuse(f"no field {listed(unknown)}")
+    if doubled := [f"{{{name}}}" for name in FIELDS[:-1] if names.count(name) > 1]:
+        raise refuse(f"{listed(doubled)} stands twice")
+    if "plant" not in names:
+        raise refuse("no {plant}")
+    if ("date" in names) == ("day" in names):
+        raise refuse("both {date} and {day}" if "day" in names else "neither {date} nor {day}")
+    if "/" in pattern or "\\" in pattern:
+        raise refuse("it stands for names in one folder, without /")
+    return tokens
+
+
+def split_name(tokens: list[str], stem: str) -> list[Fields]:
+    """Give the fields of a name, without ``{*}``: nothing where it does not match, two readings where more than one do.
+
+    Every text but that of ``{*}`` has a letter or more.
+    """
+
+    stem = with_dashes(stem)
+
+    @cache
+    def rest(index: int, start: int) -> tuple[Fields, ...]:
+        if index == len(tokens):
+            return ((),) if start == len(stem) else ()
+        token = tokens[index]
+        if not _is_field(token):
+            return rest(index + 1, start + len(token)) if stem.startswith(token, start) else ()
+        name, readings = token[1:-1], dict[Fields, None]()
+        for end in _ends(name, stem, start):
+            more = rest(index + 1, end)
+            readings |= dict.fromkeys(more if name == "*" else [((name, stem[start:end]), *one) for one in more])
+            if len(readings) > 1:
+                break
+        return tuple(readings)[:2]
+
+    return list(rest(0, 0))
+
+
+def _is_field(token: str) -> bool:
+    return token.startswith("{") and token.endswith("}")
+
+
+def _ends(name: str, stem: str, start: int) -> Iterable[int]:
+    """Give where a field that begins at ``start`` may end."""
+    if name == "date":
+        end = end_of_date(stem, start)
+        return [] if end is None else [end]
+    ends = range(start + (name != "*"), len(stem) + 1)
+    return ends if name != "day" else [end for end in ends if _NUMBER.fullmatch(stem, start, end)]
+
+
+def _shown(fields: Fields) -> str:
+    return " ".join(f"{name}={text}" for name, text in fields)
+
+
+def _days(root: Path, table: pd.DataFrame) -> np.ndarray:
+    if table["date"].ne("").any():
+        day, faults = days_in_names(table["plant"], table["date"], lambda _: ("", ""))
+    else:
+        day = table["day"].to_numpy(np.float32)
+        faults = ["" if number <= MAX_DAY else f"not a day up to {MAX_DAY:,}" for number in day]
+    refuse_uncertain(root, table["path"], faults)
+    return day

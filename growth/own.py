@@ -1,0 +1,189 @@
+"""Photos of one's own: found, read in one of three layouts, checked, and paired to be predicted.
+
+- A table, ``photos.csv``: see :mod:`growth.photo_table`.
+- One folder, and the pattern of its names: see :mod:`growth.name_pattern`.
+- ``<plant>/<name>``: a folder for each plant, the day or date in the names as :mod:`growth.days` reads them.
+
+In each, ``test/<plant>/`` holds photos whose day need not be known, and ``pairs.csv`` (``before``, ``after``, and
+``idx`` if wanted) says which pairs are predicted: photos by their paths, or by names that no two photos share.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pandas as pd
+
+from common.errors import UserError, listed
+from common.images import ImageFile, find_images
+from common.tables import read_table, refuse_doubles, rows
+from growth.name_pattern import read_names
+from growth.photo_table import PHOTOS, clean_path, read_photo_table, refuse
+from growth.photos import PhotoPairs, Photos, days_in_names, pairs_of, refuse_lone, refuse_uncertain
+
+PAIRS = "pairs.csv"
+TEST = "test"
+WRITTEN = ("cache", "runs", "wandb")  # by fits, where they are started in the folder of the photos
+_OTHER_TABLES = re.compile(r"(photos|pairs)(\.(csv|tsv|txt|xlsx?|xlsm|xlsb|ods|numbers))+", re.IGNORECASE)
+
+
+def read_own_training_set(root: Path, pattern: str | None) -> Photos | None:
+    """List the photos whose plant and day are known; None where there are none.
+
+    Raises:
+        UserError: what the layout does not say for certain; a plant has one photo, or photos of one moment only; two
+            plants, or two species, may be one by their names.
+    """
+    table, _ = _read(root, pattern)
+    if not len(table):
+        return None
+    if "fault" in table:
+        refuse_uncertain(root, table["path"], table["fault"].tolist())
+        if len(doubled := table[table.duplicated(["plant", "day"], keep=False)]):
+            remedy = f"remove one of each, or tell their days by {PHOTOS}"
+            raise UserError(f"{root}: two photos of one plant and day: {listed(doubled['path'])}; {remedy}")
+    table = _named(root, table)
+    refuse_lone(root, table["plant"], table["day"].astype(np.float32))
+    return Photos.of(table)
+
+
+def read_own_pairs(root: Path, pattern: str | None) -> PhotoPairs | None:
+    """List the pairs of ``pairs.csv``, or all of the photos whose days are known; None where there are no photos.
+
+    Raises:
+        UserError: as :func:`read_own_training_set`, where there is no ``pairs.csv``; a row of it names no photo, one
+            twice, photos of two plants, or the later one first; there are photos in ``test/`` but no ``pairs.csv``.
+    """
+    table, test = _read(root, pattern)
+    if not (root / PAIRS).is_file():
+        if test:
+            raise UserError(f"{root}: {len(test)} photos in {TEST}/ but no {PAIRS} (before,after); write one")
+        photos = read_own_training_set(root, pattern)
+        return None if photos is None else pairs_of(photos)[0]
+    if "fault" in table:  # days need not be known
+        table.loc[table["fault"] != "", "day"] = np.nan
+    species = dict(zip(table["plant"], table["species"], strict=True))
+    only = species.get(next(iter(species), ""), "") if len({*species.values()}) == 1 else ""
+    plants = [PurePosixPath(path).parts[1] for path in test]
+    columns = {"path": list(test), "where": list(test), "file": list(test.values()), "plant": plants, "day": np.nan}
+    more = pd.DataFrame({**columns, "species": [species.get(plant, only) for plant in plants]})
+    if not len(table) + len(more):
+        return None
+    table = _named(root, pd.concat([part for part in (table, more) if len(part)], ignore_index=True))
+    return _pairs(root, table.assign(name=table["path"]).sort_values(["species", "plant", "name"], ignore_index=True))
+
+
+def find_photos(root: Path) -> dict[str, ImageFile]:
+    """Find the photos below a folder, by their paths from there; those that fits have drawn are left out."""
+    found: dict[str, ImageFile] = {}
+    for file in find_images(root):
+        parts = file.path.relative_to(root).parts
+        if parts[0] in WRITTEN and len(parts) > 2:
+            continue
+        # macOS stores accents and Korean letters in pieces, a CSV seldom does: both are put together here.
+        path = unicodedata.normalize("NFC", "/".join(parts))
+        if path in found:
+            raise UserError(f"{root}: two photos of one name, {path}; rename one of them")
+        found[path] = file
+    if others := [
+        path.name for path in root.iterdir() if _OTHER_TABLES.fullmatch(path.name) and path.name not in (PHOTOS, PAIRS)
+    ]:
+        raise UserError(f"{root}: {listed(sorted(others))}: only {PHOTOS} and {PAIRS} are read; save or rename it so")
+    return found
+
+
+def _read(root: Path, pattern: str | None) -> tuple[pd.DataFrame, dict[str, ImageFile]]:
+    """Read the photos of the layout, and find those of ``test/<plant>/`` that it does not tell the day of."""
+    found = find_photos(root)
+    test = {path: file for path, file in found.items() if path.startswith(f"{TEST}/") and path.count("/") == 2}
+    if (root / PHOTOS).is_file():
+        table = read_photo_table(root, found)
+        known = set(table["path"])
+        if unlisted := [path for path in found if path not in known and path not in test]:
+            count = f"{len(unlisted)} photos of {root} have no row: {listed(unlisted)}"
+            remedy = f"add rows, or move them elsewhere, those to predict into {TEST}/<plant>/"
+            raise UserError(f"{root / PHOTOS}: {count}; {remedy}")
+        return table.assign(name=table["path"]), {path: file for path, file in test.items() if path not in known}
+    training = {path: file for path, file in found.items() if path not in test}
+    if not training:
+        return pd.DataFrame(columns=["plant", "species", "day"]), test
+    table = _read_folders(root, training) if pattern is None else read_names(root, training, pattern)
+    return table.assign(name=[PurePosixPath(path).stem for path in table["path"]]), test
+
+
+def _read_folders(root: Path, found: Mapping[str, ImageFile]) -> pd.DataFrame:
+    """Read ``<plant>/<name>``: file, path, where, species (none), plant, day and what makes it uncertain."""
+    if astray := [path for path in found if path.count("/") != 1 or path.startswith(f"{TEST}/")]:
+        raise UserError(
+            f"{root}: {len(astray)} photos are not in <plant>/: {listed(astray)}; move them into the folder of their "
+            f"plant, those to predict into {TEST}/<plant>/, or tell plants and days by {PHOTOS} or --data.pattern"
+        )
+    table = pd.DataFrame({"path": list(found), "where": list(found), "file": list(found.values()), "species": ""})
+    table["plant"] = [PurePosixPath(path).parts[0] for path in found]
+    stems = pd.Series([PurePosixPath(path).stem for path in found])
+    table["day"], table["fault"] = days_in_names(table["plant"], stems, lambda plant: ("", plant))
+    return table
+
+
+def _named(root: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """Refuse plants and species that may be one by their names, and take off the spaces around these."""
+    species = table[table["species"] != ""]
+    _refuse_alike(root, "species", species, species["species"])
+    _refuse_alike(root, "plant", table, table["plant"] + " of species " + table["species"])
+    return table.assign(plant=table["plant"].str.strip(), species=table["species"].str.strip())
+
+
+def _refuse_alike(root: Path, column: str, table: pd.DataFrame, name: pd.Series) -> None:
+    """Refuse two names (N) that differ in no more than case, spaces and leading zeros of a column of the table (N)."""
+    key = [re.sub(r"\s|(?<![0-9])0+(?=[0-9])", "", _plain(text)) for text in table[column]]
+    first = table.assign(key=key, said=name).drop_duplicates("said")
+    for _, alike in first.groupby("key"):
+        if len(alike) > 1:
+            said = [
+                f"{text.removesuffix(' of species ')!r} ({where})"
+                for text, where in zip(alike["said"], alike["where"], strict=True)
+            ]
+            raise UserError(
+                f"{root}: one {column} or {len(said)}: {listed(said)}; give each one name, and each plant one species"
+            )
+
+
+def _plain(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).casefold()
+
+
+def _pairs(root: Path, photos: pd.DataFrame) -> PhotoPairs:
+    path = root / PAIRS
+    pairs = read_table(path, ["before", "after"], optional=["idx"])
+    called: dict[str, set[int]] = {}
+    for row, name in enumerate(photos["path"]):
+        for known in {name, PurePosixPath(name).stem}:
+            called.setdefault(known, set()).add(row)
+
+    def numbers(text: str) -> list[int]:
+        return sorted(called.get(clean_path(text), ()))
+
+    def fault(text: str) -> str:
+        names = photos["path"].iloc[numbers(text)]
+        return "" if len(names) == 1 else f"may be {listed(names)}" if len(names) else f"no such photo in {root}"
+
+    ends = []
+    for column in ("before", "after"):
+        refuse(path, pairs[column], fault)
+        ends.append(np.array([numbers(text)[0] for text in pairs[column]]))
+    before, after = ends
+    if len(same := pairs[before == after]):
+        raise UserError(f"{path}: {rows(same.index)}: before and after are one photo; give two, or remove the row")
+    plant, day = photos["plant"].to_numpy(), photos["day"].to_numpy(float)
+    if len(mixed := pairs[plant[before] != plant[after]]):
+        raise UserError(f"{path}: {rows(mixed.index)}: the photos are of two plants; give two of one plant")
+    if len(late := pairs[day[before] >= day[after]]):
+        raise UserError(f"{path}: {rows(late.index)}: before is not the earlier photo by their days; swap them")
+    if "idx" not in pairs:
+        pairs["idx"] = [str(row) for row in range(len(pairs))]
+    refuse_doubles(path, pairs["idx"])
+    return PhotoPairs.of(photos, before, after, pairs["idx"].tolist())

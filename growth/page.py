@@ -1,0 +1,46 @@
+"""The page of ``growth``: the days between two photos of a plant, or the growth curve of more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from common.errors import UserError
+from common.page import Page, heading, picture, table
+from common.submission import Outputs
+from growth.plots import growth_curves
+from growth.predictor import ages_of
+from growth.synthetic import draw
+
+PHONE = (4.8, 3.4)  # inches of a picture whose letters can still be read on a telephone
+
+
+class GrowthPage(Page):
+    """Shows days and ages as ``growth.load`` gives them."""
+
+    asks = "Drop two photos of one plant, the earlier one first, for the days between; more for its growth curve."
+
+    def show(self, outputs: Outputs, names: Sequence[str]) -> str:
+        """Show the days, or, of more than two photos, the curve and the table of ages."""
+        if len(names) < 2:
+            raise UserError(f"{names[0]}: one photo has no age, which counts from another; give two or more")
+        ages = ages_of(outputs["codes"])
+        days, first, last = round(float(ages[-1]), 2), names[0], names[-1]
+        younger = f": {last} looks younger, so it may be the earlier one" if days < 0 else ""
+        said = heading(f"{days + 0.0:.2f} days", f"from {first} to {last}{younger}")
+        if len(names) == 2:
+            return said
+        rows = pd.DataFrame({"photo": names, "age": ages})
+        figure = growth_curves(rows)
+        figure.set_size_inches(*PHONE)
+        return (
+            said + picture(figure, "growth curve, as in the table") + table(rows.rename(columns={"age": "age, days"}))
+        )
+
+    def draw_examples(self, folder: Path) -> list[Path]:
+        """Draw two photos of one plant, six days apart."""
+        draw(folder, plants=1, days=8, test_plants=1, test_pairs=1, width=320, height=240, seed=0)
+        plant = folder / "train_dataset" / "BC" / "BC_01"
+        return [plant / "DAT02.png", plant / "DAT08.png"]

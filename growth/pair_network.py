@@ -1,0 +1,65 @@
+"""The network of ``growth``: photos → the days of their pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from common.networks import Normalize
+
+Design = Literal["siamese", "twin"]
+
+
+def pair_days(codes: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    """Subtract: codes U×2 (days, as earlier and later photo), indices P → days P."""
+    return codes[after, 1] - codes[before, 0]
+
+
+class PairNet(nn.Module):
+    """Encodes each photo once; the days of a pair are a difference of two encodings.
+
+    ``siamese``: one encoder gives the age of a plant, days = age(after) - age(before): swapping the photos changes
+    the sign, and differences add up along a plant.
+    ``twin``: two encoders with weights of their own, days = after_net(after) - before_net(before), as the seed design.
+
+    Args:
+        build_encoder: builds an encoder, U×C×H×W → U×1.
+        normalize: brings photos (float in [0, 1]) to the encoder's range.
+        design: siamese or twin.
+        days_scale: days that one unit of an encoder's output stands for.
+    """
+
+    def __init__(
+        self, build_encoder: Callable[[], nn.Module], normalize: Normalize, design: Design, days_scale: float
+    ) -> None:
+        super().__init__()
+        self.design, self.days_scale = design, days_scale
+        self.normalize = normalize
+        self.after_net = build_encoder()
+        self.before_net = build_encoder() if design == "twin" else None
+
+    def encode(self, images: Tensor) -> Tensor:
+        """Encode photos: U×C×H×W, float in [0, 1] → U×2, days, as the earlier and as the later photo of a pair."""
+        images = self.normalize(images)
+        after = self.after_net(images)
+        before = after if self.before_net is None else self.before_net(images)
+        return torch.cat([before, after], dim=1).float() * self.days_scale
+
+    def forward(self, images: Tensor, before: Tensor, after: Tensor) -> Tensor:
+        """Give the days of pairs (P) of photos (U×C×H×W) at the indices ``before`` and ``after`` (P, int64)."""
+        return pair_days(self.encode(images), before, after)
+
+
+class DeployedPairNet(nn.Module):
+    """From uint8 photos (U×C×S×S) and indices of pairs (P and P, int64) to days (P)."""
+
+    def __init__(self, net: PairNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, images: Tensor, before: Tensor, after: Tensor) -> Tensor:
+        days: Tensor = self.net(images.float() / 255, before, after)
+        return days

@@ -1,0 +1,135 @@
+"""Photos of one's own that a table tells the plant and the day of: ``photos.csv`` beside them.
+
+Columns, in any order: ``photo`` (path from the table's folder), ``plant``, ``day`` (a number) or ``date`` (ISO 8601,
+with or without a time of day and its offset from UTC), and, where there are several, ``species``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import pandas as pd
+
+from common.errors import UserError, listed
+from common.images import ImageFile
+from common.tables import read_table, refuse_doubles, rows
+from growth.days import MAX_DAY
+
+PHOTOS = "photos.csv"
+SECONDS_OF_A_DAY = 86400
+_NUMBER = re.compile(r"-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
+_DATE = re.compile(
+    r"(?:19|20)[0-9]{2}(?:-[0-9]{2}-[0-9]{2}|[0-9]{4})"
+    r"(?P<time>[T ][0-9]{2}(?::?[0-9]{2}(?::?[0-9]{2}(?:\.[0-9]+)?)?)?(?P<offset>Z|[+-][0-9]{2}(?::?[0-9]{2})?)?)?"
+)
+_EITHER = re.compile(r"([0-9]{1,2})([-/.])([0-9]{1,2})\2((?:19|20)?[0-9]{2})(?![0-9]).*")
+_DECIMAL_COMMA = re.compile(r"-?[0-9]*,[0-9]+")
+
+
+def read_photo_table(root: Path, found: Mapping[str, ImageFile]) -> pd.DataFrame:
+    """Read ``photos.csv``: file, path, where (its row), species, plant and day of each photo.
+
+    Args:
+        root: the folder of the table.
+        found: the photos below it, by their paths from there.
+
+    Raises:
+        UserError: a row names no photo of these, or one that another row has; a cell is empty, or is no path, number
+            or date, or can be read in two ways.
+    """
+    path = root / PHOTOS
+    table = read_table(path, ["photo", "plant"], optional=["day", "date", "species"])
+    if given := [name for name in ("day", "date") if name in table]:
+        if len(given) == 2:
+            raise UserError(f"{path}: columns day and date may tell two days of one photo; keep one of them")
+    else:
+        raise UserError(f"{path}: neither a column day (a number) nor a column date (such as 2024-05-31); add one")
+    table["path"] = [clean_path(text) for text in table["photo"]]
+    refuse(path, table["photo"], lambda text: "" if clean_path(text) else f"give the path from {root}, without ..")
+    refuse_doubles(path, table["path"].rename("photo"))
+    if len(absent := table[~table["path"].isin(found.keys())]):
+        raise UserError(f"{path}: {rows(absent.index)}: no such photo in {root}: {listed(absent['path'])}")
+    table["file"] = table["path"].map(found.__getitem__)
+    table["where"] = [rows(pd.Index([row])) for row in table.index]
+    if "species" not in table:
+        table["species"] = ""
+    table["day"] = _days(path, table["day"]) if "day" in table else _days_of_dates(path, table["plant"], table["date"])
+    return table
+
+
+def clean_path(text: str) -> str:
+    """Give a path with ``/`` between folders, as those of found photos are; empty if it is absolute or leads out.
+
+    Windows writes ``\\``, which hardly any name holds: a file of such a name is then not found.
+    """
+    path = PurePosixPath(unicodedata.normalize("NFC", text.strip()).replace("\\", "/"))
+    inside = not path.is_absolute() and not PureWindowsPath(text.strip()).drive and ".." not in path.parts
+    return str(path) if inside and path.parts else ""
+
+
+def refuse(path: Path, column: pd.Series, fault: Callable[[str], str]) -> None:
+    """Raise a :class:`UserError` that names the rows in which ``fault`` says what is wrong with a cell."""
+    said = [(row, text, fault(text)) for row, text in column.items()]
+    if faults := [f"{rows(pd.Index([row]))}: {column.name} {text} ({why})" for row, text, why in said if why]:
+        raise UserError(f"{path}: {listed(faults)}")
+
+
+def _days(path: Path, column: pd.Series) -> pd.Series:
+    column = column.str.strip()
+    refuse(path, column, _fault_of_day)
+    return column.astype(float)
+
+
+def _fault_of_day(text: str) -> str:
+    if _DECIMAL_COMMA.fullmatch(text):
+        return f"may be {text.replace(',', '.')} or {text.replace(',', '')}; write decimals with a point"
+    if not _NUMBER.fullmatch(text):
+        return "not a number such as 7 or 7.25"
+    return f"not a day up to {MAX_DAY:,}; dates stand in a column date" if abs(float(text)) > MAX_DAY else ""
+
+
+def _days_of_dates(path: Path, plant: pd.Series, column: pd.Series) -> pd.Series:
+    """Turn dates into days since the first of each plant, in UTC where they tell their offset from it."""
+    column = column.str.strip()
+    refuse(path, column, _fault_of_date)
+    matches = [match.groupdict() for text in column if (match := _DATE.fullmatch(text))]
+    forms = pd.DataFrame(matches, index=column.index).notna()
+    offset = forms["offset"]
+    if offset.any() and not offset.all():
+        with_offset, without = (rows(column.index[kind]) for kind in (offset, ~offset))
+        raise UserError(f"{path}: dates with an offset from UTC ({with_offset}) and without ({without}); give all one")
+    for name, timed in forms["time"].groupby(plant):
+        if timed.any() and not timed.all():
+            with_time, without = (rows(timed.index[kind]) for kind in (timed, ~timed))
+            raise UserError(f"{path}: plant {name} has dates with a time of day ({with_time}) and without ({without})")
+    moments = column.map(_moment)
+    return (moments - moments.groupby(plant).transform("min")).dt.total_seconds() / SECONDS_OF_A_DAY
+
+
+def _fault_of_date(text: str) -> str:
+    if _DATE.fullmatch(text):
+        try:
+            _moment(text)
+        except (ValueError, OverflowError) as error:
+            return str(error)
+        return ""
+    readings = set()
+    if match := _EITHER.fullmatch(text):
+        first, second, last = int(match[1]), int(match[3]), int(match[4])
+        years = [(last, second, first), (last, first, second)] + [(first, second, last)] * (last < 100)
+        for year, month, day in years:
+            with contextlib.suppress(ValueError):
+                readings.add(f"{datetime(year + 2000 * (year < 100), month, day):%Y-%m-%d}")
+    if len(readings) > 1:
+        return f"may be {' or '.join(sorted(readings))}; write it like these"
+    return "not a date such as 2024-05-31, 2024-05-31T10:15 or 2024-05-31T10:15+09:00"
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment

@@ -1,0 +1,184 @@
+"""What every layout of photos is read into: photos with species, plant and day, and pairs of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+import pandas as pd
+
+from common.errors import UserError, listed
+from common.images import ImageFile
+from common.submission import SampleSubmission
+from growth.days import read_days
+
+SAMPLE_COLUMNS = ("idx", "time_delta")
+MAX_PIXELS = 120_000_000  # telephones take 108 million; the photos of the competition have 8 million
+
+
+@dataclass(frozen=True)
+class Photos:
+    """The training set: one row a photo, sorted by species, plant and day.
+
+    Attributes:
+        files: the photos, N.
+        species: name of the species, empty where none is told, N, str.
+        plant: name of the plant, which no plant of another species shares, N, str.
+        day: day of the photo, counted as the layout does or, where it tells dates, from the plant's first photo, N,
+            float32; photos of one plant and day are of one moment, by several cameras.
+        name: what a table calls the photo, which no other of its plant shares, N, str.
+    """
+
+    files: list[ImageFile]
+    species: np.ndarray
+    plant: np.ndarray
+    day: np.ndarray
+    name: np.ndarray
+
+    @classmethod
+    def of(cls, table: pd.DataFrame) -> Photos:
+        """Make the training set of a table with the columns file, species, plant, day and name."""
+        table = table.sort_values(["species", "plant", "day", "name"])
+        species, plant, name = (as_text(table[column]) for column in ("species", "plant", "name"))
+        return cls(table["file"].tolist(), species, plant, table["day"].to_numpy(np.float32), name)
+
+    def take(self, rows: np.ndarray) -> Photos:
+        """Keep some rows, in the order given."""
+        columns = (self.species[rows], self.plant[rows], self.day[rows], self.name[rows])
+        return Photos([self.files[row] for row in rows], *columns)
+
+    def shortest_gap(self) -> float:
+        """Give the fewest days between two moments of one plant."""
+        order = np.lexsort((self.day, self.plant))
+        plant, gap = self.plant[order], np.diff(self.day[order])
+        return float(gap[(plant[1:] == plant[:-1]) & (gap > 0)].min())
+
+
+@dataclass(frozen=True)
+class PhotoPairs:
+    """The photos to predict: U photos, each once, and P pairs that index them.
+
+    Attributes:
+        files: the photos that a pair names, U, sorted by species, plant and name.
+        species: name of the species of each photo, empty where none is told, U, str.
+        plant: name of the plant of each photo, U, str.
+        name: what a table calls each photo, U, str.
+        before: which of the photos is the earlier one, P, int64, in the order of ``sample.ids``.
+        after: which of the photos is the later one, P, int64, of the same plant.
+        sample: the ids of the pairs, in the order in which they are submitted.
+        day: day of each photo, as :class:`Photos`, U, float32; None where it is not known of all.
+    """
+
+    files: list[ImageFile]
+    species: np.ndarray
+    plant: np.ndarray
+    name: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+    sample: SampleSubmission
+    day: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, table: pd.DataFrame, before: np.ndarray, after: np.ndarray, ids: list[str]) -> PhotoPairs:
+        """Pair photos by their positions (P, P) in a table with the columns file, species, plant and name.
+
+        Photos that no pair names are left out.
+        """
+        used, ends = np.unique([before, after], return_inverse=True)
+        before, after = ends.reshape(2, -1).astype(np.int64)
+        table = table.iloc[used]
+        species, plant, name = (as_text(table[column]) for column in ("species", "plant", "name"))
+        sample = SampleSubmission(*SAMPLE_COLUMNS, ids)
+        return cls(table["file"].tolist(), species, plant, name, before, after, sample)
+
+
+def all_pairs(groups: np.ndarray, day: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pair each photo with every later one of its group.
+
+    Args:
+        groups: what may be paired with each other, U.
+        day: day of each photo, U.
+
+    Returns:
+        Indices of the earlier and of the later photos, P each.
+    """
+    paired = (groups[:, None] == groups[None, :]) & (day[:, None] < day[None, :])
+    before, after = np.nonzero(paired)
+    return before, after
+
+
+def pairs_of(photos: Photos) -> tuple[PhotoPairs, np.ndarray]:
+    """Make a test set of photos whose days are known, all pairs within a plant, and the days in each (P, float32).
+
+    An id is ``<plant>/<day>-<day>``; photos of one moment are told apart by their numbers, as in ``0.5#2``.
+    """
+    parts = []
+    for plant in np.unique(photos.plant):  # not all at once: there may be many plants
+        rows = np.flatnonzero(photos.plant == plant)
+        parts.append(rows[np.stack(all_pairs(photos.plant[rows], photos.day[rows]))])
+    before, after = np.concatenate(parts, axis=1)
+    order = np.argsort(before, kind="stable")
+    before, after = before[order], after[order]
+
+    moments = pd.DataFrame({"plant": photos.plant, "day": photos.day}).groupby(["plant", "day"])["day"]
+    number, of = moments.cumcount() + 1, moments.transform("size")
+    days = [f"{int(day):02}" if day.is_integer() else str(day) for day in photos.day]
+    names = [f"{day}#{one}" if many > 1 else day for day, one, many in zip(days, number, of, strict=True)]
+    ids = [f"{photos.plant[b]}/{names[b]}-{names[a]}" for b, a in zip(before, after, strict=True)]
+    sample = SampleSubmission(*SAMPLE_COLUMNS, ids)
+    pairs = PhotoPairs(photos.files, photos.species, photos.plant, photos.name, before, after, sample, photos.day)
+    return pairs, photos.day[after] - photos.day[before]
+
+
+def days_in_names(
+    plant: pd.Series, stem: pd.Series, folders: Callable[[str], tuple[str, str]]
+) -> tuple[np.ndarray, list[str]]:
+    """Read the days of photos from their names, plant by plant; see :func:`growth.days.read_days`.
+
+    Args:
+        plant: of each photo, N.
+        stem: name of each photo without its suffix, N.
+        folders: gives the folders of a plant: that of its species, and its own.
+
+    Returns:
+        Days, N, float32, 0 where a day of the plant is uncertain; and what makes each uncertain, N.
+    """
+    day, faults = np.zeros(len(plant), dtype=np.float32), [""] * len(plant)
+    for name, rows in plant.groupby(plant).indices.items():
+        days, faults_of = read_days(*folders(str(name)), stem.iloc[rows].tolist())
+        day[rows] = days or 0
+        for row, fault in zip(rows, faults_of, strict=True):
+            faults[row] = fault
+    return day, faults
+
+
+def refuse_uncertain(source: object, photo: pd.Series, faults: list[str]) -> None:
+    """Raise a :class:`UserError` that names the photos whose day is uncertain, and why."""
+    if uncertain := {name: f"{name} ({fault})" for name, fault in zip(photo, faults, strict=True) if fault}:
+        suffix = PurePosixPath(next(iter(uncertain))).suffix
+        raise UserError(
+            f"{source}: {len(uncertain)} photos have no certain day: {listed(uncertain.values())}; "
+            f"name them like DAT07{suffix} or 2024-05-31{suffix}"
+        )
+
+
+def refuse_lone(source: object, plant: pd.Series, day: pd.Series) -> None:
+    """Raise a :class:`UserError` that names the plants of whose photos, or moments, there is only one."""
+    photos, moments = plant.value_counts(), day.groupby(plant).nunique()
+    if lone := sorted(photos.index[photos == 1]):
+        raise UserError(
+            f"{source}: {len(lone)} plants have one photo, which makes no pair: {listed(lone)}; "
+            "add photos of them or remove these"
+        )
+    if lone := sorted(moments.index[moments == 1]):
+        raise UserError(
+            f"{source}: {len(lone)} plants have photos of one moment only, which make no pair: {listed(lone)}; "
+            "add photos of other days or remove these"
+        )
+
+
+def as_text(column: pd.Series) -> np.ndarray:
+    """Make an array of str, N, of a column."""
+    return np.array(column.tolist(), dtype=str)

@@ -1,0 +1,47 @@
+"""Days and ages from Python: what ``growth.load`` gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from common.predictor import Checkpoints, Picture, Predictor
+from growth.data import GrowthData
+from growth.model import GrowthRegressor
+
+
+class GrowthPredictor(Predictor[GrowthRegressor]):
+    """Tells how many days lie between photos of one plant.
+
+    Args:
+        checkpoints, device, tta: as :class:`Predictor`.
+    """
+
+    def __init__(self, checkpoints: Checkpoints, device: str | None = None, tta: int = 1) -> None:
+        super().__init__(GrowthRegressor, GrowthData(), checkpoints, device, tta)
+
+    def days(self, before: Picture, after: Picture) -> float:
+        """Estimate the days elapsed from one photo to another of the same plant; negative if it looks younger.
+
+        Raises:
+            UserError: one of them is no image.
+        """
+        return float(self.ages([before, after])[1])
+
+    def ages(self, photos: Sequence[Picture]) -> np.ndarray:
+        """Estimate the days elapsed from the first of N photos of one plant to each of them, N, float32.
+
+        A network's ages have no zero of their own, so they count from the first photo.
+
+        Raises:
+            UserError: one of them is no image.
+        """
+        return ages_of(self.predict(photos)[0]["codes"])
+
+
+def ages_of(codes: np.ndarray) -> np.ndarray:
+    """Turn the codes of photos of one plant (N×2, days) into the days since the first one, N."""
+    ages: np.ndarray = codes[:, 1] - codes[0, 0]
+    ages[0] = 0  # of a twin network, the two codes of one photo differ
+    return ages

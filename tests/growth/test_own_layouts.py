@@ -1,0 +1,605 @@
+"""Photos of one's own: a table, folders of plants, names by a pattern, and the pairs to predict."""
+
+from __future__ import annotations
+
+import subprocess
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from common.errors import UserError
+from growth.layouts import read_test_set, read_training_set
+from growth.name_pattern import parse_pattern, split_name
+from growth.photos import PhotoPairs, Photos, pairs_of
+from tests import quick
+from tests.conftest import REAL_DATA, Run
+
+RAPE = "BR017-{plant}-{date}_{*}_sv_{camera}"
+SMALL = (
+    *("--model.backbone", "lenet", "--model.pretrained", "false", "--model.image_size", 24),
+    *("--data.plants_per_batch", 2, "--data.images_per_plant", 2, "--trainer.max_epochs", 1),
+    *("--trainer.enable_progress_bar", "false"),
+)
+
+
+def add(root: Path, *names: str) -> Path:
+    for number, name in enumerate(names):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (3, 2), (number % 256, 200, 60)).save(root / name)
+    return root
+
+
+def write(root: Path, name: str, *lines: str, encoding: str = "utf-8") -> None:
+    (root / name).write_bytes("".join(f"{line}\n" for line in lines).encode(encoding))
+
+
+def table(root: Path, *lines: str, header: str = "photo,plant,day", encoding: str = "utf-8") -> Path:
+    write(root, "photos.csv", header, *lines, encoding=encoding)
+    return root
+
+
+def days_of(photos: Photos) -> dict[str, float]:
+    return {
+        f"{plant}/{name}": float(day) for plant, name, day in zip(photos.plant, photos.name, photos.day, strict=True)
+    }
+
+
+def pair_names(pairs: PhotoPairs) -> list[tuple[str, str, str]]:
+    ends = zip(pairs.sample.ids, pairs.before, pairs.after, strict=True)
+    return [(number, str(pairs.name[before]), str(pairs.name[after])) for number, before, after in ends]
+
+
+def refusal(root: Path, pattern: str | None = None, read: Callable[..., object] = read_training_set) -> str:
+    with pytest.raises(UserError) as caught:
+        read(root, pattern)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Two plants of two days each, without a table yet."""
+    return add(tmp_path / "own", "a/1.png", "a/2.png", "b/1.png", "b/2.png")
+
+
+ROWS = ("a/1.png,P1,0", "a/2.png,P1,1.25", "b/1.png,P2,-3", "b/2.png,P2,7")
+
+
+# A table
+
+
+def test_a_table_tells_plant_and_day(root: Path) -> None:
+    photos = read_training_set(table(root, *ROWS))
+    assert days_of(photos) == {"P1/a/1.png": 0, "P1/a/2.png": 1.25, "P2/b/1.png": -3, "P2/b/2.png": 7}
+    assert photos.day.dtype == np.float32
+    assert set(photos.species) == {""}
+    assert (photos.files[0].path, photos.shortest_gap()) == (root / "a" / "1.png", 1.25)
+
+
+def test_columns_stand_in_any_order_with_species(root: Path) -> None:
+    lines = ("1,KM,P1,a/1.png", "2,KM,P1,a/2.png", "1,AT,P2,b/1.png", "2,AT,P2,b/2.png")
+    photos = read_training_set(table(root, *lines, header="day,species,plant,photo"))
+    assert photos.species.tolist() == ["AT", "AT", "KM", "KM"]
+    assert photos.plant.tolist() == ["P2", "P2", "P1", "P1"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "days"),
+    [
+        (("2024-05-31", "2024-06-01"), 1),
+        (("20240531", "20240602"), 2),
+        (("2024-05-31T10:15", "2024-05-31 22:15"), 0.5),
+        (("2024-05-31T10:00Z", "2024-05-31T22:00+09:00"), 0.125),  # 13:00 UTC
+        (("2024-03-30T12:00+01:00", "2024-03-31T12:00+02:00"), 23 / 24),
+    ],
+)
+def test_dates_count_from_the_first_photo_of_a_plant(root: Path, cells: tuple[str, str], days: float) -> None:
+    one, two = (f"a/{number}.png,P1,{cell}" for number, cell in zip((1, 2), cells, strict=True))
+    late = (f"b/1.png,P2,{cells[1]}", f"b/2.png,P2,{cells[0]}")
+    photos = read_training_set(table(root, one, two, *late, header="photo,plant,date"))
+    assert photos.day.tolist() == pytest.approx([0, days, 0, days])
+    assert photos.name.tolist() == ["a/1.png", "a/2.png", "b/2.png", "b/1.png"]
+
+
+def test_photos_of_one_moment_pair_with_all_others(tmp_path: Path) -> None:
+    root = add(tmp_path, "cam0/x.png", "cam1/x.png", "cam0/y.png")
+    photos = read_training_set(table(root, "cam0/x.png,P,0.1667", "cam1/x.png,P,0.1667", "cam0/y.png,P,2"))
+    pairs, days = pairs_of(photos)
+    assert pairs.sample.ids == ["P/0.1667#1-02", "P/0.1667#2-02"]
+    assert days.tolist() == pytest.approx([1.8333, 1.8333])
+    assert len(set(zip(photos.plant, photos.name, strict=True))) == 3
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("divider", [",", ";", ", "])
+def test_a_table_as_spreadsheets_write_it(root: Path, encoding: str, divider: str) -> None:
+    lines = [line.replace(",", divider).replace("/", "\\") for line in ROWS]
+    photos = read_training_set(table(root, *lines, header=divider.join(("photo", "plant", "day")), encoding=encoding))
+    assert days_of(photos)["P1/a/2.png"] == 1.25
+
+
+def test_letters_in_pieces_are_the_same_letters(tmp_path: Path) -> None:
+    root = add(tmp_path, unicodedata.normalize("NFD", "배추/é1.png"), "배추/2.png")
+    photos = read_training_set(table(root, "배추/é1.png,P,1", "배추/2.png,P,2"))
+    assert photos.name.tolist() == ["배추/é1.png", "배추/2.png"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ((*ROWS, "a/1.png,P1,5"), "photo a/1.png stands more than once, rows 2, 6"),
+        ((*ROWS, "./a/1.png,P2,0"), "photo a/1.png stands more than once, rows 2, 6"),
+        ((*ROWS, "a/3.png,P1,5"), "row 6: no such photo in {root}: a/3.png"),
+        ((*ROWS[:3], "../b/2.png,P2,7"), "row 5: photo ../b/2.png (give the path from {root}, without ..)"),
+        ((*ROWS[:3], "/b/2.png,P2,7"), "row 5: photo /b/2.png (give the path from {root}"),
+        ((*ROWS[:3], r"C:\b\2.png,P2,7"), r"row 5: photo C:\b\2.png (give the path from {root}"),
+        ((*ROWS[:3], r"..\b\2.png,P2,7"), r"row 5: photo ..\b\2.png (give the path from {root}"),
+        (ROWS[:3], "photos.csv: 1 photos of {root} have no row: b/2.png; add rows, or move them elsewhere"),
+        ((*ROWS[:3], "b/2.png,P2,"), "column day is empty in row 5"),
+        (("", *ROWS[:3], "", "b/2.png,P2,x"), "row 7: day x (not a number such as 7 or 7.25)"),
+        ((*ROWS[:3], "b/2.png,P2,nan"), "row 5: day nan (not a number"),
+        ((*ROWS[:3], "b/2.png,P2,-inf"), "row 5: day -inf (not a number"),
+        ((*ROWS[:3], "b/2.png,P2,1e3"), "row 5: day 1e3 (not a number"),
+        ((*ROWS[:3], "b/2.png,P2,1_0"), "row 5: day 1_0 (not a number"),
+        ((*ROWS[:3], "b/2.png,P2,٣"), "row 5: day ٣ (not a number"),
+        ((*ROWS[:3], "b/2.png,P2,20240531"), "row 5: day 20240531 (not a day up to 100,000; dates stand in a column"),
+        ((*ROWS[:3], 'b/2.png,P2,"7,5"'), "row 5: day 7,5 (may be 7.5 or 75; write decimals with a point)"),
+        ((*ROWS[:3], "b/2.png,P2,7,5"), "row 5: not 3 cells (photo,plant,day); ',' divides cells: write decimals"),
+        (ROWS[:1] + ROWS[2:], "1 photos of {root} have no row: a/2.png"),
+        ((*ROWS[:3], "b/2.png,p2 ,7"), "one plant or 2: 'P2' (row 4), 'p2 ' (row 5); give each one name"),
+        ((*ROWS[:3], "b/2.png,P02,7"), "one plant or 2: 'P2' (row 4), 'P02' (row 5)"),
+        ((*ROWS[:2], "b/1.png,P2,7", "b/2.png,P3,7"), "2 plants have one photo, which makes no pair: P2, P3"),
+        (
+            (*ROWS[:2], "b/1.png,P2,7", "b/2.png,P2,7.0"),
+            "1 plants have photos of one moment only, which make no pair: P2",
+        ),
+        ((), "photos.csv: no rows below the header"),
+    ],
+)
+def test_a_row_that_says_nothing_or_two_things(root: Path, lines: tuple[str, ...], message: str) -> None:
+    assert message.format(root=root) in refusal(table(root, *lines))
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        (("03/04/2024", "04/04/2024"), "row 2: date 03/04/2024 (may be 2024-03-04 or 2024-04-03; write it like these)"),
+        (("03.04.24", "2024-04-04"), "row 2: date 03.04.24 (may be 2003-04-24 or 2024-03-04 or 2024-04-03"),
+        (("31/05/2024", "2024-06-01"), "row 2: date 31/05/2024 (not a date such as 2024-05-31, 2024-05-31T10:15 or"),
+        (("2024-02-30", "2024-06-01"), "row 2: date 2024-02-30 (day is out of range for month"),
+        (("2024-W22", "2024-06-01"), "row 2: date 2024-W22 (not a date"),
+        (("7", "8"), "row 2: date 7 (not a date"),
+        (("2024-05-31T10:00", "2024-06-01"), "plant P1 has dates with a time of day (row 2) and without (row 3)"),
+        (
+            ("2024-05-31T10:00Z", "2024-06-01T10:00"),
+            "dates with an offset from UTC (row 2) and without (rows 3, 4, 5); give all one",
+        ),
+    ],
+)
+def test_a_date_that_says_nothing_or_two_things(root: Path, cells: tuple[str, str], message: str) -> None:
+    lines = [f"a/{number}.png,P1,{cell}" for number, cell in zip((1, 2), cells, strict=True)]
+    more = ("b/1.png,P2,2024-05-01T09:00", "b/2.png,P2,2024-05-02T09:00")
+    assert message in refusal(table(root, *lines, *more, header="photo,plant,date"))
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("photo,plant,day,date", "columns day and date may tell two days of one photo; keep one"),
+        ("photo,plant,species", "neither a column day (a number) nor a column date"),
+        ("photo,day", "no column plant in the header 'photo, day'"),
+        ("photo,plant,Day", "column 'Day' is none of photo, plant, day, date, species; rename or remove it"),
+        ("photo,plant,date,time", "column 'time' is none of photo"),
+        ("photo,plant,day,day", "column day stands more than once"),
+        (
+            "Bild,Pflanze,Tag",
+            "the header is 'Bild, Pflanze, Tag', expected columns of photo, plant, day, date, species",
+        ),
+    ],
+)
+def test_a_header_that_is_not_understood(root: Path, header: str, message: str) -> None:
+    rows = [row + ",x" * (header.count(",") - 2) for row in ROWS]
+    assert f"photos.csv: {message}" in refusal(table(root, *rows, header=header))
+
+
+def test_a_plant_of_two_species(root: Path) -> None:
+    lines = [f"{row},{species}" for row, species in zip(ROWS, ("KM", "KM", "KM", "AT"), strict=True)]
+    message = refusal(table(root, *lines, header="photo,plant,day,species"))
+    assert "one plant or 2: 'P2 of species KM' (row 4), 'P2 of species AT' (row 5); give each one name" in message
+    lines = [f"{row},{species}" for row, species in zip(ROWS, ("KM", "KM", "km", "km"), strict=True)]
+    assert "one species or 2: 'KM' (row 2), 'km' (row 4)" in refusal(
+        table(root, *lines, header="photo,plant,day,species")
+    )
+
+
+def test_a_workbook_called_csv(root: Path) -> None:
+    (root / "photos.csv").write_bytes(b"PK\x03\x04 a workbook")
+    assert "photos.csv: an Excel workbook or an archive, not a CSV; save it as CSV UTF-8" in refusal(root)
+
+
+@pytest.mark.parametrize("name", ["Photos.csv", "photos.xlsx", "photos.csv.txt", "pairs.xls"])
+def test_a_table_of_another_name_is_not_passed_over(root: Path, name: str) -> None:
+    (root / name).touch()
+    assert f"{name}: only photos.csv and pairs.csv are read" in refusal(root)
+
+
+def test_an_archive_of_photos(root: Path) -> None:
+    (root / "more.zip").touch()
+    assert "more.zip; save them as PNG or JPEG, unpack archives" in refusal(table(root, *ROWS))
+
+
+# Folders of plants
+
+
+def test_folders_of_plants(tmp_path: Path) -> None:
+    root = add(
+        tmp_path, "BC 1/DAT07.png", "BC 1/BC 1_09.png", "LT/IMG_20240531_060000.png", "LT/IMG_20240601_180000.png"
+    )
+    photos = read_training_set(root)
+    names = ["DAT07", "BC 1_09", "IMG_20240531_060000", "IMG_20240601_180000"]
+    assert list(days_of(photos).values()) == [7, 9, 0, 1.5]
+    assert photos.name.tolist() == names
+    assert photos.plant.tolist() == ["BC 1", "BC 1", "LT", "LT"]
+    assert pairs_of(photos)[0].sample.ids == ["BC 1/07-09", "LT/00-1.5"]
+
+
+def test_what_fits_have_written_is_passed_over(root: Path) -> None:
+    photos = read_training_set(root)
+    add(root, "runs/growth/lenet/version_0/pictures/days.png", "cache/growth/x.png")
+    assert days_of(read_training_set(root)) == days_of(photos)
+    add(root, "runs/7.png")  # a plant of that name, then
+    assert "1 plants have one photo" in refusal(root)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("3.png",), "1 photos are not in <plant>/: 3.png; move them into the folder of their plant"),
+        (("x/c/1.png",), "1 photos are not in <plant>/: x/c/1.png"),
+        (("test/1.png", "test/2.png"), "2 photos are not in <plant>/: test/1.png, test/2.png"),
+        (("c/x.png", "c/2.png"), "1 photos have no certain day: c/x.png (no number); name them like DAT07.png"),
+        (("c/03-04-2024.png",), "03-04-2024.png (03-04-2024 may be 2024-04-03 or 2024-03-04)"),
+        (
+            ("a/x2.png",),
+            "two photos of one plant and day: a/2.png, a/x2.png; remove one of each, or tell their days by",
+        ),
+        (("c/1.png",), "1 plants have one photo, which makes no pair: c"),
+        (("A/1.png", "A/2.png"), "one plant or 2: 'A' (A/1.png), 'a' (a/1.png)"),
+    ],
+)
+def test_folders_that_say_nothing_or_two_things(root: Path, names: tuple[str, ...], message: str) -> None:
+    found = refusal(add(root, *names))
+    assert message in found
+    assert "open.zip" not in found
+
+
+# Names by a pattern
+
+
+def test_a_pattern_of_names(tmp_path: Path) -> None:
+    names = [
+        f"BR017-{plant}-2018-06-{day}_00_VIS_sv_{camera}.jpg"
+        for plant in (7, 8)
+        for day in ("06", "09")
+        for camera in ("000", "045")
+    ]
+    photos = read_training_set(add(tmp_path, *names), RAPE)
+    assert photos.plant.tolist() == ["7"] * 4 + ["8"] * 4
+    assert photos.day.tolist() == [0, 0, 3, 3] * 2
+    assert pairs_of(photos)[0].sample.ids[:4] == ["7/00#1-03#1", "7/00#1-03#2", "7/00#2-03#1", "7/00#2-03#2"]
+
+
+def test_a_pattern_with_days_and_species(tmp_path: Path) -> None:
+    root = add(tmp_path, "KM P1 0.5 x.png", "KM P1 2 .png", "AT P_2 1.png", "AT P_2 7y.png")
+    assert "does not match 2 of the 4 photos in" in refusal(root, "{species} {plant} {day} {*}")
+    (root / "AT P_2 1.png").rename(root / "AT P_2 1 .png")
+    (root / "AT P_2 7y.png").rename(root / "AT P_2 7 y.png")
+    photos = read_training_set(root, "{species} {plant} {day} {*}")
+    assert days_of(photos) == {"P_2/AT P_2 1 ": 1, "P_2/AT P_2 7 y": 7, "P1/KM P1 0.5 x": 0.5, "P1/KM P1 2 ": 2}
+    assert photos.species.tolist() == ["AT", "AT", "KM", "KM"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "stem", "readings"),
+    [
+        ("{plant}_{day}", "BC_03_07", ["BC_03 07"]),
+        ("{plant}_{*}_{day}", "BC_a_03_07", ["BC 07", "BC_a 07"]),
+        ("{plant}{day}", "P12", ["P 12", "P1 2"]),
+        ("{plant}_{day}", "P_-3", []),
+        ("{plant}_{day}", "P_1,5", []),
+        ("{plant}_{day}{*}", "P_1.5", ["P 1", "P 1.5"]),
+        ("{plant}{*}{*}_{date}", "P_2024-05-31", ["P 2024-05-31"]),
+        ("{plant}_{date}{*}", "P_20240531_101500", ["P 20240531_101500"]),
+        ("{plant}_{date}", "P_20240531_101500", ["P 20240531_101500"]),
+        ("{plant}_{date}", "_2024-05-31", []),
+        ("{*}{plant}aa{day}", "aaaab1", []),
+        ("{*}-" * 50 + "{plant}-{day}", "-" * 50 + "p-1", ["p 1"]),
+        ("{plant} {date} {*}", "P 2024년5월31일 x", ["P 2024-5-31"]),
+    ],
+)
+def test_a_name_is_split_in_all_ways(pattern: str, stem: str, readings: list[str]) -> None:
+    found = [" ".join(text for _, text in fields) for fields in split_name(parse_pattern(pattern), stem)]
+    assert sorted(found) == sorted(readings)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("{plant}-{tag}", "no field {tag}"),
+        ("{date}", "no {plant}"),
+        ("{plant}", "neither {date} nor {day}"),
+        ("{plant}{day}{date}", "both {date} and {day}"),
+        ("{plant}{plant}{day}", "{plant} stands twice"),
+        ("{plant-{day}", "a brace without its other one"),
+        ("{plant}{day}}", "a brace without its other one"),
+        ("{plant}/{day}", "it stands for names in one folder"),
+        ("{plant}{day}" + "x" * 300, "longer than 255 letters"),
+        ("", "no {plant}"),
+    ],
+)
+def test_what_is_no_pattern(root: Path, pattern: str, message: str) -> None:
+    assert message in refusal(root, pattern)
+
+
+@pytest.mark.parametrize(
+    ("names", "pattern", "message"),
+    [
+        (("P_1.png", "P_2.png"), "{plant}-{day}", "{plant}-{day} matches none of the 2 photos in"),
+        (("P_1.png", "P-2.png"), "{plant}_{day}", "does not match 1 of the 2 photos in {root}: P-2.png; it stands"),
+        (("P_1.png", "P_2.png"), "{plant}_{day}.png", "matches none of the 2 photos"),
+        (
+            ("P_a_1.png", "P_x2.png"),
+            "{plant}_{*}{day}",
+            "matches 1 names in two ways: P_a_1.png (plant=P day=1 or plant=P_a day=1); narrow it",
+        ),
+        (
+            ("P_1.png", "P_1.0.png", "P_2.png"),
+            "{plant}_{day}",
+            "two photos of one plant and moment: P_1.0.png, P_1.png",
+        ),
+        (("P_1x.png", "P_1y.png", "P_2.png"), "{plant}_{day}{*}", "two photos of one plant and moment: P_1x.png, P_1y"),
+        (("P_1a.png", "P_1a.jpg", "P_2a.png"), "{plant}_{day}{camera}", "two photos of one plant and moment: "),
+        (("P_1.png", "P_2.png", "p_1.png", "p_2.png"), "{plant}_{day}", "one plant or 2: 'P' (P_1.png), 'p' (p_1.png)"),
+        (("P1_1.png", "P1_2.png", "P01_1.png"), "{plant}_{day}", "one plant or 2: "),
+        (
+            ("A_P_1.png", "A_P_2.png", "B_P_3.png"),
+            "{species}_{plant}_{day}",
+            "one plant or 2: 'P of species A' (A_P_1.png), 'P of species B' (B_P_3.png)",
+        ),
+        (("P_03-04-2024.png", "P_2024-04-03.png"), "{plant}_{date}", "03-04-2024 may be 2024-04-03 or 2024-03-04"),
+        (("P_2024-13-03.png", "P_2024-04-03.png"), "{plant}_{date}", "2024-13-03 is neither a date nor"),
+        (
+            ("P_2024-04-03.png", "P_2024-04-04_101500.png"),
+            "{plant}_{date}",
+            "a time of day, unlike others of the plant",
+        ),
+        (("P_100001.png", "P_1.png"), "{plant}_{day}", "P_100001.png (not a day up to 100,000)"),
+        (("P_1.png", "Q_1.png", "Q_2.png"), "{plant}_{day}", "1 plants have one photo, which makes no pair: P"),
+        (("P_1.png", "P_2.png", "Q/Q_1.png"), "{plant}_{day}", "is for one folder of photos, but 1 lie in folders of"),
+    ],
+)
+def test_names_that_a_pattern_does_not_fit(tmp_path: Path, names: tuple[str, ...], pattern: str, message: str) -> None:
+    root = add(tmp_path / "own", *names)
+    assert message.replace("{root}", str(root)) in refusal(root, pattern)
+
+
+# Which layout
+
+
+@pytest.mark.parametrize(
+    ("names", "pattern", "message"),
+    [
+        (("train_dataset/BC/1/DAT1.png", "photos.csv"), None, "train_dataset/ and photos.csv"),
+        (("open.zip", "photos.csv"), None, "open.zip and photos.csv"),
+        (("open/test_dataset/BC/1/x.png", "pairs.csv"), None, "open/test_dataset/ and pairs.csv"),
+        (("train_dataset/BC/1/DAT1.png",), "{plant}_{day}", "train_dataset/ and --data.pattern {plant}_{day}"),
+        (("train_dataset/BC/1/DAT1.png", "BC_2/DAT1.png"), None, "train_dataset/ and BC_2/, photos of a plant"),
+        (("a/1.png", "photos.csv"), "{plant}_{day}", "photos.csv and --data.pattern {plant}_{day}"),
+    ],
+)
+@pytest.mark.parametrize("read", [read_training_set, read_test_set])
+def test_two_layouts_at_once(
+    tmp_path: Path, names: tuple[str, ...], pattern: str | None, message: str, read: Callable[..., object]
+) -> None:
+    add(tmp_path, *(name for name in names if name.endswith(".png")))
+    for name in names:
+        (tmp_path / name).touch()
+    assert f"{tmp_path} has two layouts: {message}; move one elsewhere" in refusal(tmp_path, pattern, read)
+
+
+def test_folders_beside_the_competitions_hold_what_they_will(tmp_path: Path) -> None:
+    add(tmp_path, *(f"train_dataset/BC/1/DAT{day}.png" for day in (1, 2)), "figures/plot.png", "runs/x/1.png")
+    assert len(read_training_set(tmp_path).files) == 2
+
+
+@pytest.mark.parametrize("read", [read_training_set, read_test_set])
+@pytest.mark.parametrize("pattern", [None, RAPE])
+def test_no_photos_at_all_lists_the_layouts(tmp_path: Path, read: Callable[..., object], pattern: str | None) -> None:
+    for root in (tmp_path, tmp_path / "nowhere"):
+        message = refusal(root, pattern, read)
+        for part in (
+            "train_dataset/<species>/<plant>/",
+            "photos.csv",
+            "<plant>/",
+            "--data.pattern",
+            "growth.synthetic",
+        ):
+            assert part in message
+
+
+def test_a_file_for_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "open.zip").touch()
+    assert "open.zip: is a file; give the folder that it lies in" in refusal(tmp_path / "open.zip")
+
+
+# What is predicted
+
+
+def test_all_pairs_where_no_table_names_some(root: Path) -> None:
+    assert pair_names(read_test_set(root)) == [("a/01-02", "1", "2"), ("b/01-02", "1", "2")]
+    assert len(read_test_set(table(root, *ROWS)).before) == 2
+
+
+@pytest.mark.parametrize("layout", ["table", "folders", "names"])
+def test_a_table_of_pairs(tmp_path: Path, layout: str) -> None:
+    pattern = "{plant}_{day}" if layout == "names" else None
+    divider = "_" if layout == "names" else "/"
+    names = [f"{plant}{divider}{day}.png" for plant in ("P", "Q") for day in (1, 5)]
+    root = add(tmp_path, *names, "test/P/unknown.png", "test/P/later.png", "test/R/r1.png", "test/R/r2.png")
+    if layout == "table":
+        table(root, *(f"{name},{name[0]},{name[2]}" for name in names))
+    assert len(read_training_set(root, pattern).files) == 4
+    assert "4 photos in test/ but no pairs.csv (before,after); write one" in refusal(root, pattern, read_test_set)
+    first = f"Q{divider}1.png"
+    write(root, "pairs.csv", "after,before", f"Q{divider}5.png,{first}", f"test\\P\\later.png,P{divider}1.png", "r1,r2")
+    pairs = read_test_set(root, pattern)
+    assert pair_names(pairs) == [
+        ("0", first, f"Q{divider}5.png"),
+        ("1", f"P{divider}1.png", "test/P/later.png"),
+        ("2", "test/R/r2.png", "test/R/r1.png"),
+    ]
+    assert len(pairs.files) == 6  # unknown.png is in no pair
+    assert pairs.plant[pairs.before].tolist() == ["Q", "P", "R"]
+    write(root, "pairs.csv", "before,after,idx", f"later,unknown,x{divider}")
+    assert pair_names(read_test_set(root, pattern)) == [(f"x{divider}", "test/P/later.png", "test/P/unknown.png")]
+
+
+def test_pairs_need_no_days_nor_photos_to_train_on(tmp_path: Path) -> None:
+    root = add(tmp_path / "own", "P/first.png", "P/last.png")
+    write(root, "pairs.csv", "before,after", "first,last")
+    assert pair_names(read_test_set(root)) == [("0", "P/first.png", "P/last.png")]
+    assert "2 photos have no certain day" in refusal(root)
+    root = add(tmp_path / "other", "test/P/first.png", "test/P/last.png")
+    write(root, "pairs.csv", "before,after", "first,last")
+    assert pair_names(read_test_set(root)) == [("0", "test/P/first.png", "test/P/last.png")]
+    assert "holds no photos in a layout that is read" in refusal(root)
+
+
+def test_species_of_photos_to_predict(root: Path) -> None:
+    lines = [f"{row},{species}" for row, species in zip(ROWS, ("KM", "KM", "AT", "AT"), strict=True)]
+    table(
+        add(root, "test/P1/x.png", "test/P1/y.png", "test/P9/z.png", "test/P9/w.png"),
+        *lines,
+        header="photo,plant,day,species",
+    )
+    write(root, "pairs.csv", "before,after", "x,y", "z,w")
+    pairs = read_test_set(root)
+    assert pairs.species[pairs.before].tolist() == ["KM", ""]
+    table(root, *(line.replace("AT", "KM") for line in lines), header="photo,plant,day,species")
+    pairs = read_test_set(root)
+    assert pairs.species[pairs.before].tolist() == ["KM", "KM"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (("a/1.png,a/3.png",), "pairs.csv: row 2: after a/3.png (no such photo in {root})"),
+        (("../a/1.png,a/2.png",), "row 2: before ../a/1.png (no such photo in"),
+        (("1,a/2.png",), "row 2: before 1 (may be a/1.png, b/1.png)"),
+        (("a/1.png,b/2.png",), "row 2: the photos are of two plants; give two of one plant"),
+        (("a/1.png,a/1.png",), "row 2: before and after are one photo"),
+        (("a/1.png,a/2.png", "b/2.png,b/1.png"), "row 3: before is not the earlier photo by their days; swap them"),
+        (("a/1.png,",), "column after is empty in row 2"),
+        ((), "no rows below the header"),
+    ],
+)
+def test_faults_of_the_pairs(root: Path, lines: tuple[str, ...], message: str) -> None:
+    write(root, "pairs.csv", "before,after", *lines)
+    assert message.format(root=root) in refusal(root, read=read_test_set)
+
+
+def test_ids_of_pairs_stand_once(root: Path) -> None:
+    write(root, "pairs.csv", "idx,before,after", "0,a/1.png,a/2.png", "0,b/1.png,b/2.png")
+    assert "idx 0 stands more than once, rows 2, 3" in refusal(root, read=read_test_set)
+
+
+# The commands
+
+
+@pytest.mark.slow
+def test_a_table_from_fit_to_submission(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(subprocess, "Popen", quick.Popen)  # the fit of the fold is forked
+    names = [f"cam{camera}/{plant}_{day}.png" for plant in "PQRS" for day in (0, 1, 2) for camera in (0, 1)]
+    root = add(tmp_path / "own", *names, "test/P/x.png")
+    table(root, *(f"{name},{name[5]},{int(name[7]) / 6:.4f}" for name in names))
+    words = ("--data.num_folds", 4, "--data.root", root, "--name", "own")
+    output = run("growth", "crossval", *SMALL, *words, "--folds", 0)
+    assert "over all 12 out-of-fold rows" in output
+    rows = pd.read_csv("runs/growth/own/out_of_fold_folds0.csv")
+    assert sorted(set(rows["days"].round(4))) == [0.1666, 0.1667, 0.3333]
+    assert rows["predicted"].min() < 1  # photos are less than a day apart, so fewer days than one are right
+    write(root, "pairs.csv", "before,after,idx", "cam0/P_0.png,test/P/x.png,mine")
+    run(
+        "growth",
+        "predict",
+        "--ckpt_path",
+        "runs/growth/own/fold_0/latest/checkpoints/last.ckpt",
+        "--submission.path",
+        "s.csv",
+    )
+    submission = pd.read_csv("s.csv")
+    assert submission.columns.tolist() == ["idx", "time_delta"]
+    assert submission["idx"].tolist() == ["mine"]
+    items = pd.read_csv("s_items.csv", keep_default_na=False)
+    assert items["photo"].tolist() == ["cam0/P_0.png", "test/P/x.png"]
+    assert set(items["species"]) == {""}
+
+
+@pytest.mark.slow
+def test_a_pattern_from_fit_to_submission(run: Run, refused: Run, tmp_path: Path) -> None:
+    names = [f"{plant}_2024-05-0{day}_{camera}.png" for plant in "PQR" for day in (1, 2, 4) for camera in "xy"]
+    root = add(tmp_path / "own", *names)
+    pattern = ("--data.pattern", "{plant}_{date}_{camera}")
+    run("growth", "fit", *SMALL, "--data.root", root, *pattern, "--data.val_fraction", 0.3, "--name", "own")
+    assert not any("rmse_" in name for name in pd.read_csv("runs/growth/own/latest/metrics.csv").columns)
+    run("growth", "predict", "--ckpt_path", "last", "--submission.path", "s.csv")
+    submission = pd.read_csv("s.csv")
+    assert len(submission) == len(set(submission["idx"])) == 3 * 3 * 4
+    assert submission["idx"][0] == "P/00#1-01#1"
+    assert submission["time_delta"].min() >= 1  # whole days
+    other = add(tmp_path / "other", "A/1.png", "A/2.png")
+    assert "is for one folder of photos" in refused("growth", "predict", "--ckpt_path", "last", "--data.root", other)
+    run(
+        "growth",
+        "predict",
+        "--ckpt_path",
+        "last",
+        "--data.root",
+        other,
+        "--data.pattern",
+        "null",
+        "--submission.path",
+        "o.csv",
+    )
+    assert pd.read_csv("o.csv")["idx"].tolist() == ["A/01-02"]
+
+
+def test_real_photos_with_a_table() -> None:
+    root = REAL_DATA / "komatsuna4h"
+    if not root.is_dir():
+        pytest.skip(f"no real data in {root}")
+    photos = read_training_set(root)
+    assert (len(photos.files), len(set(photos.plant)), photos.day.max()) == (900, 7, np.float32(9.8333))
+    assert len(set(zip(photos.plant, photos.name, strict=True))) == 900
+    pairs, days = pairs_of(photos)
+    assert len(days) == len(set(pairs.sample.ids)) == 69_030
+    assert days.min() > 0.16
+    assert read_test_set(root).sample.ids == pairs.sample.ids
+
+
+def test_real_photos_with_a_pattern() -> None:
+    root = REAL_DATA / "rape"
+    if not root.is_dir():
+        pytest.skip(f"no real data in {root}")
+    photos = read_training_set(root, RAPE)
+    assert dict(zip(*np.unique(photos.plant, return_counts=True), strict=True)) == {
+        **{"209111": 55, "448121": 35, "531121": 90, "531212": 90, "531213": 45}
+    }
+    assert photos.shortest_gap() == 1
+    assert all(photos.day[photos.plant == plant].min() == 0 for plant in set(photos.plant))
+    assert len(set(read_test_set(root, RAPE).sample.ids)) == len(pairs_of(photos)[1]) == 10_885

@@ -1,0 +1,139 @@
+"""Images of one's own: ``predict --images`` and the Python API give the same numbers, and refuse the same things."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import growth
+import julia
+from common.errors import UserError
+from tests.conftest import Run
+from tests.quick import REPOSITORY
+
+OfflineFit = Callable[[str], Path]
+
+
+@pytest.fixture
+def best(offline_fit: OfflineFit) -> Callable[[str], Path]:
+    """Copy the checkpoints of a fit, and get the best one: answers go into the run folder."""
+
+    def copy(task: str) -> Path:
+        shutil.copytree(offline_fit(task) / "checkpoints", f"{task}-run/checkpoints")
+        return Path(f"{task}-run/checkpoints/best.ckpt")
+
+    return copy
+
+
+def photos(growth_root: Path) -> list[str]:
+    return sorted(map(str, growth_root.glob("train_dataset/BC/BC_01/*.png")))
+
+
+def bitmaps(julia_root: Path) -> list[str]:
+    return sorted(map(str, julia_root.glob("test/*.Bmp")))
+
+
+def test_days_between_two_photos(run: Run, best: Callable[[str], Path], growth_root: Path) -> None:
+    first, *_, last = photos(growth_root)
+    path = best("growth")
+    said = run("growth", "predict", "--ckpt_path", path, "--images", first, last)
+    model = growth.load(path)
+    days = model.days(first, last)
+    assert f"{days:.2f}" in said and "submission" not in said
+    assert np.float32(pd.read_csv("growth-run/images/days.csv")["days"].item()) == days
+    # In memory, as on disk; the other way round, the other sign.
+    assert model.days(Image.open(first), np.asarray(Image.open(last).convert("RGB"))) == days
+    assert model.days(last, first) == -days
+    assert not list(Path("growth-run").glob("*.csv")) and not Path("cache").exists()
+
+
+def test_a_folder_of_photos_has_a_growth_curve(run: Run, best: Callable[[str], Path], growth_root: Path) -> None:
+    path, folder = best("growth"), growth_root / "train_dataset" / "BC" / "BC_01"
+    Path("answers").mkdir()
+    run("growth", "predict", "--ckpt_path", path, "--images", folder, "--output", "answers")
+    ages, days = pd.read_csv("answers/ages.csv"), pd.read_csv("answers/days.csv")
+    assert np.array_equal(ages["days_since_first"].to_numpy(np.float32), growth.load([path]).ages(photos(growth_root)))
+    assert (ages["days_since_first"][0], len(ages), len(days)) == (0, 8, 28)
+    by_photo = ages.set_index("photo")["days_since_first"]
+    between = days["after"].map(by_photo) - days["before"].map(by_photo)
+    assert np.allclose(between, days["days"], atol=1e-5)
+    with Image.open("answers/ages.png") as picture:
+        assert picture.width > 600
+    # The same numbers as for the competition's own files, by another way.
+    run("growth", "predict", "--ckpt_path", path, "--data.root", growth_root)
+    items = pd.read_csv("growth-run/submission_best_items.csv").set_index("photo")["age"]
+    home = next((growth_root / "test_dataset" / "BC").iterdir())
+    test = sorted(map(str, home.glob("*.png")))[:3]
+    ours = growth.load(path).ages(test)
+    theirs = [items[Path(photo).stem] - items[Path(test[0]).stem] for photo in test]
+    assert np.allclose(ours, theirs, atol=1e-3)
+
+
+def test_characters(run: Run, best: Callable[[str], Path], julia_root: Path) -> None:
+    path, files = best("julia"), bitmaps(julia_root)
+    said = run("julia", "predict", "--ckpt_path", path, path.with_name("last.ckpt"), "--images", *files)
+    table = pd.read_csv("julia-run/images/images.csv", dtype={"Class": str}, keep_default_na=False).set_index("ID")
+    guesses = julia.load([path, path.with_name("last.ckpt")]).classify(files)
+    assert list(table.index) == files
+    assert [guess.character for guess in guesses] == table["Class"].tolist()
+    assert np.array_equal(np.float32([guess.probability for guess in guesses]), table["probability"].to_numpy("f4"))
+    assert list(guesses[0].probabilities)[1] == str(table["Class_2"].iloc[0])
+    assert sum(guesses[0].probabilities.values()) == pytest.approx(1, abs=1e-5) and files[0] in said
+    # Grey arrays and views.
+    pixels = np.asarray(Image.open(files[0]).convert("L"))
+    assert julia.load(path).classify([pixels]) == julia.load(path, device="cpu").classify([pixels[..., None]])
+    run("julia", "predict", "--ckpt_path", path, "--images", *files, "--submission.tta", 2)
+    table = pd.read_csv("julia-run/images/images.csv")
+    views = julia.load(path, tta=2).classify(files)
+    assert np.array_equal(np.float32([view.probability for view in views]), table["probability"].to_numpy("f4"))
+
+
+def test_what_is_no_image_is_refused(refused: Run, best: Callable[[str], Path], growth_root: Path) -> None:
+    path, (one, two, *_) = best("growth"), photos(growth_root)
+    Path("page.pdf").write_bytes(b"%PDF-1.7\n" + bytes(100))
+    Path("drawing.svg").write_text("<svg xmlns='http://www.w3.org/2000/svg'/>")
+    Path("cut.jpg").write_bytes(b"\xff\xd8\xff\xe0" + bytes(30))
+    frames = [Image.new("L", (8, 8), shade) for shade in (0, 255)]
+    frames[0].save("film.gif", save_all=True, append_images=frames[1:])
+    Path("empty").mkdir()
+    predict = ("growth", "predict", "--ckpt_path", path, "--images")
+    for name in ("page.pdf", "drawing.svg", "cut.jpg"):
+        assert name in refused(*predict, one, name)
+    assert "film.gif (2 pictures in one file" in refused(*predict, one, "film.gif")
+    assert "--images empty: no image files in it" in refused(*predict, "empty")
+    assert "--images *.nef: the pattern matches no file" in refused(*predict, "*.nef")
+    assert "--images absent.png: no such file" in refused(*predict, one, "absent.png")
+    assert "one photo has no age" in refused(*predict, one)
+    assert "--output nowhere: no such folder" in refused(*predict, one, two, "--output", "nowhere")
+    assert "makes no submission" in refused(*predict, one, two, "--submission.path", "a.csv")
+    assert "--output empty: it is for --images" in refused(
+        "growth", "predict", "--ckpt_path", path, "--output", "empty"
+    )
+    assert not list(path.parent.parent.glob("images/*"))
+
+
+def test_arrays_that_can_be_read_in_two_ways_are_refused(best: Callable[[str], Path]) -> None:
+    model = julia.load(best("julia"))
+    for picture, reason in (
+        (np.zeros((3, 20, 20), np.uint8), "channels last"),
+        (np.zeros((20, 20), np.float32), "float32; give uint8"),
+        (np.zeros((0, 20), np.uint8), "0×20"),
+        (Image.new("F", (8, 8)), "mode F"),
+        (None, "a NoneType"),
+    ):
+        with pytest.raises(UserError, match=f"image 1: .*{reason}"):
+            model.classify([np.zeros((8, 8), np.uint8), picture])  # type: ignore[list-item]
+
+
+def test_imports_are_late() -> None:
+    code = "import growth, julia, sys; print(sorted({'torch', 'numpy', 'lightning', 'PIL'} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -108,16 +108,17 @@ def _is_competition(root: Path, pattern: str | None) -> bool:
     if part:
         layouts += [PAIRS] * (root / PAIRS).is_file() + [f"{plant}/, photos of a plant" for plant in _plants(root)]
     if len(layouts) > 1:
-        raise UserError(f"{root} has two layouts: {' and '.join(layouts)}; move one elsewhere, or leave out the flag")
+        remedy = "" if pattern is None else ", or give --data.pattern null"
+        raise UserError(f"{root} has two layouts: {' and '.join(layouts)}; move one elsewhere{remedy}")
     return part != ""
 
 
 def _plants(root: Path) -> list[str]:
     """Name the folders beside the competition's that hold photos of a plant, with their days in their names."""
     plants = []
-    for folder in sorted(path for path in root.iterdir() if path.is_dir()):
+    for folder in sorted(path for path in root.glob("*") if path.is_dir()):
         if folder.name not in (*dacon.PARTS, "open", *WRITTEN) and not folder.name.startswith("."):
-            stems = [path.stem for path in folder.iterdir() if path.suffix[1:].lower() in SUFFIXES]
+            stems = [path.stem for path in folder.glob("*") if path.suffix[1:].lower() in SUFFIXES]
             if stems and not any(read_days("", folder.name, stems)[1]):
                 plants.append(folder.name)
     return plants

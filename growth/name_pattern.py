@@ -46,7 +46,7 @@ def read_names(root: Path, found: Mapping[str, ImageFile], pattern: str) -> pd.D
     if astray := [path for path in found if "/" in path]:
         raise UserError(
             f"--data.pattern {pattern} is for one folder of photos, but {len(astray)} lie in folders of {root}: "
-            f"{listed(astray)}; move them, or leave --data.pattern out"
+            f"{listed(astray)}; move them, or give --data.pattern null"
         )
     split = {path: split_name(tokens, PurePosixPath(path).stem) for path in found}
     if unlike := [path for path, readings in split.items() if not readings]:

@@ -39,16 +39,7 @@ def read_own_training_set(root: Path, pattern: str | None) -> Photos | None:
             plants, or two species, may be one by their names.
     """
     table, _ = _read(root, pattern)
-    if not len(table):
-        return None
-    if "fault" in table:
-        refuse_uncertain(root, table["path"], table["fault"].tolist())
-        if len(doubled := table[table.duplicated(["plant", "day"], keep=False)]):
-            remedy = f"remove one of each, or tell their days by {PHOTOS}"
-            raise UserError(f"{root}: two photos of one plant and day: {listed(doubled['path'])}; {remedy}")
-    table = _named(root, table)
-    refuse_lone(root, table["plant"], table["day"].astype(np.float32))
-    return Photos.of(table)
+    return _dated(root, table) if len(table) else None
 
 
 def read_own_pairs(root: Path, pattern: str | None) -> PhotoPairs | None:
@@ -62,10 +53,7 @@ def read_own_pairs(root: Path, pattern: str | None) -> PhotoPairs | None:
     if not (root / PAIRS).is_file():
         if test:
             raise UserError(f"{root}: {len(test)} photos in {TEST}/ but no {PAIRS} (before,after); write one")
-        photos = read_own_training_set(root, pattern)
-        return None if photos is None else pairs_of(photos)[0]
-    if "fault" in table:  # days need not be known
-        table.loc[table["fault"] != "", "day"] = np.nan
+        return pairs_of(_dated(root, table))[0] if len(table) else None
     species = dict(zip(table["plant"], table["species"], strict=True))
     only = species.get(next(iter(species), ""), "") if len({*species.values()}) == 1 else ""
     plants = [PurePosixPath(path).parts[1] for path in test]
@@ -129,6 +117,17 @@ def _read_folders(root: Path, found: Mapping[str, ImageFile]) -> pd.DataFrame:
     return table
 
 
+def _dated(root: Path, table: pd.DataFrame) -> Photos:
+    if "fault" in table:
+        refuse_uncertain(root, table["path"], table["fault"].tolist())
+        if len(doubled := table[table.duplicated(["plant", "day"], keep=False)]):
+            remedy = f"remove one of each, or tell their days by {PHOTOS}"
+            raise UserError(f"{root}: two photos of one plant and day: {listed(doubled['path'])}; {remedy}")
+    table = _named(root, table)
+    refuse_lone(root, table["plant"], table["day"].astype(np.float32))
+    return Photos.of(table)
+
+
 def _named(root: Path, table: pd.DataFrame) -> pd.DataFrame:
     """Refuse plants and species that may be one by their names, and take off the spaces around these."""
     species = table[table["species"] != ""]
@@ -139,7 +138,7 @@ def _named(root: Path, table: pd.DataFrame) -> pd.DataFrame:
 
 def _refuse_alike(root: Path, column: str, table: pd.DataFrame, name: pd.Series) -> None:
     """Refuse two names (N) that differ in no more than case, spaces and leading zeros of a column of the table (N)."""
-    key = [re.sub(r"\s|(?<![0-9])0+(?=[0-9])", "", _plain(text)) for text in table[column]]
+    key = [re.sub(r"\s|(?<![0-9.])0+(?=[0-9])", "", _plain(text)) for text in table[column]]
     first = table.assign(key=key, said=name).drop_duplicates("said")
     for _, alike in first.groupby("key"):
         if len(alike) > 1:

@@ -143,12 +143,12 @@ def days_in_names(
         folders: gives the folders of a plant: that of its species, and its own.
 
     Returns:
-        Days, N, float32, 0 where a day of the plant is uncertain; and what makes each uncertain, N.
+        Days, N, float32, not a number where one of the plant is uncertain; and what makes each uncertain, N.
     """
     day, faults = np.zeros(len(plant), dtype=np.float32), [""] * len(plant)
     for name, rows in plant.groupby(plant).indices.items():
         days, faults_of = read_days(*folders(str(name)), stem.iloc[rows].tolist())
-        day[rows] = days or 0
+        day[rows] = days or np.nan
         for row, fault in zip(rows, faults_of, strict=True):
             faults[row] = fault
     return day, faults

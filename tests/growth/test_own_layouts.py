@@ -5,11 +5,14 @@ from __future__ import annotations
 import subprocess
 import unicodedata
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as some
 from PIL import Image
 
 from common.errors import UserError
@@ -388,6 +391,39 @@ def test_names_that_a_pattern_does_not_fit(tmp_path: Path, names: tuple[str, ...
     assert message.replace("{root}", str(root)) in refusal(root, pattern)
 
 
+CELLS = some.text("aP1230./\\-:;,'\" \n\té٣\0", max_size=12)
+TOKENS = some.sampled_from(["{plant}", "{date}", "{day}", "{*}", "{camera}", "{species}", "_", "-", "1", "a", "{", "}"])
+FUZZ = settings(
+    derandomize=True, deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+
+@FUZZ
+@given(
+    cells=some.lists(some.tuples(CELLS, CELLS, CELLS), max_size=4),
+    pattern=some.lists(TOKENS, max_size=7),
+    stem=some.text("aP_-120.", min_size=1, max_size=14),
+)
+def test_anything_is_read_or_refused(
+    tmp_path: Path, cells: list[tuple[str, str, str]], pattern: list[str], stem: str
+) -> None:
+    root = tmp_path / "own"
+    if not root.is_dir():
+        add(root, "a/1.png", "a/2.png")
+    lines = [",".join(line) for line in cells]
+    for column in ("day", "date"):
+        table(root, "a/1.png,P,1", *lines, header=f"photo,plant,{column}")
+        assert str(root) in refusal(root)  # a/2.png has no row that can be read with this one
+    (root / "photos.csv").unlink()
+    try:
+        readings = split_name(parse_pattern("".join(pattern)), stem)
+    except UserError:
+        return
+    texts = [dict(fields) for fields in readings]
+    assert len(readings) <= 2 and all(one != other for one, other in combinations(texts, 2))
+    assert all(text in stem and text for fields in texts for text in fields.values())
+
+
 # Which layout
 
 
@@ -474,6 +510,8 @@ def test_pairs_need_no_days_nor_photos_to_train_on(tmp_path: Path) -> None:
     write(root, "pairs.csv", "before,after", "first,last")
     assert pair_names(read_test_set(root)) == [("0", "P/first.png", "P/last.png")]
     assert "2 photos have no certain day" in refusal(root)
+    write(add(root, "P/DAT01.png", "P/DAT02.png"), "pairs.csv", "before,after", "DAT01,DAT02", "first,DAT01")
+    assert len(read_test_set(root).before) == 2
     root = add(tmp_path / "other", "test/P/first.png", "test/P/last.png")
     write(root, "pairs.csv", "before,after", "first,last")
     assert pair_names(read_test_set(root)) == [("0", "test/P/first.png", "test/P/last.png")]

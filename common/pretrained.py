@@ -152,8 +152,10 @@ def take_weights(model: AnyTask, path: str) -> set[str]:
             f"pretrained: {len(moved)} of {len(names) * len(encoders)} tensors from {shown(path)}{left}",
             file=sys.stderr,
         )
-    split = next((part["split"] for part in saved.values() if isinstance(part, dict) and "split" in part), None)
-    return set(split["trained"]) if split and saved["task"] == model.task else set()
+    splits = [
+        part["split"] for part in saved.values() if isinstance(part, dict) and isinstance(part.get("split"), dict)
+    ]
+    return {str(name) for split in splits if saved["task"] == model.task for name in split.get("trained", [])}
 
 
 def _check_arguments(path: str, model: AnyTask, theirs: Mapping[str, Any], state: State) -> None:
@@ -195,5 +197,6 @@ def _other_outputs(
             reasons.append(f"{name} {theirs} there, {model.hparams[name]} here")
     for ours, other in heads:
         if other is None or ours.shape != other.shape:
-            reasons.append(f"{0 if other is None else len(other)} outputs there, {len(ours)} here")
+            number = "no" if other is None or other.ndim == 0 else len(other)
+            reasons.append(f"{number} outputs there, {len(ours)} here")
     return list(dict.fromkeys(reasons))

@@ -86,6 +86,7 @@ class ImageTask(LightningModule, ABC, Generic[Data, Batch]):
         classes: names of the classes, in order; None of a regression.
         about_items: what :meth:`table_of_items` has, in a few words, and what to mind when reading it.
         output_arguments: names of the arguments that say what the network's outputs mean, such as their unit.
+        learned_from: ids that an earlier fit of this task has learned from, with whose weights this one begins.
         evaluated: what :meth:`evaluate` gave of all held-out rows at the latest validation, M×columns.
     """
 
@@ -123,7 +124,7 @@ class ImageTask(LightningModule, ABC, Generic[Data, Batch]):
         # Not in groups, which merge two metrics as soon as they agree on the first batches.
         self.val_metrics = MetricCollection(dict(metrics), prefix="val/", compute_groups=False)
         self.rows = CatMetric(nan_strategy="disable")
-        self.learned_from = take_weights(self, str(pretrained)) if is_checkpoint(pretrained) else set()
+        self.learned_from: set[str] = take_weights(self, str(pretrained)) if is_checkpoint(pretrained) else set()
 
     # What a task implements.
 
@@ -232,7 +233,7 @@ class ImageTask(LightningModule, ABC, Generic[Data, Batch]):
         return data
 
     def on_fit_start(self) -> None:
-        held_out = self.data.split.held_out
+        held_out = self.data.split.held_out if self.learned_from else []
         if (seen := self.learned_from.intersection(held_out)) and self.trainer.is_global_zero:
             number = f"{len(seen)} of the {len(held_out)} held-out rows"
             line = f"warning: the pretrained weights have learned from {number}, if equal names mean equal images"

@@ -73,7 +73,7 @@ def serve(page: Page, host: str, port: int | None) -> None:
     """
     port = free_port(host, port)
     with TemporaryDirectory(prefix=f"{page.predictor.models[0].task}-app-", ignore_cleanup_errors=True) as folder:
-        uploads, drawn = Path(folder) / "uploads", Path(folder) / "examples"
+        uploads, drawn = (Path(folder).resolve() / name for name in ("uploads", "examples"))
         uploads.mkdir()
         drawn.mkdir()
         _import_gradio(uploads)
@@ -91,7 +91,7 @@ def serve(page: Page, host: str, port: int | None) -> None:
             blocks.close(verbose=False)
 
 
-def _import_gradio(uploads: Path) -> Any:
+def _import_gradio(uploads: Path) -> None:
     """Import gradio so that it asks nobody for anything, and keeps files nowhere but in a folder of ours.
 
     Raises:
@@ -103,10 +103,9 @@ def _import_gradio(uploads: Path) -> Any:
     os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
     os.environ |= {"NO_PROXY": "*", "no_proxy": "*"}  # it calls the page once when it starts
     try:
-        import gradio
+        import gradio  # noqa: F401
     except ModuleNotFoundError as error:
-        raise UserError(f"the page needs {error.name}: pip install 'growth-julia[app]'") from None
-    return gradio
+        raise UserError(f"app needs {error.name}: pip install '.[app]'") from None
 
 
 def free_port(host: str, port: int | None) -> int:
@@ -123,7 +122,7 @@ def free_port(host: str, port: int | None) -> int:
             family = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM)[0][0]
             socket.create_server((host, number), family=family).close()
         except (OSError, UnicodeError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
+            reason = str(getattr(error, "strerror", error)).partition(" (")[0]  # Python adds the address
         else:
             return number
     ports = f"{PORTS[0]} to {PORTS[-1]}" if port is None else port
@@ -240,7 +239,7 @@ def remove(uploads: Path, files: Sequence[str], pending: Counter[str]) -> None:
     """Remove files that were uploaded and have been answered on, unless another user waits for the same one."""
     for file in files:
         pending[file] -= 1
-        if pending[file] <= 0 and Path(file).is_relative_to(uploads):
+        if pending[file] <= 0 and Path(file).parent.parent == uploads:
             del pending[file]
             shutil.rmtree(Path(file).parent, ignore_errors=True)
 
@@ -248,8 +247,8 @@ def remove(uploads: Path, files: Sequence[str], pending: Counter[str]) -> None:
 def sweep(uploads: Path, pending: Counter[str]) -> None:
     """Remove what nobody has asked about for long, such as a part of a file whose connection broke off."""
     for path in uploads.iterdir():
-        if time.time() - path.stat().st_mtime > KEPT:
-            for file in [file for file in pending if Path(file).is_relative_to(path)]:
-                del pending[file]
-            shutil.rmtree(path, ignore_errors=True)
-            path.unlink(missing_ok=True) if path.is_file() else None
+        with suppress(FileNotFoundError):  # answered on in this moment
+            if time.time() - path.stat().st_mtime > KEPT:
+                for file in [file for file in pending if Path(file).is_relative_to(path)]:
+                    del pending[file]
+                shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -193,7 +193,13 @@ def test_no_data_yet(refused: Run) -> None:
 
 @pytest.mark.parametrize(
     ("subcommand", "words"),
-    [("validate", ()), ("predict", ()), ("export", ("--output", "x.onnx")), ("feature_maps", ("--image", "x.png"))],
+    [
+        ("validate", ()),
+        ("predict", ()),
+        ("export", ("--output", "x.onnx")),
+        ("feature_maps", ("--image", "x.png")),
+        ("app", ()),
+    ],
 )
 def test_no_checkpoint_is_an_error(refused: Run, subcommand: str, words: tuple[str, ...]) -> None:
     assert f"python -m julia {subcommand} --ckpt_path" in refused("julia", subcommand, *words)
@@ -282,6 +288,7 @@ def test_what_belongs_to_the_weights_is_refused_beside_a_checkpoint_in_every_sub
         "predict": (),
         "export": ("--output", "x.onnx"),
         "feature_maps": ("--image", "x.png"),
+        "app": (),
     }
     for subcommand, more in words.items():
         for flag, value, has in (("--data.seed", 1, 0), ("--model.lr", 0.5, 0.001), ("--data.fold", 2, None)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -13,6 +14,8 @@ import onnxruntime
 import pandas as pd
 import pytest
 
+from common.page import Page
+from common.predictor import Predictor
 from tests.conftest import Run
 
 TESTS = Path(__file__).parent
@@ -61,6 +64,10 @@ def test_every_subcommand_takes_it(run: Run, refused: Run, squares: Path) -> Non
         *("--image", squares / "test" / "30.png", "--output", "."),
     )
     assert "feature maps: 30_features.png" in said
+    data, model = sys.modules["third_task.data"].SquareData, sys.modules["third_task.model"].SquareClassifier
+    checkpoint, square = home / "checkpoints" / "last.ckpt", squares / "test" / "30.png"
+    page = Page(Predictor(model, data(image_size=8, channels=3), checkpoint, "cpu", 1))
+    assert re.search("<td>30.png</td>\\s*<td>r</td>", page.answer([str(square)]).shown)
     run("third_task", "dashboard", "--output", "dashboard.json")
     assert "model.lr" in Path("dashboard.json").read_text()
     said = subprocess.run(

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from growth.data import GrowthData
 from growth.model import GrowthRegressor
 from julia.data import CharacterData
 from julia.model import CharacterClassifier
+from tests.conftest import requested
 
 Make = Callable[..., Path]
 TASKS: dict[str, tuple[type[ImageTask[Any, Any]], type[ImageData]]] = {
@@ -323,38 +324,6 @@ def test_many_arguments_share_a_column(make: Make, typed: Any) -> None:
     out, _ = typed("runs/julia")
     assert "arguments" in out and "argument_19 1" in " ".join(out.replace("│", " ").split())
     assert max(map(len, out.splitlines())) <= 160
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    webdriver = pytest.importorskip("selenium.webdriver")
-    if not (shutil.which("chromium") and shutil.which("chromedriver")):
-        pytest.skip("no chromium and chromedriver on this machine")
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium")
-    flags = "headless no-sandbox disable-gpu no-first-run disable-background-networking disable-component-update"
-    for flag in [*flags.split(), "disable-sync", "window-size=1280,900"]:
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    service = webdriver.ChromeService(shutil.which("chromedriver"))
-    driver = webdriver.Chrome(options=options, service=service)
-    yield driver
-    driver.quit()
-
-
-@pytest.fixture
-def browser(chromium: Any) -> Any:
-    """Chromium as it was started: the size of its window, nothing said or asked for."""
-    chromium.set_window_size(1280, 900)
-    for log in ("browser", "performance"):
-        chromium.get_log(log)
-    return chromium
-
-
-def requested(browser: Any) -> list[str]:
-    """Give the addresses that the browser has asked for since the last call."""
-    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    return [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
 
 
 @pytest.mark.slow

@@ -15,11 +15,15 @@ from html import escape
 from inspect import getdoc
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING
 
 from common.errors import UserError
 from common.libraries import explain_library_errors
 from common.page import MOST, STYLE, Answer, Page
+
+if TYPE_CHECKING:
+    from gradio import Blocks
+    from starlette.types import Message, Receive, Scope, Send
 
 MAX_MEGABYTES = 64  # of a file
 KEPT = 600  # seconds that files are kept which nobody asks about, or whose connection broke off
@@ -42,7 +46,7 @@ class Received:
     def __init__(self, app: Application, pending: Counter[str]) -> None:
         self.app, self.pending = app, pending
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         from starlette.requests import ClientDisconnect
 
         path = scope.get("path", "")
@@ -51,7 +55,7 @@ class Received:
             await send({"type": "http.response.body", "body": b"this page asks nobody else"})
             return
 
-        async def count(message: Any) -> None:
+        async def count(message: Message) -> None:
             with suppress(ValueError):  # of refusals
                 self.pending.update(map(str, json.loads(message.get("body") or "[]")))
             await send(message)
@@ -133,7 +137,7 @@ def _written(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def launch(blocks: Any, host: str, port: int, pending: Counter[str]) -> None:
+def launch(blocks: Blocks, host: str, port: int, pending: Counter[str]) -> None:
     """Start to answer requests, in threads."""
     import gradio
     from starlette.middleware import Middleware
@@ -159,7 +163,7 @@ def launch(blocks: Any, host: str, port: int, pending: Counter[str]) -> None:
     blocks.server.config.timeout_graceful_shutdown = 1  # a page that is still open does not hold up the end
 
 
-def lay_out(page: Page, uploads: Path, examples: Sequence[Path], pending: Counter[str]) -> Any:
+def lay_out(page: Page, uploads: Path, examples: Sequence[Path], pending: Counter[str]) -> Blocks:
     """Lay out the page, and say what its buttons do."""
     import gradio
 
@@ -223,7 +227,7 @@ def lay_out(page: Page, uploads: Path, examples: Sequence[Path], pending: Counte
             done.failure(lambda: None, None, dropped)
     preprocess = blocks.preprocess_data
 
-    async def check(*given: Any, **more: Any) -> Any:
+    async def check(*given: object, **more: object) -> object:
         try:
             return await preprocess(*given, **more)
         except gradio.Error:

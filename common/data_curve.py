@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -38,6 +37,6 @@ def write_data_curve(task: type[AnyTask], measured: Mapping[float, Measured], fo
         table.to_csv(temporary, index=False)
     picture = path.with_suffix(".png")
     save_png(data_curve(table, metric, task.directions[metric], task.units.get(metric, "")), picture)
-    figures: Any = dict.fromkeys((metric, "mean", "deviation"), "{:.4f}".format) | {"seconds": "{:.0f}".format}
-    print(f"\n{table.to_string(index=False, formatters=figures)}")
+    shown = table.round({metric: 4, "mean": 4, "deviation": 4, "seconds": 0})
+    print(f"\n{shown.to_string(index=False)}")
     print(f"learning curve over the share of the training data: {path}, {picture.name}", flush=True)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
@@ -95,9 +95,9 @@ def data_curve(table: pd.DataFrame, metric: str, direction: Direction, unit: str
     trained = table[counted]
     axes.plot(trained, table[metric], color=COLOURS[0], marker=MARKERS[0], label="all out-of-fold rows", zorder=3)
     if (folds := int(table["folds"].min())) > 1:
-        style: dict[str, Any] = {"color": COLOURS[1], "fmt": MARKERS[1], "capsize": 4, "markersize": 4}
         label = f"mean ± deviation over {folds} folds"
-        axes.errorbar(trained, table["mean"], yerr=table["deviation"], label=label, **style)
+        mean, spread = table["mean"], table["deviation"]
+        axes.errorbar(trained, mean, spread, fmt=MARKERS[1], color=COLOURS[1], capsize=4, ms=4, label=label)
         axes.legend(frameon=False, fontsize=9)
     better = "lower" if direction == "min" else "higher"
     noun = counted.removeprefix("trained_")

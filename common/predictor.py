@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -104,7 +105,7 @@ class Predictor(Generic[Model]):
 
     def _predictions(self) -> Iterator[Outputs]:
         for model, data in zip(self.models, self.data, strict=True):
-            yield average_views(data, self.tta, lambda model=model, data=data: self._run(model, data))  # type: ignore[misc]
+            yield average_views(data, self.tta, partial(self._run, model, data))
 
     @torch.inference_mode()
     def _run(self, model: Model, data: ImageData) -> Outputs:

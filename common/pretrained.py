@@ -7,12 +7,13 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.error import URLError
 
 import torch
 from torch import Tensor
 
+from common.arguments import Settings
 from common.errors import UserError, listed
 from common.files import shown
 from common.machine import is_first_process
@@ -46,7 +47,7 @@ def is_damaged(path: Path) -> bool:
         return True
 
 
-def load_checkpoint(path: Path, flag: str, task: str = "<task>") -> dict[str, Any]:
+def load_checkpoint(path: Path, flag: str, task: str = "<task>") -> Settings:
     """Load what a fit of any task has saved; its checksums are compared here, once.
 
     Raises:
@@ -158,7 +159,7 @@ def take_weights(model: AnyTask, path: str) -> set[str]:
     return {str(name) for split in splits if saved["task"] == model.task for name in split.get("trained", [])}
 
 
-def _check_arguments(path: str, model: AnyTask, theirs: Mapping[str, Any], state: State) -> None:
+def _check_arguments(path: str, model: AnyTask, theirs: Settings, state: State) -> None:
     """Refuse weights of another network, or that were learned under another normalisation."""
     ours = model.hparams
     for name in BUILT_WITH:
@@ -179,9 +180,7 @@ def _encoders(state: State, names: Iterable[str]) -> list[str]:
     return [start for start in starts if all(start + name in state for name in others)]
 
 
-def _other_outputs(
-    saved: Mapping[str, Any], model: AnyTask, heads: Iterable[tuple[Tensor, Tensor | None]]
-) -> list[str]:
+def _other_outputs(saved: Settings, model: AnyTask, heads: Iterable[tuple[Tensor, Tensor | None]]) -> list[str]:
     """Say in what the outputs of a checkpoint's network mean something else than the model's.
 
     ``heads`` holds the tensors of this network's last layers, each with that of the checkpoint in its place.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from lightning.pytorch.plugins.layer_sync import TorchSyncBatchNorm
 from torch import nn
 
+from common.arguments import Settings
 from common.errors import UserError, no_such
 from common.networks import Constants, Float32Linear
 from common.pretrained import Pretrained, read_state
@@ -43,7 +43,7 @@ def build_timm(name: str, in_channels: int, image_size: int, pretrained: Pretrai
     import timm
 
     config = _configuration(name)
-    options: dict[str, Any] = {"in_chans": in_channels}
+    options: Settings = {"in_chans": in_channels}
     if config.get("fixed_input_size"):
         options["img_size"] = image_size
     source = _source(config)
@@ -78,7 +78,7 @@ def build_timm(name: str, in_channels: int, image_size: int, pretrained: Pretrai
     return network
 
 
-def _configuration(name: str) -> dict[str, Any]:
+def _configuration(name: str) -> Settings:
     """Give timm's configuration of a network.
 
     Raises:
@@ -92,13 +92,13 @@ def _configuration(name: str) -> dict[str, Any]:
     return {"input_size": (3, 224, 224)} if config is None else dict(config.to_dict())
 
 
-def _layers(config: dict[str, Any]) -> tuple[str, ...]:
+def _layers(config: Settings) -> tuple[str, ...]:
     """Name the layers that give the logits."""
     layers = config.get("classifier") or ()
     return (layers,) if isinstance(layers, str) else tuple(layers)
 
 
-def _source(config: dict[str, Any]) -> str:
+def _source(config: Settings) -> str:
     """Give the address of the published weights, empty if there are none."""
     if repository := config.get("hf_hub_id"):
         return f"{HUB}/{repository}/resolve/main/{config.get('hf_hub_filename') or 'model.safetensors'}"
@@ -119,18 +119,18 @@ def _look_for_the_hub() -> str:
     return ""
 
 
-def give_outputs(network: Any, num_outputs: int) -> nn.Module:
+def give_outputs(network: nn.Module, num_outputs: int) -> nn.Module:
     """Give a network of timm a new last layer, in float32."""
-    adapted: nn.Module = network
-    network.reset_classifier(num_outputs)
-    heads = network.get_classifier()
+    reset, classifier = (getattr(network, name) for name in ("reset_classifier", "get_classifier"))
+    reset(num_outputs)
+    heads = classifier()
     parts = [part for head in (heads if isinstance(heads, tuple) else (heads,)) for part in head.modules()]
-    for path, layer in list(adapted.named_modules()):
+    for path, layer in list(network.named_modules()):
         if isinstance(layer, nn.Linear) and layer.out_features == num_outputs and any(layer is part for part in parts):
             exact = Float32Linear(layer.in_features, num_outputs, layer.bias is not None)
             exact.load_state_dict(layer.state_dict())
-            adapted.set_submodule(path, exact)
-    return adapted
+            network.set_submodule(path, exact)
+    return network
 
 
 def has_plain_stem(name: str, path: str, first: nn.Module) -> bool:

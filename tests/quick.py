@@ -12,6 +12,7 @@ import runpy
 import signal
 import subprocess
 import sys
+import tempfile
 from multiprocessing.reduction import DupFd
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,7 @@ def _run(words: list[str], folder: str, environment: dict[str, str], output: Str
         os.close(stream.number)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     multiprocessing.set_start_method(None, force=True)  # of its loaders' workers: as ever
+    tempfile.tempdir = None  # that of the environment
     subprocess.Popen = Popen  # type: ignore[misc]
     Figure.savefig = blank  # type: ignore[assignment, method-assign]
     sys.argv = words

@@ -52,6 +52,7 @@ class Served:
             assert self.process.poll() is None and time.monotonic() < start + 120, self.said.read_text()
             time.sleep(0.1)
         self.address = found[1]
+        assert [path.name.split("-")[1] for path in self.temporary.iterdir()] == ["app"]  # where it is looked for
 
     def uploaded(self) -> list[Path]:
         """List the files of users that are on the disk."""
@@ -165,7 +166,7 @@ def test_the_days_and_the_curve_on_the_page(
 
     Path("paper.pdf").write_bytes(b"%PDF-1.4")
     page.drop(photos[0], tmp_path / "paper.pdf")
-    line = page.wait(lambda: page.find(".toast-body"))[0].text
+    line = page.wait(lambda: "".join(toast.text for toast in page.find(".toast-body")))  # it fades in
     assert "paper.pdf: not a readable image; save it as PNG or JPEG" in line and str(served.temporary) not in line
     page.wait(lambda: page.find("input[type=file]"))  # the list is empty again
     assert served.uploaded() == []
@@ -214,6 +215,7 @@ def test_what_others_send(serve: Any, offline_fit: Callable[[str], Path], julia_
     # Users at the same time, some with the same file, get their own answers; none removes another one's file.
     asked = [bitmaps[number % 4] for number in range(12)]
     paths = [served.upload(bitmap)[0] for bitmap in asked]
+    assert len(served.uploaded()) == 4
     with ThreadPoolExecutor(6) as pool:
         answers = list(pool.map(served.ask, paths))
     for bitmap, answer in zip(asked, answers, strict=True):

@@ -17,7 +17,7 @@ from torchvision.transforms import Normalize as Constant
 from common import timm_backbones
 from common.backbones import build_backbone, checkpoint_blocks, constants_of
 from common.errors import UserError
-from common.images import read_image
+from common.images import read_image, resize
 from common.networks import IMAGENET, Float32Linear, Normalize, head_of
 from common.timm_backbones import SyncBatchNorm
 from growth.model import GrowthRegressor
@@ -210,7 +210,7 @@ def test_real_weights_give_the_logits_that_timm_gives() -> None:
         pytest.skip(f"no real weights or photos in {REAL_DATA}")
     files = sorted(path for path in PHOTOS.rglob("*") if path.is_file())[::9][:10]
     assert len(files) == 10
-    pixels = torch.stack([torch.from_numpy(read_image(file, 224, "RGB", 10**9).copy()) for file in files])
+    pixels = torch.stack([torch.from_numpy(resize(read_image(file, "RGB", 10**9), 224).copy()) for file in files])
     photos = pixels.permute(0, 3, 1, 2).float() / 255
     model = GrowthRegressor("timm/tf_efficientnet_lite0", head="imagenet", pretrained=str(WEIGHTS)).eval()
     theirs = timm.create_model("tf_efficientnet_lite0", checkpoint_path=str(WEIGHTS)).eval()

@@ -45,11 +45,13 @@ class Served:
         variables = os.environ | {"PYTHONPATH": str(REPOSITORY), "TMPDIR": str(self.temporary), "HOME": str(folder)}
         self.said = folder / "said"
         with self.said.open("w") as said:
-            typed = [*map(str, words), "--port", str(app.free_port("127.0.0.1", None))]
+            with socket.create_server(("127.0.0.1", 0)) as any_port:  # another than other test workers find
+                port = any_port.getsockname()[1]
+            typed = [*map(str, words), "--port", str(port)]
             self.process = Forked(typed, folder, variables, said.fileno(), said.fileno())
         start = time.monotonic()
         while not (found := re.search(r"^page: (\S+)", self.said.read_text(), re.MULTILINE)):
-            assert self.process.poll() is None and time.monotonic() < start + 120, self.said.read_text()
+            assert self.process.poll() is None and time.monotonic() < start + 240, self.said.read_text()
             time.sleep(0.1)
         self.address = found[1]
         assert [path.name.split("-")[1] for path in self.temporary.iterdir()] == ["app"]  # where it is looked for
@@ -62,7 +64,7 @@ class Served:
         """Ask for something, and get the status and the answer."""
         request = urllib.request.Request(f"{self.address}/gradio_api/{path}", data, {"Content-Type": kind})
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
+            with urllib.request.urlopen(request, timeout=180) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -91,7 +93,7 @@ class Served:
     def end(self, number: int) -> int:
         """Send a signal, and get the exit code."""
         self.process.send_signal(number)
-        return self.process.wait(60)
+        return self.process.wait(120)
 
 
 @pytest.fixture
@@ -113,7 +115,7 @@ class Shown:
     def __init__(self, browser: Any, address: str) -> None:
         support = pytest.importorskip("selenium.webdriver.support.ui")
         stale = pytest.importorskip("selenium.common").StaleElementReferenceException
-        self.browser, self.waits = browser, support.WebDriverWait(browser, 60, ignored_exceptions=[stale])
+        self.browser, self.waits = browser, support.WebDriverWait(browser, 180, ignored_exceptions=[stale])
         requested(browser)
         browser.get(address)
 

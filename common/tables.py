@@ -89,7 +89,7 @@ def _check_header(
     if unknown := [name for name in header if name not in known]:
         raise UserError(f"{path}: column {listed(unknown)!r} is none of {', '.join(known)}; rename or remove it")
     if doubled := sorted({name for name in header if header.count(name) > 1}):
-        raise UserError(f"{path}: column {listed(doubled)} stands more than once; keep one")
+        raise UserError(f"{path}: column {listed(doubled)} appears more than once; keep one")
 
 
 def _read_bytes(file: TableFile, columns: Sequence[str]) -> bytes:

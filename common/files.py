@@ -27,6 +27,12 @@ def expand(flag: str, word: str) -> list[Path]:
     return paths
 
 
+def check_folder(path: Path, flag: str) -> None:
+    """Refuse a folder that does not exist, before any work."""
+    if not path.is_dir():
+        raise UserError(f"{flag} {path}: no such folder; make it first")
+
+
 def check_output(path: Path, flag: str) -> None:
     """Refuse a file that cannot be written, before any work.
 

@@ -17,9 +17,8 @@ from PIL import Image, ImageOps
 from common.batches import ImageDataset
 from common.checkpoints import find_checkpoints, precision_of, read_checkpoint
 from common.data import ImageData
-from common.ensemble import average_members, average_views, data_of, learned_views, on_cpu
+from common.ensemble import average_members, average_views, data_of, learned_views, on_cpu, unlike_training
 from common.errors import UserError
-from common.familiar import find_unfamiliar
 from common.images import Mode, flatten, read_image, resize
 from common.machine import default_precision
 from common.runs import RUNS
@@ -89,9 +88,7 @@ class Predictor(Generic[Model]):
         with self.lock:
             self._take(pictures)
             outputs, _ = average_members(self._predictions(), lambda outputs: np.zeros(()))
-            stands, shown = self.members[0].stands, self.data[0].test_set
-            familiar = stands.get("familiar") if stands else None
-            return outputs, find_unfamiliar(shown.images, shown.rows, [], familiar) if familiar else [""] * len(shown)
+            return outputs, unlike_training(self.data[0], [], self.members[0])
 
     def _take(self, pictures: Sequence[Picture]) -> None:
         """Give each data module its images, each picture decoded once for a mode."""

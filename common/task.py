@@ -190,8 +190,8 @@ class ImageTask(LightningModule, ABC, Generic[Data, Batch]):
         """
         return {"images": self.table_of_items(outputs, data)}
 
-    def picture_answers(self, outputs: Outputs, data: Data) -> Figure | None:
-        """Draw the answers on images of one's own, where a picture says more than the table."""
+    def picture_answers(self, answers: Mapping[str, pd.DataFrame]) -> Figure | None:
+        """Draw what :meth:`answers` has tabulated, where a picture says more than the table."""
         return None
 
     @abstractmethod

@@ -22,7 +22,7 @@ from common.ensemble import average_members, notes_on, predict_members
 from common.errors import UserError
 from common.export import export
 from common.feature_maps import Member, draw
-from common.files import shown
+from common.files import check_folder, shown
 from common.folds import check_train_fraction
 from common.images import read_image, resize
 from common.machine import is_first_process
@@ -171,8 +171,7 @@ class Trainer(pl.Trainer):
         """
         first = self.checkpoints[0]
         folder = first.run if output is None else Path(output)
-        if not folder.is_dir():
-            raise UserError(f"--output {folder}: no such folder; make it first")
+        check_folder(folder, "--output")
         members = []
         for checkpoint in self.checkpoints:
             if any(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
 
+from common.arguments import T
 from common.errors import UserError
 from common.images import SUFFIXES, find_given
 from growth import dacon
@@ -17,7 +18,7 @@ from growth.days import read_days
 from growth.name_pattern import parse_pattern, read_names, split_name
 from growth.own import PAIRS, WRITTEN, read_own_pairs, read_own_training_set
 from growth.photo_table import PHOTOS
-from growth.photos import PhotoPairs, Photos, days_in_names, pairs_of
+from growth.photos import ONE_PHOTO, PhotoPairs, Photos, days_in_names, pairs_of
 
 
 def read_training_set(root: Path, pattern: str | None = None) -> Photos:
@@ -31,12 +32,7 @@ def read_training_set(root: Path, pattern: str | None = None) -> Photos:
         UserError: there are none, the folder can be read in two layouts, or as :func:`growth.dacon.read_training_set`
             and :func:`growth.own.read_own_training_set` say.
     """
-    if _is_competition(root, pattern):
-        return dacon.read_training_set(root)
-    photos = read_own_training_set(root, pattern) if root.is_dir() else None
-    if photos is None:
-        raise _nothing_found(root)
-    return photos
+    return _read(root, pattern, dacon.read_training_set, read_own_training_set)
 
 
 def read_test_set(root: Path, pattern: str | None = None) -> PhotoPairs:
@@ -45,12 +41,18 @@ def read_test_set(root: Path, pattern: str | None = None) -> PhotoPairs:
     Raises:
         UserError: as :func:`read_training_set` and the functions of the layouts say.
     """
+    return _read(root, pattern, dacon.read_test_set, read_own_pairs)
+
+
+def _read(
+    root: Path, pattern: str | None, competition: Callable[[Path], T], own: Callable[[Path, str | None], T | None]
+) -> T:
     if _is_competition(root, pattern):
-        return dacon.read_test_set(root)
-    pairs = read_own_pairs(root, pattern) if root.is_dir() else None
-    if pairs is None:
+        return competition(root)
+    found = own(root, pattern) if root.is_dir() else None
+    if found is None:
         raise _nothing_found(root)
-    return pairs
+    return found
 
 
 def read_given(given: Sequence[str], pattern: str | None) -> PhotoPairs:
@@ -73,7 +75,7 @@ def read_given(given: Sequence[str], pattern: str | None) -> PhotoPairs:
         return pairs_of(photos)[0]
     files = find_given(given)
     if len(files) < 2:
-        raise UserError(f"--images {given[0]}: one photo has no age, which counts from another; give two or more")
+        raise UserError(f"--images {given[0]}: {ONE_PHOTO}")
     table = pd.DataFrame({"file": files, "path": [str(file) for file in files], "species": "", "plant": ""})
     table["name"] = [file.name.stem for file in files]
     if pattern is not None and (folder or any(split_name(parse_pattern(pattern), name) for name in table["name"])):

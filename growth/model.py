@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -24,7 +25,7 @@ from common.task import Deployed, ImageTask
 from growth import plots
 from growth.data import GrowthData
 from growth.leaf_hull import build_leaf_hull, leaves
-from growth.pair_network import DeployedPairNet, Design, PairNet, pair_days
+from growth.pair_network import DeployedPairNet, Design, PairNet, ages_of, pair_days
 from growth.pairs import PairBatch
 
 if TYPE_CHECKING:
@@ -188,8 +189,7 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
 
     def estimates(self, outputs: Outputs, data: GrowthData) -> np.ndarray:
         """Give the days of each pair as the networks have them, P."""
-        days: np.ndarray = outputs["codes"][data.test_pairs.after, 1] - outputs["codes"][data.test_pairs.before, 0]
-        return days
+        return pair_days(outputs["codes"], data.test_pairs.before, data.test_pairs.after)
 
     def values(self, estimates: np.ndarray) -> np.ndarray:
         """Give the days of each pair as they are submitted: at least ``min_days``, P."""
@@ -214,9 +214,9 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         names = np.array([str(file) for file in pairs.files])
         days = pd.DataFrame({"before": names[pairs.before], "after": names[pairs.after]})
         days["days"] = self.estimates(outputs, data)
-        first = np.array([np.flatnonzero(pairs.plant == plant)[0] for plant in pairs.plant])
-        age = outputs["codes"][:, 1] - outputs["codes"][first, 0]
-        age[first] = 0  # of a twin network, the two codes of one photo differ
+        _, firsts, plants = np.unique(pairs.plant, return_index=True, return_inverse=True)
+        first = firsts[plants]
+        age = ages_of(outputs["codes"], first)
         ages = pd.DataFrame({"photo": names, "plant": pairs.plant, "days_since_first": age})
         if pairs.day is not None:
             ages.insert(2, "day", pairs.day - pairs.day[first])
@@ -224,9 +224,9 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
             ages = ages.drop(columns="plant")
         return {"ages": ages, "days": days}
 
-    def picture_answers(self, outputs: Outputs, data: GrowthData) -> Figure | None:
+    def picture_answers(self, answers: Mapping[str, pd.DataFrame]) -> Figure | None:
         """Draw the growth curves: the age against the day, or, where that is not known, the number of the photo."""
-        return plots.growth_curves(self.answers(outputs, data)["ages"]) if len(data.test_pairs.files) > 2 else None
+        return plots.growth_curves(answers["ages"]) if len(answers["ages"]) > 2 else None
 
     def notes(self, outputs: Outputs, data: GrowthData) -> list[str]:
         """Note the photos of pairs whose order looks reversed, which are submitted as ``min_days``."""

@@ -10,8 +10,9 @@ import pandas as pd
 from common.errors import UserError
 from common.page import Page, heading, picture, table
 from common.submission import Outputs
+from growth.pair_network import ages_of
+from growth.photos import ONE_PHOTO
 from growth.plots import growth_curves
-from growth.predictor import ages_of
 from growth.synthetic import draw
 
 PHONE = (4.8, 3.4)  # inches of a picture whose letters can still be read on a telephone
@@ -25,7 +26,7 @@ class GrowthPage(Page):
     def show(self, outputs: Outputs, names: Sequence[str]) -> str:
         """Show the days, or, of more than two photos, the curve and the table of ages."""
         if len(names) < 2:
-            raise UserError(f"{names[0]}: one photo has no age, which counts from another; give two or more")
+            raise UserError(f"{names[0]}: {ONE_PHOTO}")
         ages = ages_of(outputs["codes"])
         days, first, last = round(float(ages[-1]), 2), names[0], names[-1]
         younger = f": {last} looks younger, so it may be the earlier one" if days < 0 else ""

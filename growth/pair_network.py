@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from common.networks import Normalize
 
 Design = Literal["siamese", "twin"]
+Numbers = TypeVar("Numbers", Tensor, np.ndarray)
 
 
-def pair_days(codes: Tensor, before: Tensor, after: Tensor) -> Tensor:
+def pair_days(codes: Numbers, before: Numbers, after: Numbers) -> Numbers:
     """Subtract: codes U×2 (days, as earlier and later photo), indices P → days P."""
-    return codes[after, 1] - codes[before, 0]
+    days: Numbers = codes[after, 1] - codes[before, 0]
+    return days
+
+
+def ages_of(codes: np.ndarray, first: np.ndarray | int = 0) -> np.ndarray:
+    """Turn codes (U×2, days) into the days since the first photo of each one's plant, U; ``first`` are its indices."""
+    ages: np.ndarray = codes[:, 1] - codes[first, 0]
+    ages[first] = 0  # of a twin network, the two codes of one photo differ
+    return ages
 
 
 class PairNet(nn.Module):

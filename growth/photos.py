@@ -15,6 +15,7 @@ from common.submission import SampleSubmission
 from growth.days import read_days
 
 SAMPLE_COLUMNS = ("idx", "time_delta")
+ONE_PHOTO = "one photo has no age, which counts from another; give two or more"
 MAX_PIXELS = 120_000_000  # telephones take 108 million; the photos of the competition have 8 million
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from common.predictor import Checkpoints, Picture, Predictor
 from growth.data import GrowthData
 from growth.model import GrowthRegressor
+from growth.pair_network import ages_of
 
 
 class GrowthPredictor(Predictor[GrowthRegressor]):
@@ -38,10 +39,3 @@ class GrowthPredictor(Predictor[GrowthRegressor]):
             UserError: one of them is no image.
         """
         return ages_of(self.predict(photos)[0]["codes"])
-
-
-def ages_of(codes: np.ndarray) -> np.ndarray:
-    """Turn the codes of photos of one plant (N×2, days) into the days since the first one, N."""
-    ages: np.ndarray = codes[:, 1] - codes[0, 0]
-    ages[0] = 0  # of a twin network, the two codes of one photo differ
-    return ages

@@ -17,11 +17,13 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -72,25 +74,44 @@ def _decoded(files: Sequence[ImageFile], size: int, mode: Mode, max_pixels: int)
                 # Forked like torch's loader workers, where that is possible: they need not import anything again.
                 forks = sys.platform == "linux"
                 context = multiprocessing.get_context("fork" if forks else "spawn")
-                pool = stack.enter_context(ProcessPoolExecutor(workers, context, _hold_signals, (False,)))
+                die = (signal.SIGTERM, signal.SIG_DFL)  # not by the handler that a forked process inherits
+                pool = stack.enter_context(ProcessPoolExecutor(workers, context, signal.signal, die))
             except OSError:  # no semaphores on this machine: one process does it too
                 pass
             else:
                 stack.callback(pool.shutdown, wait=True, cancel_futures=True)
                 run = pool.map
-        # Python loses an exception that a signal handler raises while a process is being forked.
-        _hold_signals(True)
-        try:
+        # Python loses an exception that a handler raises while a process is being forked, and waits for ever at its end
+        # for a pool that was started halfway.
+        with _signals_held():
             decoded = run(work, _chunks(files, workers))
-        finally:
-            _hold_signals(False)
-        yield from decoded
+        try:
+            yield from decoded
+        except BrokenProcessPool:
+            raise UserError("a process that decoded images was killed; the machine may be short of memory") from None
 
 
-def _hold_signals(hold: bool) -> None:
-    """Block SIGTERM and Ctrl-C, or let them through again, where the system can."""
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_BLOCK if hold else signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Let SIGTERM and Ctrl-C wait for the end of the block.
+
+    A signal mask would not do: it holds for one thread, and the system hands the signal to another, such as tqdm's.
+    """
+    if threading.current_thread() is not threading.main_thread():  # only the main one runs handlers
+        yield
+        return
+    came: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda sent, _: came.append(sent))
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for sent in came:
+            signal.raise_signal(sent)
 
 
 def cache_key(files: Sequence[ImageFile], size: int, mode: Mode) -> str:

@@ -3,6 +3,9 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import signal
+import sys
+import threading
 import time
 import zipfile
 from pathlib import Path
@@ -112,13 +115,55 @@ def test_zip_holds_the_same_images_as_its_folder(folder: Path, tmp_path: Path) -
     assert np.array_equal(build(archive), build(folder))
 
 
-def test_many_files_are_decoded_in_processes_in_their_order(tmp_path: Path) -> None:
+@pytest.fixture
+def many(tmp_path: Path) -> Path:
+    """Enough bitmaps for several processes."""
     archive = tmp_path / "many.zip"
     with zipfile.ZipFile(archive, "w") as zipped:
         for number in range(700):
             zipped.writestr(f"{number:04}.png", encoded(Image.new("L", (3, 3), number % 256)))
-    values = build(archive, size=2, mode="L")[:, 0, 0, 0]
+    return archive
+
+
+def test_many_files_are_decoded_in_processes_in_their_order(many: Path) -> None:
+    values = build(many, size=2, mode="L")[:, 0, 0, 0]
     assert np.array_equal(values, np.arange(700) % 256)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
+def test_a_killed_process_is_said_in_a_line(many: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cache, "decode", killed)  # a forked process has it
+        with pytest.raises(UserError, match="a process that decoded images was killed"):
+            build(many)
+    assert list((many.parent / "cache").iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="signals reach a chosen thread on POSIX alone")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_waits_while_processes_start_whichever_thread_gets_it(number: signal.Signals) -> None:
+    def stop(*_: object) -> None:
+        raise InterruptedError
+
+    before = signal.signal(number, stop)
+    ended = threading.Event()
+    other = threading.Thread(target=ended.wait)
+    other.start()
+    reached = False
+    try:
+        with pytest.raises(InterruptedError), cache._signals_held():
+            signal.pthread_kill(other.ident or 0, number)
+            time.sleep(0.01)
+            reached = True
+        assert signal.getsignal(number) is stop
+    finally:
+        ended.set()
+        other.join()
+        signal.signal(number, before)
+    assert reached
 
 
 def test_interrupted_build_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

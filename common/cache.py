@@ -102,8 +102,7 @@ def _signals_held() -> Iterator[None]:
         return
     came: list[int] = []
     handlers = {
-        number: signal.signal(number, lambda sent, _: came.append(sent))
-        for number in (signal.SIGTERM, signal.SIGINT)
+        number: signal.signal(number, lambda sent, _: came.append(sent)) for number in (signal.SIGTERM, signal.SIGINT)
     }
     try:
         yield

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from common.files import check_folder, check_output, replacing, shown
 from common.plots import save_png
+from common.submission import leave_out
 
 if TYPE_CHECKING:
     from common.data import ImageData
@@ -35,7 +36,7 @@ class Answers:
             check_folder(self.folder, "--output")
         check_output((run if output is None else self.folder) / "images.csv", "--output")
 
-    def write(self, outputs: Outputs, model: AnyTask, data: ImageData, notes: Sequence[str]) -> None:
+    def write(self, outputs: Outputs, model: AnyTask, data: ImageData, notes: Sequence[str], least: float) -> None:
         """Print the answers, and write their tables and picture.
 
         Args:
@@ -43,10 +44,14 @@ class Answers:
             model: the network.
             data: the images.
             notes: what to think of each image's answer.
+            least: answers that are less probable are left out.
         """
         self.folder.mkdir(exist_ok=True)
         tables = model.answers(outputs, data)
         first = next(iter(tables))
+        tables[first] = leave_out(
+            tables[first], data.sample.value_column, model.answered(model.estimates(outputs, data), least)
+        )
         tables[first] = tables[first].assign(note=notes) if any(notes) else tables[first]
         written = []
         for name, table in tables.items():
@@ -61,4 +66,6 @@ class Answers:
         if picture := model.picture_answers(tables):
             written.append(self.folder / f"{first}.png")
             save_png(picture, written[-1])
+        if about := model.about_calibration():
+            print(about)
         print(f"\nwritten: {', '.join(shown(path) for path in written)}", file=sys.stderr)

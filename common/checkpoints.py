@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,9 +13,10 @@ from typing import TypedDict, TypeVar
 import torch
 
 from common.arguments import EARLIER, Settings
+from common.calibration import Calibration, average_calibrations
 from common.errors import UserError
 from common.familiar import Familiar
-from common.files import expand
+from common.files import expand, write_bytes
 from common.pretrained import DAMAGED, is_damaged, load_checkpoint
 from common.runs import is_finished, is_fold, newest_run
 from common.task import AnyTask
@@ -90,6 +92,7 @@ class Checkpoint:
         epochs: how many epochs were fitted.
         step: how many steps of the optimizer were made.
         score: the best value so far of the metric that decides; None where nothing was validated.
+        calibration: what held-out rows have taught, by the number of views that were averaged.
     """
 
     path: Path
@@ -103,11 +106,17 @@ class Checkpoint:
     epochs: int
     step: int
     score: float | None
+    calibration: Mapping[int, Calibration]
 
     @property
     def run(self) -> Path:
         """The run folder that it lies in, or its own folder."""
         return self.path.parent.parent if self.path.parent.name == "checkpoints" else self.path.parent
+
+    @property
+    def familiar(self) -> Familiar | None:
+        """What its training images are like; None in checkpoints of earlier versions."""
+        return self.stands.get("familiar") if self.stands else None
 
     @property
     def unfinished(self) -> bool:
@@ -138,6 +147,17 @@ class Checkpoint:
             model.load_state_dict(weights)
         except (RuntimeError, TypeError, AttributeError):
             raise UserError(f"--ckpt_path {self.path}: {MISFIT}") from None
+        model.calibration = average_calibrations([self.calibration], 1)
+
+    def recalibrate(self, views: int, calibration: Calibration) -> None:
+        """Keep in the file what more held-out rows than its own have taught, of estimates averaged over views."""
+        if self.calibration.get(views) == dict(calibration):
+            return
+        saved = load_checkpoint(self.path, "--ckpt_path")
+        saved["calibration"] = {**self.calibration, views: dict(calibration)}
+        content = io.BytesIO()
+        torch.save(saved, content)
+        write_bytes(self.path, content.getbuffer())
 
 
 def precision_of(members: Sequence[Checkpoint]) -> str | None:
@@ -188,6 +208,7 @@ def _described(path: Path, saved: Settings) -> Checkpoint:
         saved["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"] if saved["loops"] else 0,
         saved["global_step"],
         None if score is None else float(score),
+        saved.get("calibration", {}),
     )
 
 

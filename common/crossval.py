@@ -18,6 +18,7 @@ import yaml
 from lightning import pytorch as pl
 
 from common.arguments import Settings, experiment, machine_arguments
+from common.calibration import NONE
 from common.checkpoints import Checkpoint, read_checkpoint
 from common.config import read_config
 from common.data import ImageData
@@ -25,7 +26,9 @@ from common.ensemble import data_of, learned_views, predict_views
 from common.errors import UserError, listed
 from common.files import replacing, write_json
 from common.folds import Split, digest_of
+from common.plots import Gallery, save_png
 from common.runs import is_finished, latest_of, read_result
+from common.submission import Outputs
 from common.task import AnyTask
 
 LAST = "checkpoints/last.ckpt"
@@ -154,24 +157,26 @@ class CrossValidation:
         return ""
 
     def _tabulate(self, folds: list[int], others: list[_Estimates]) -> Measured:
-        parts: dict[str, list[np.ndarray]] = {"ids": [], "estimates": [], "truth": []}
-        tables, lines, metric = [], [], self.model.monitor
-        for fold in folds:
-            run = latest_of(self.folder / f"fold_{fold}")
-            assert run is not None
-            checkpoint = read_checkpoint(run / LAST, type(self.model))
-            # Its model, not the one that was typed: a fit may have chosen arguments by its data.
-            member = checkpoint.build(type(self.model))
-            outputs, its_data = self._predict_held_out(fold, checkpoint, member)
-            estimates = member.estimates(outputs, its_data)
-            for name, values in (("ids", its_data.sample.ids), ("estimates", estimates), ("truth", its_data.truth)):
-                parts[name].append(np.asarray(values))
-            tables.append(member.table_of_held_out(outputs, its_data).assign(fold=fold))
-            seconds = read_result(run)["seconds"]
-            value = member.measure(estimates, its_data.truth)
-            trained = _count_trained(its_data)
-            lines.append({"fold": fold, **trained, "rows": len(estimates), metric: value, "seconds": seconds})
-        ids, estimates, truth = (np.concatenate(arrays) for arrays in parts.values())
+        metric, held_out = self.model.monitor, [self._predict_held_out(fold) for fold in folds]
+        ids = np.concatenate([np.asarray(one.data.sample.ids) for one in held_out])
+        estimates, truth, groups = (
+            np.concatenate(arrays)
+            for arrays in zip(
+                *((one.estimates, one.data.truth, one.data.truth_groups) for one in held_out), strict=True
+            )
+        )
+        parts = np.repeat(folds, [len(one.estimates) for one in held_out])
+        tables, lines = [], []
+        for one in held_out:
+            if len(folds) > 1:  # by the other folds
+                kept = parts != one.fold
+                one.member.calibration = one.member.calibrate(estimates[kept], truth[kept], groups[kept])
+            tables.append(one.member.table_of_held_out(one.outputs, one.data).assign(fold=one.fold))
+            value = one.member.measure(one.estimates, one.data.truth)
+            counted, seconds = _count_trained(one.data), read_result(one.checkpoint.run)["seconds"]
+            rows_of = len(one.estimates)
+            lines.append({"fold": one.fold, **counted, "rows": rows_of, metric: value, "seconds": seconds})
+        member = held_out[-1].member
         average = (estimates + sum(other.sorted_as(ids, estimates.shape) for other in others)) / (1 + len(others))
         rows, summary = pd.concat(tables, ignore_index=True), pd.DataFrame(lines)
 
@@ -186,8 +191,8 @@ class CrossValidation:
             np.savez_compressed(stream, ids=ids, estimates=estimates, truth=truth)
 
         overall, digest = member.measure(estimates, truth), digest_of(ids.tolist(), truth)
-        seconds = float(summary["seconds"].sum())
-        about = {"value": overall, "rows": len(ids), "digest": digest, "folds": len(folds), "seconds": seconds}
+        total = float(summary["seconds"].sum())
+        about = {"value": overall, "rows": len(ids), "digest": digest, "folds": len(folds), "seconds": total}
         write_json(self.folder / f"crossval{views}.json", {"metric": metric, **about})
         table = summary.to_string(index=False, formatters={metric: "{:.4f}".format, "seconds": "{:.0f}".format})
         self._say(f"\n{table}")
@@ -197,18 +202,50 @@ class CrossValidation:
         self._say(f"{metric} over all {len(ids)} out-of-fold rows: {overall:.4f}")
         if others:
             self._say(f"{metric} averaged with {len(others)} others: {member.measure(average, truth):.4f}")
+        if len(folds) > 1:
+            self._calibrate(held_out, estimates, truth, groups, parts, views)
         self._say(f"tables: {rows_path}, {summary_path.name}, {estimates_path.name}")
         pattern = f"'{self.folder}/fold_*/latest/{LAST}'"
         tta_flag = f" --submission.tta {self.tta}" if self.tta > 1 else ""
         self._say(f"next: python -m {self.model.task} predict --ckpt_path {pattern}{tta_flag}")
         return Measured(summary, overall, views)
 
-    def _predict_held_out(
-        self, fold: int, checkpoint: Checkpoint, member: AnyTask
-    ) -> tuple[dict[str, np.ndarray], ImageData]:
-        data = data_of(checkpoint, self.data.like(fold=fold))
+    def _calibrate(
+        self,
+        held_out: list[_HeldOut],
+        estimates: np.ndarray,
+        truth: np.ndarray,
+        groups: np.ndarray,
+        parts: np.ndarray,
+        views: str,
+    ) -> None:
+        """Learn from all out-of-fold rows how sure answers are, for every fold's checkpoint; measure it by folds."""
+        member = held_out[-1].member
+        member.calibration = member.calibrate(estimates, truth, groups)
+        if not member.calibration:
+            return
+        for one in held_out:
+            one.checkpoint.recalibrate(self.tta, member.calibration)
+        cross_fit = member.cross_fitted(estimates, truth, groups, parts)
+        self._say(member.about_calibration())
+        before, after = (member.sureness(values, truth) for values in (member.calibrated(estimates, NONE), cross_fit))
+        for name, value in after.items():
+            was = f" (uncalibrated: {before[name]:.4f})" if name in before else ""
+            self._say(f"{name}, each fold by the others: {value:.4f}{was}")
+        for name, picture in member.picture_sureness(estimates, cross_fit, truth).items():
+            path = self.folder / f"{name}{views}.png"
+            save_png(picture.figure() if isinstance(picture, Gallery) else picture, path)
+            self._say(f"picture: {path}")
+
+    def _predict_held_out(self, fold: int) -> _HeldOut:
+        run = latest_of(self.folder / f"fold_{fold}")
+        assert run is not None
+        checkpoint = read_checkpoint(run / LAST, type(self.model))
+        # Its model, not the one that was typed: a fit may have chosen arguments by its data.
+        member, data = checkpoint.build(type(self.model)), data_of(checkpoint, self.data.like(fold=fold))
         data.held_out = True
-        return predict_views(self.trainer, member, data, self.tta), data
+        outputs = predict_views(self.trainer, member, data, self.tta)
+        return _HeldOut(fold, checkpoint, member, data, outputs, member.estimates(outputs, data))
 
     def _say(self, text: str) -> None:
         if self.leads:
@@ -223,6 +260,17 @@ def _count_trained(data: ImageData) -> dict[str, int]:
 
 def _has_ended(run: Path | None) -> bool:
     return run is not None and is_finished(run) and (run / LAST).is_file()
+
+
+class _HeldOut(NamedTuple):
+    """What a fold's checkpoint predicts of the rows that were held out of its fit."""
+
+    fold: int
+    checkpoint: Checkpoint
+    member: AnyTask
+    data: ImageData
+    outputs: Outputs
+    estimates: np.ndarray
 
 
 class _Estimates(NamedTuple):

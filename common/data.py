@@ -51,10 +51,9 @@ class ImageData(LightningDataModule, ABC):
         max_pixels: images of more pixels are refused.
         label: what the cache and its progress bar call the images.
         group, stratum: what groups and strata of rows are called in messages, in the plural.
-        given: images of one's own that are predicted instead of the test files: see :meth:`take_images`.
+        given: images of one's own that are predicted instead: see :meth:`take_images`.
         view: how the images to predict are changed first, N×C×S×S → the same; see :meth:`views`.
-        sample: the ids that are predicted, in order.
-        truth: the true value of each id, where ``held_out``.
+        sample: the ids that are predicted, in order; their ``truth`` and ``truth_groups``, where ``held_out``.
         test_set: the images that are predicted.
         train_set, val_set: what is trained on and validated on.
     """
@@ -69,6 +68,7 @@ class ImageData(LightningDataModule, ABC):
     view: View = staticmethod(as_is)
     sample: SampleSubmission
     truth: np.ndarray
+    truth_groups: np.ndarray
     test_set: ImageDataset
     listing: Listing
     train_set: ImageRows[object]
@@ -127,7 +127,7 @@ class ImageData(LightningDataModule, ABC):
 
     @abstractmethod
     def hold_out(self, val: np.ndarray) -> None:
-        """Set ``sample`` and ``truth`` to what is held out, instead of the competition's test files."""
+        """Set ``sample``, ``truth`` and ``truth_groups`` to what is held out, not the competition's test files."""
 
     @abstractmethod
     def check_batches(self, train: np.ndarray) -> None:

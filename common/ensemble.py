@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
@@ -156,16 +157,20 @@ def average_members(
 
 
 def notes_on(model: AnyTask, data: ImageData, outputs: Outputs, members: Sequence[Checkpoint]) -> list[str]:
-    """Say how each predicted image is unlike the first member's training images, and what the model notes of it."""
+    """Say how each predicted image is unlike the first member's training images, and what the model notes of it.
+
+    Prints how many are.
+    """
     unlike, notes = unlike_training(data, data.kinds_of_images(), members[0]), model.notes(outputs, data)
+    if members[0].familiar:
+        print(f"unlike the training images: {sum(map(bool, unlike))} of {len(unlike)}", file=sys.stderr)
     return ["; ".join(filter(None, pair)) for pair in zip(unlike, notes, strict=True)]
 
 
 def unlike_training(data: ImageData, kinds: Sequence[str], member: Checkpoint) -> list[str]:
     """Say how each predicted image is unlike a member's training images; empty where its checkpoint does not tell."""
-    familiar = member.stands.get("familiar") if member.stands else None
     rows = data.test_set
-    return find_unfamiliar(rows.images, rows.rows, kinds, familiar) if familiar else [""] * len(rows)
+    return find_unfamiliar(rows.images, rows.rows, kinds, member.familiar) if member.familiar else [""] * len(rows)
 
 
 def data_of(member: Checkpoint, data: ImageData, first: Checkpoint | None = None) -> ImageData:

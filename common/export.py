@@ -46,7 +46,7 @@ def export(model: AnyTask, checkpoint: str, path: Path) -> None:
         worst = max(_difference(deployed, temporary, number) for number in BATCHES)
         if not worst <= TOLERANCE:
             raise UserError(f"{path}: onnxruntime differs from PyTorch by {worst:.2g}: not written")
-    print(f"written: {path} ({deployed.output}; differs from PyTorch by {worst:.1g} at most)")
+    print(f"written: {path} ({', '.join(deployed.outputs)}; differs from PyTorch by {worst:.1g} at most)")
 
 
 def _write(deployed: Deployed, description: dict[str, str], path: Path) -> None:
@@ -60,7 +60,7 @@ def _write(deployed: Deployed, description: dict[str, str], path: Path) -> None:
                 dynamo=True,
                 dynamic_shapes=tuple({0: size} for size in deployed.sizes.values()),
                 input_names=list(deployed.inputs),
-                output_names=[deployed.output],
+                output_names=list(deployed.outputs),
                 verbose=False,
             )
     except torch.onnx.OnnxExporterError as error:
@@ -85,7 +85,11 @@ def _difference(deployed: Deployed, path: Path, number: int) -> float:
     inputs: dict[str, np.ndarray] = {images: rng.integers(0, 256, shape, dtype=np.uint8)}
     inputs |= {name: rng.integers(0, number, 2 * number + 1) for name in indices}
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    (theirs,) = session.run([deployed.output], inputs)
     with torch.no_grad():
-        ours = deployed.net(*(torch.from_numpy(value) for value in inputs.values()))
-    return float(np.abs(theirs - ours.numpy()).max() / max(1.0, float(ours.abs().max())))
+        given = deployed.net(*(torch.from_numpy(value) for value in inputs.values()))
+        given = given if isinstance(given, tuple) else (given,)
+    worst = 0.0
+    for theirs, tensor in zip(session.run(list(deployed.outputs), inputs), given, strict=True):
+        ours = tensor.numpy()
+        worst = max(worst, float(np.abs(theirs - ours).max()) / max(1.0, float(np.abs(ours).max())))
+    return worst

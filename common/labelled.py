@@ -83,6 +83,7 @@ class LabelledData(ImageData):
     def hold_out(self, val: np.ndarray) -> None:
         self.sample = SampleSubmission(*self.columns, [self.listing.ids[row] for row in val])
         self.truth = self.listing.truth[val]
+        self.truth_groups = val if self.listing.groups is None else self.listing.groups[val]
 
     def train_dataloader(self) -> DataLoader[LabelledBatch]:
         # Whole batches alone: BatchNorm fails on a last batch of one.

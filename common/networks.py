@@ -16,6 +16,17 @@ Constants = tuple[tuple[float, ...], tuple[float, ...]]  # mean and deviation of
 IMAGENET: Constants = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
+class Temperature(nn.Module):
+    """Divide logits by a number: above 1, the probabilities made of them are less sure."""
+
+    def __init__(self, temperature: float) -> None:
+        super().__init__()
+        self.temperature = temperature
+
+    def forward(self, logits: Tensor) -> Tensor:
+        return logits / self.temperature
+
+
 class Normalize(nn.Module):
     """Bring images to the range that networks learn from.
 

@@ -15,6 +15,7 @@ from lightning.fabric import Fabric
 from PIL import Image, ImageOps
 
 from common.batches import ImageDataset
+from common.calibration import average_calibrations
 from common.checkpoints import find_checkpoints, precision_of, read_checkpoint
 from common.data import ImageData
 from common.ensemble import average_members, average_views, data_of, learned_views, on_cpu, unlike_training
@@ -68,6 +69,7 @@ class Predictor(Generic[Model]):
             precision=precision or precision_of(self.members) or default_precision(accelerator),  # type: ignore[arg-type]
         )
         self.models: list[Model] = [member.build(task) for member in self.members]
+        self.models[0].calibration = average_calibrations([member.calibration for member in self.members], tta)
         for model in self.models:
             self.fabric.to_device(model)
         self.data = [data_of(member, data) for member in self.members]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import shutil
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from common.checkpoints import Checkpoint
 from common.errors import UserError, listed
-from common.files import replacing
+from common.files import replacing, write_bytes
 from common.folds import Split
 from common.runs import RESULT
 from common.task import ImageTask
@@ -44,10 +43,7 @@ class WholeFiles(TorchCheckpointIO):
         content = io.BytesIO()
         torch.save(checkpoint, content)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with replacing(Path(path)) as temporary, temporary.open("wb") as stream:
-            stream.write(content.getbuffer())
-            stream.flush()
-            os.fsync(stream.fileno())  # or a power cut could leave an empty file under the name of the whole one
+        write_bytes(Path(path), content.getbuffer())
 
 
 class WholeMetrics(CSVLogger):

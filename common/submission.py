@@ -12,7 +12,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
-from jsonargparse.typing import PositiveInt
+from jsonargparse.typing import ClosedUnitInterval, PositiveInt
 
 from common.errors import UserError
 from common.files import check_output, replacing
@@ -34,10 +34,12 @@ class Submission:
             model's raw outputs and a table of the images go beside it.
         tta: test-time augmentation: how many views of each image are averaged, of those that training has shown the
             model; 1 is the image alone.
+        min_probability: leave out answers that are less probable, for uses of your own; a competition wants them all.
     """
 
     path: str | None = None
     tta: PositiveInt = 1
+    min_probability: ClosedUnitInterval = 0.0
 
 
 @dataclass(frozen=True)
@@ -49,24 +51,34 @@ class SampleSubmission:
     ids: Sequence[str]
 
 
-def default_path(checkpoints: Sequence[Checkpoint], tta: int) -> Path:
+def default_path(checkpoints: Sequence[Checkpoint], tta: int, least: float = 0.0) -> Path:
     """Name the submission after its checkpoint, in the run folder where there is one, else beside the checkpoint.
 
-    That of several checkpoints is ``submission_ensemble<number>.csv`` in the folder that holds all their runs.
+    That of several checkpoints is ``submission_ensemble<number>.csv`` in the folder that holds all their runs. One with
+    answers left out, as less probable than ``least``, has a name of its own.
     """
     homes = [checkpoint.run for checkpoint in checkpoints]
     if len(homes) > 1:
         homes = [home.absolute() for home in homes]  # paths found by last are, typed ones may not be
     stem = checkpoints[0].path.stem if len(checkpoints) == 1 else f"ensemble{len(checkpoints)}"
     views = f"_tta{tta}" if tta > 1 else ""
-    return Path(os.path.commonpath(homes)) / f"submission_{stem}{views}.csv"
+    some = f"_min{least:g}" if least else ""
+    return Path(os.path.commonpath(homes)) / f"submission_{stem}{views}{some}.csv"
+
+
+def leave_out(table: pd.DataFrame, column: str, answered: np.ndarray) -> pd.DataFrame:
+    """Leave the cells of a column empty where there is no answer."""
+    if answered.all() or column not in table:
+        return table
+    return table.assign(**{column: np.where(answered, table[column], "")})
 
 
 class SubmissionFiles:
     """The files of one submission.
 
-    Beside the CSV go the raw outputs, ``<path>.npz``, a table of the items, ``<path>_items.csv``, and, of several
-    checkpoints, how far they differ, ``<path>_spread.csv``.
+    Beside the CSV go the raw outputs, ``<path>.npz``, a table of the items, ``<path>_items.csv``, of several
+    checkpoints how far they differ, ``<path>_spread.csv``, and, where they are known, intervals,
+    ``<path>_intervals.csv``.
 
     Args:
         path: the CSV.
@@ -81,6 +93,7 @@ class SubmissionFiles:
         self.raw_path = path.with_suffix(".npz")
         self.items_path = path.with_name(f"{path.stem}_items.csv")
         self.spread_path = path.with_name(f"{path.stem}_spread.csv")
+        self.intervals_path = path.with_name(f"{path.stem}_intervals.csv")
         if path.suffix != ".csv":
             raise UserError(f"--submission.path {path}: give the name of a .csv file")
         check_output(path, "--submission.path")
@@ -104,20 +117,28 @@ class SubmissionFiles:
         model: AnyTask,
         data: ImageData,
         notes: Sequence[str],
+        least: float,
     ) -> None:
         """Write the files from the outputs of all items, in order, of ``data``, which ``model`` turns into values.
 
         ``deviation`` is how far the members of an ensemble differ in their estimates, or None for one model; ``notes``
-        say what to make of each item.
+        say what to make of each item; answers less probable than ``least`` are left out.
         """
         sample, estimates = data.sample, model.estimates(outputs, data)
         table = pd.DataFrame({sample.id_column: list(sample.ids), sample.value_column: model.values(estimates)})
+        answered = model.answered(estimates, least)
+        table = leave_out(table, sample.value_column, answered)
         with replacing(self.raw_path) as temporary, temporary.open("wb") as stream:
             arrays: dict[str, Any] = outputs | {"ids": np.array(list(sample.ids)), "source": np.array(self.source)}
             np.savez_compressed(stream, **arrays)
-        tables = {self.items_path: model.table_of_items(outputs, data).assign(note=notes)}
+        items = leave_out(model.table_of_items(outputs, data), sample.value_column, answered)
+        tables = {self.items_path: items.assign(note=notes)}
         if deviation is not None:
             tables[self.spread_path] = table.assign(spread=model.spread(estimates, deviation))
+        if bounds := model.intervals(estimates):
+            tables[self.intervals_path] = table.assign(**{name: model.values(bound) for name, bound in bounds.items()})
+        for path in {self.spread_path, self.intervals_path} - tables.keys():
+            path.unlink(missing_ok=True)  # of an earlier submission
         for path, rows in (tables | {self.path: table}).items():  # the submission last
             with replacing(path) as temporary:
                 rows.to_csv(temporary, index=False)

@@ -19,6 +19,7 @@ from torchmetrics import CatMetric, Metric, MetricCollection
 
 from common.arguments import Settings, keep_own, kinds_of
 from common.batches import ImageBatch
+from common.calibration import Calibrated
 from common.data import ImageData
 from common.optim import adamw_warmup_cosine
 from common.plots import Direction, Gallery
@@ -49,18 +50,18 @@ class Deployed:
         net: from the inputs to the answer.
         inputs: an example of each, by name; images first, integers that index them after.
         sizes: what the first dimension of each is called: it may be any number.
-        output: name of the answer.
-        unit: of the answer.
+        outputs: names of the answers.
+        unit: of the answers.
     """
 
     net: nn.Module
     inputs: dict[str, Tensor]
     sizes: dict[str, str]
-    output: str
+    outputs: tuple[str, ...]
     unit: str
 
 
-class ImageTask(LightningModule, ABC, Generic[Data, Batch]):
+class ImageTask(LightningModule, Calibrated, ABC, Generic[Data, Batch]):
     """A task: its network, its loss, its metrics, and how outputs become values.
 
     A subclass calls this constructor with the network that it has built, and implements what is abstract.
@@ -149,6 +150,10 @@ class ImageTask(LightningModule, ABC, Generic[Data, Batch]):
     @abstractmethod
     def evaluate(self, batch: Batch) -> Tensor:
         """Update ``val_metrics`` with a held-out batch, and give its rows: N×columns, float, N may be 0."""
+
+    def evaluated_estimates(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Give estimates, truth and groups of ``evaluated``, as :meth:`calibrate` takes them."""
+        return np.empty(0), np.empty(0), np.empty(0)
 
     def log_evaluation(self) -> None:
         """Log or write what else ``evaluated`` shows, on every rank."""
@@ -252,6 +257,8 @@ class ImageTask(LightningModule, ABC, Generic[Data, Batch]):
         self.log_dict(self.val_metrics, prog_bar=True)
         self.evaluated = self.rows.compute().reshape(-1, len(self.columns)).cpu().numpy()
         self.rows.reset()
+        if not self.trainer.sanity_checking:
+            self.calibration = self.calibrate(*self.evaluated_estimates())
         self.log_evaluation()
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
@@ -260,6 +267,7 @@ class ImageTask(LightningModule, ABC, Generic[Data, Batch]):
     def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
         checkpoint["task"], checkpoint["classes"] = self.task, self.classes
         checkpoint["precision"] = self.trainer.precision
+        checkpoint["calibration"] = {1: dict(self.calibration)}  # by the number of views
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: Any, **settings: Any) -> Self:  # type: ignore[override]

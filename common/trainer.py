@@ -13,6 +13,7 @@ from lightning import pytorch as pl
 from common.answers import Answers
 from common.app import serve
 from common.arguments import Settings
+from common.calibration import average_calibrations
 from common.checkpoints import Checkpoint
 from common.crossval import CrossValidation, Measured
 from common.dashboard import build_dashboard
@@ -80,7 +81,9 @@ class Trainer(pl.Trainer):
             submission: where the predictions go, and how they are made.
             output: folder for the tables and pictures of --images; the folder images in the run folder if null.
         """
-        members = self.checkpoints
+        members, least = self.checkpoints, submission.min_probability
+        if least and model.classes is None:
+            raise UserError(f"--submission.min_probability {least}: {model.task} gives no probabilities; leave it out")
         if self.images:
             if submission.path is not None:
                 raise UserError(f"--submission.path {submission.path}: --images makes no submission; give --output")
@@ -88,26 +91,35 @@ class Trainer(pl.Trainer):
             datamodule.take_images(self.images)
             outputs = self._average(model, datamodule, submission.tta)[0]
             if self.is_global_zero:
-                answers.write(outputs, model, datamodule, notes_on(model, datamodule, outputs, members))
+                answers.write(outputs, model, datamodule, notes_on(model, datamodule, outputs, members), least)
             return
         if output is not None:
             raise UserError(f"--output {output}: it is for --images; give --submission.path")
-        path = Path(submission.path or default_path(members, submission.tta))
+        path = Path(submission.path or default_path(members, submission.tta, least))
         files = SubmissionFiles(path, datamodule.source())  # fail early
         outputs, deviation = self._average(model, datamodule, submission.tta)
         if self.is_global_zero:
             notes = notes_on(model, datamodule, outputs, members)
-            files.write(outputs, deviation, model, datamodule, notes)
+            files.write(outputs, deviation, model, datamodule, notes, least)
             print(f"\nsubmission: {shown(files.path)}")
             print(f"beside it: {files.raw_path.name} (raw outputs), {files.items_path.name} ({model.about_items})")
             if deviation is not None:
                 print(f"           {files.spread_path.name} (how far the {len(members)} checkpoints differ)")
+            if files.intervals_path.exists():
+                print(f"           {files.intervals_path.name} (one row an id)")
+            if least:
+                given = int(model.answered(model.estimates(outputs, datamodule), least).sum())
+                print(f"answered: {given} of {len(notes)}; no competition's file, which needs an answer in every row")
+            if about := model.about_calibration():
+                print(about)
             for note, number in Counter(filter(None, notes)).most_common(5):
                 print(f"note: {number} of {len(notes)} images: {note}", file=sys.stderr)
 
     def _average(self, model: AnyTask, data: ImageData, tta: int) -> tuple[Outputs, np.ndarray | None]:
         predicted = predict_members(self, model, data, self.checkpoints, tta)
-        return average_members(predicted, lambda outputs: model.estimates(outputs, data))
+        averaged = average_members(predicted, lambda outputs: model.estimates(outputs, data))
+        model.calibration = average_calibrations([member.calibration for member in self.checkpoints], tta)
+        return averaged
 
     def crossval(
         self,

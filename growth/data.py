@@ -138,6 +138,7 @@ class GrowthData(ImageData):
     def hold_out(self, val: np.ndarray) -> None:
         self.test_pairs, self.truth = pairs_of(self.photos.take(val))
         self.sample = self.test_pairs.sample
+        self.truth_groups = self.test_pairs.plant[self.test_pairs.before]
 
     def check_batches(self, train: np.ndarray) -> None:
         if self.images_per_plant < 2:

@@ -17,15 +17,16 @@ from torchmetrics.regression import MeanAbsoluteError, MeanSquaredError, R2Score
 from common.arguments import Resumable
 from common.backbones import Head, Stem, build_backbone, checkpoint_blocks, constants_of
 from common.batches import ImageBatch
+from common.calibration import Calibration
 from common.networks import Normalization, Normalize
 from common.plots import Direction, Gallery
 from common.pretrained import Pretrained
 from common.submission import Outputs
 from common.task import Deployed, ImageTask
-from growth import plots
+from growth import intervals, plots, tables
 from growth.data import GrowthData
 from growth.leaf_hull import build_leaf_hull, leaves
-from growth.pair_network import DeployedPairNet, Design, PairNet, ages_of, pair_days
+from growth.pair_network import DeployedPairNet, Design, PairNet, pair_days
 from growth.pairs import PairBatch
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
     }
     units: ClassVar[dict[str, str]] = {"val/rmse": "days", "val/rmse_*": "days", "val/mae": "days"}
     throughput = "pairs_per_s"
-    drawn = ("days", "errors", "worst_errors")
+    drawn = ("days", "errors", "worst_errors", "intervals")
     score_unit = "days"
     output_arguments = ("days_scale",)
     columns = ("before", "after", "species", "days", "predicted")
@@ -163,6 +164,10 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         rows = (batch.row[batch.before], batch.row[batch.after], batch.species, batch.days, predicted)
         return torch.stack([column.float() for column in rows], dim=1)
 
+    def evaluated_estimates(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Give the days predicted and elapsed of pairs (P, P), and their plants (P)."""
+        return self.evaluated[:, 4], self.evaluated[:, 3], self.data.val_set.plant[self.evaluated[:, 0].astype(int)]
+
     def log_evaluation(self) -> None:
         self.species_rmse = {}
         species, days, predicted = torch.from_numpy(self.evaluated).T[2:]
@@ -176,8 +181,8 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         photos = self.data.val_set
         evaluated = self.select_rows(["before", "after", "species"])
         evaluated["species"] = [self.data.species[number] for number in evaluated["species"]]
-        evaluated["plant"] = photos.plant[evaluated["before"]]
-        return {
+        days, truth, evaluated["plant"] = self.evaluated_estimates()
+        return self.picture_sureness(days, self.cross_fitted(days, truth, evaluated["plant"].to_numpy()), truth) | {
             "days": plots.days(evaluated, self.species_rmse),
             "errors": plots.errors(evaluated),
             "worst_errors": plots.worst_errors(evaluated, photos.images[photos.rows]),
@@ -200,29 +205,13 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         return self.values(estimates)
 
     def table_of_items(self, outputs: Outputs, data: GrowthData) -> pd.DataFrame:
-        """Tabulate the photos with plant, species and predicted age, days; of a twin network, both its codes."""
-        pairs = data.test_pairs
-        table = pd.DataFrame({"photo": pairs.name, "species": pairs.species, "plant": pairs.plant})
-        names = ["age"] if self.net.design == "siamese" else ["before_code", "after_code"]
-        for column, name in enumerate(names):
-            table[name] = outputs["codes"][:, column]
-        return table
+        return tables.tabulate_photos(outputs["codes"], data.test_pairs, self.net.design == "twin")
 
     def answers(self, outputs: Outputs, data: GrowthData) -> dict[str, pd.DataFrame]:
-        """Tabulate the age of each photo, days since its plant's first one, and the days of all pairs of a plant."""
-        pairs = data.test_pairs
-        names = np.array([str(file) for file in pairs.files])
-        days = pd.DataFrame({"before": names[pairs.before], "after": names[pairs.after]})
-        days["days"] = self.estimates(outputs, data)
-        _, firsts, plants = np.unique(pairs.plant, return_index=True, return_inverse=True)
-        first = firsts[plants]
-        age = ages_of(outputs["codes"], first)
-        ages = pd.DataFrame({"photo": names, "plant": pairs.plant, "days_since_first": age})
-        if pairs.day is not None:
-            ages.insert(2, "day", pairs.day - pairs.day[first])
-        if not pairs.plant[0]:
-            ages = ages.drop(columns="plant")
-        return {"ages": ages, "days": days}
+        """Tabulate the age of each photo, and the days of all pairs of a plant."""
+        pairs, days = data.test_pairs, self.estimates(outputs, data)
+        ages = tables.tabulate_ages(outputs["codes"], pairs)
+        return {"ages": ages, "days": tables.tabulate_pairs(days, self.intervals(days), pairs)}
 
     def picture_answers(self, answers: Mapping[str, pd.DataFrame]) -> Figure | None:
         """Draw the growth curves: the age against the day, or, where that is not known, the number of the photo."""
@@ -230,25 +219,40 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
 
     def notes(self, outputs: Outputs, data: GrowthData) -> list[str]:
         """Note the photos of pairs whose order looks reversed, which are submitted as ``min_days``."""
-        pairs, days = data.test_pairs, self.estimates(outputs, data)
-        notes = [""] * len(pairs.files)
-        for row in np.flatnonzero(days < -0.05):
-            earlier, later = pairs.before[row], pairs.after[row]
-            notes[later] = notes[later] or f"looks {-days[row]:.1f} days younger than {pairs.name[earlier]}"
-        return notes
+        return tables.note_reversed(self.estimates(outputs, data), data.test_pairs)
 
     def table_of_held_out(self, outputs: Outputs, data: GrowthData) -> pd.DataFrame:
-        """Tabulate the pairs of held-out plants with the days elapsed and predicted, as submitted."""
-        pairs = data.test_pairs
-        return pd.DataFrame(
-            {
-                "plant": pairs.plant[pairs.before],
-                "before": pairs.name[pairs.before],
-                "after": pairs.name[pairs.after],
-                "days": data.truth,
-                "predicted": self.values(self.estimates(outputs, data)),
-            }
-        )
+        """Tabulate the pairs of held-out plants with the days elapsed and predicted, as submitted, and intervals."""
+        days = self.estimates(outputs, data)
+        bounds = {name: self.values(bound) for name, bound in self.intervals(days).items()}
+        return tables.tabulate_held_out(self.values(days), bounds, data.truth, data.test_pairs)
+
+    def calibrate(self, estimates: np.ndarray, truth: np.ndarray, groups: np.ndarray) -> Calibration:
+        """Learn from pairs (P) of held-out plants how wide intervals must be."""
+        return intervals.learn_intervals(estimates, truth, groups)
+
+    def calibrated(self, estimates: np.ndarray, calibration: Calibration | None = None) -> np.ndarray:
+        """Give the days of pairs (P) and the bounds of their intervals, P×5."""
+        bounds = intervals.intervals_of(estimates, self.calibration if calibration is None else calibration)
+        return np.concatenate([estimates[:, None], bounds], axis=1)
+
+    def sureness(self, calibrated: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+        """Measure which share of the pairs the intervals hold, and how wide they are (days)."""
+        return intervals.measure_intervals(calibrated[:, 1:], truth)
+
+    def picture_sureness(
+        self, estimates: np.ndarray, calibrated: np.ndarray, truth: np.ndarray
+    ) -> dict[str, Figure | Gallery]:
+        """Draw coverage and width of the intervals against the elapsed days, where there are any."""
+        bounds = calibrated[:, 1:]
+        return {} if np.isnan(bounds).all() else {"intervals": plots.intervals(bounds, truth)}
+
+    def about_calibration(self) -> str:
+        return intervals.about_intervals(self.calibration)
+
+    def intervals(self, estimates: np.ndarray) -> dict[str, np.ndarray]:
+        """Give the bounds of the intervals of pairs (P), days, by name; empty where too few plants were held out."""
+        return intervals.named_bounds(intervals.intervals_of(estimates, self.calibration))
 
     @property
     def encoder(self) -> nn.Module:
@@ -281,8 +285,12 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         )
 
     def deployed(self) -> Deployed:
-        """Give the network as it is used elsewhere: uint8 photos (U) and indices of pairs (P) in, days (P) out."""
+        """Give the network as it is used elsewhere: uint8 photos (U) and indices of pairs (P) in, days (P) out.
+
+        Where intervals are known, their bounds (P each, days) come out, too.
+        """
         size, channels = self.hparams["image_size"], self.hparams["channels"]
         photos = torch.zeros(2, channels, size, size, dtype=torch.uint8)
         inputs = {"images": photos, "before": torch.tensor([0, 0, 1]), "after": torch.tensor([1, 0, 0])}
-        return Deployed(DeployedPairNet(self.net), inputs, {"images": "U", "before": "P", "after": "P"}, "days", "days")
+        net = DeployedPairNet(self.net, intervals.deviations_of(self.calibration))
+        return Deployed(net, inputs, {"images": "U", "before": "P", "after": "P"}, net.outputs, "days")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from common.errors import UserError
 from common.page import Page, heading, picture, table
 from common.submission import Outputs
+from growth.intervals import LEVELS
 from growth.pair_network import ages_of
 from growth.photos import ONE_PHOTO
 from growth.plots import growth_curves
@@ -30,7 +33,7 @@ class GrowthPage(Page):
         ages = ages_of(outputs["codes"])
         days, first, last = round(float(ages[-1]), 2), names[0], names[-1]
         younger = f": {last} looks younger, so it may be the earlier one" if days < 0 else ""
-        said = heading(f"{days + 0.0:.2f} days", f"from {first} to {last}{younger}")
+        said = heading(f"{days + 0.0:.2f} days", f"from {first} to {last}{younger}") + self._interval(ages[-1:])
         if len(names) == 2:
             return said
         rows = pd.DataFrame({"photo": names, "days_since_first": ages})
@@ -38,6 +41,17 @@ class GrowthPage(Page):
         figure.set_size_inches(*PHONE)
         written = table(rows.rename(columns={"days_since_first": "days since the first photo"}))
         return said + picture(figure, "growth curve, as in the table") + written
+
+    def _interval(self, days: np.ndarray) -> str:
+        """Say within which bounds some days (1) lie, or why there are none."""
+        model = self.predictor.models[0]
+        bounds = model.intervals(days)
+        said = [
+            f"{level} % sure: {bounds[f'low_{level}'][0]:.1f} to {bounds[f'high_{level}'][0]:.1f} days"
+            for level in LEVELS
+            if f"low_{level}" in bounds
+        ]
+        return f"<p>{escape('; '.join(said) or model.about_calibration())}</p>"
 
     def draw_examples(self, folder: Path) -> list[Path]:
         """Draw two photos of one plant, six days apart."""

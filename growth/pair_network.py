@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -64,12 +64,22 @@ class PairNet(nn.Module):
 
 
 class DeployedPairNet(nn.Module):
-    """From uint8 photos (U×C×S×S) and indices of pairs (P and P, int64) to days (P)."""
+    """From uint8 photos (U×C×S×S) and indices of pairs (P and P, int64) to days and the bounds of intervals (P each).
 
-    def __init__(self, net: PairNet) -> None:
+    Args:
+        net: the network.
+        deviations: base (days) and slope of half the width of an interval, by its level (%).
+
+    Attributes:
+        outputs: what comes out, such as days, low_80, high_80.
+    """
+
+    def __init__(self, net: PairNet, deviations: Mapping[int, tuple[float, float]]) -> None:
         super().__init__()
-        self.net = net
+        self.net, self.deviations = net, deviations
+        self.outputs = ("days", *(f"{side}_{level}" for level in deviations for side in ("low", "high")))
 
-    def forward(self, images: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    def forward(self, images: Tensor, before: Tensor, after: Tensor) -> tuple[Tensor, ...]:
         days: Tensor = self.net(images.float() / 255, before, after)
-        return days
+        halves = [base + slope * days.abs() for base, slope in self.deviations.values()]
+        return days, *(bound for half in halves for bound in (days - half, days + half))

@@ -10,8 +10,10 @@ import pandas as pd
 
 from common.images import Images
 from common.plots import COLOURS, DASHES, GALLERY, GREY, MARKERS, Gallery, new_figure, tidy
+from growth.intervals import LEVELS
 
 NAMED = 12  # plants of a picture that has room for their names
+BINS = 12  # of elapsed days, of as many pairs each
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,3 +95,36 @@ def worst_errors(evaluated: pd.DataFrame, images: Images) -> Gallery:
     rows = worst[["plant", "days", "predicted"]].itertuples(index=False, name=None)
     captions = [f"{plant}: {days:.4g} days, predicted {predicted:.1f}" for plant, days, predicted in rows]
     return Gallery("greatest errors, at most three a plant: earlier and later photo", photos, captions)
+
+
+def intervals(bounds: np.ndarray, days: np.ndarray) -> Figure:
+    """Draw which share of the pairs the intervals hold, and how wide they are, against the elapsed days.
+
+    Args:
+        bounds: P×4, days, in the order of :data:`growth.intervals.COLUMNS`; NaN where a level is not known.
+        days: that have elapsed, P.
+    """
+    figure = new_figure(7.5, 6)
+    coverage, width = figure.subplots(2, 1, sharex=True)
+    edges = np.unique(np.quantile(days, np.linspace(0, 1, BINS + 1)))
+    place = np.clip(np.searchsorted(edges, days, side="right") - 1, 0, len(edges) - 2)
+    looks = zip(LEVELS, COLOURS, MARKERS, DASHES, strict=False)
+    for number, (level, colour, marker, dash) in enumerate(looks):
+        low, high = bounds[:, 2 * number], bounds[:, 2 * number + 1]
+        if np.isnan(low).all():
+            continue
+        held = (low <= days) & (days <= high)
+        by = pd.DataFrame({"days": days, "held": held, "width": high - low}).groupby(place).mean()
+        look = {"color": colour, "marker": marker, "linestyle": dash, "ms": 4}
+        coverage.axhline(level, color=colour, linewidth=0.8, linestyle=dash)
+        coverage.plot(
+            by["days"], 100 * by["held"], **look, label=f"{level} % intervals: hold {100 * held.mean():.1f} %"
+        )
+        width.plot(by["days"], by["width"], **look, label=f"{level} % intervals: {np.mean(high - low):.2f} days wide")
+    coverage.set_ylim(max(0, coverage.get_ylim()[0]), 100)
+    for axes in (coverage, width):
+        axes.legend(frameon=False)
+    tidy(coverage, "intervals for plants that they were not learned from", "", "pairs held, %")
+    tidy(width, "", "elapsed, days", "mean width, days")
+    width.set_ylim(0)
+    return figure

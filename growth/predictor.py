@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from common.errors import UserError
 from common.predictor import Checkpoints, Picture, Predictor
 from growth.data import GrowthData
+from growth.intervals import refusal
 from growth.model import GrowthRegressor
 from growth.pair_network import ages_of
 
@@ -29,6 +31,17 @@ class GrowthPredictor(Predictor[GrowthRegressor]):
             UserError: one of them is no image.
         """
         return float(self.ages([before, after])[1])
+
+    def interval(self, before: Picture, after: Picture, level: int = 90) -> tuple[float, float]:
+        """Give bounds, days, between which the days elapsed lie for ``level`` % (80 or 90) of the pairs of new plants.
+
+        Raises:
+            UserError: one of them is no image, or too few plants were held out for that level.
+        """
+        bounds = self.models[0].intervals(self.ages([before, after])[1:])
+        if f"low_{level}" not in bounds:
+            raise UserError(refusal(level, self.models[0].calibration))
+        return float(bounds[f"low_{level}"][0]), float(bounds[f"high_{level}"][0])
 
     def ages(self, photos: Sequence[Picture]) -> np.ndarray:
         """Estimate the days elapsed from the first of N photos of one plant to each of them, N, float32.

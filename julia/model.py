@@ -11,14 +11,15 @@ import torch
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
-from torchmetrics.functional.classification import multiclass_confusion_matrix
+from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_confusion_matrix
 
 from common.arguments import Resumable
 from common.backbones import Head, Stem, build_backbone, constants_of
 from common.batches import ImageBatch
+from common.calibration import Calibration, fit_temperature, scale_probabilities
 from common.files import replacing
 from common.labelled import LabelledBatch
-from common.networks import FromBytes, Normalization, Normalize
+from common.networks import FromBytes, Normalization, Normalize, Temperature
 from common.plots import Direction, Gallery
 from common.pretrained import Pretrained
 from common.submission import Outputs
@@ -63,7 +64,9 @@ class CaseBlindAccuracy(MulticlassAccuracy):
 class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
     """Classifies a character bitmap as one of a-z, A-Z, 0-9.
 
-    Logged of the held-out bitmaps, all better when higher but the loss: ``acc``, ``f1`` (macro), ``acc_case_blind``.
+    Logged of the held-out bitmaps, better when higher: ``acc``, ``f1`` (macro), ``acc_case_blind``; better when lower:
+    ``loss``, ``nll`` (negative log-likelihood) and ``ece`` (expected calibration error, 15 bins), the latter two also
+    ``_calibrated``: each fifth by the temperature of the others.
 
     Args:
         backbone: a classifier of torchvision or timm (timm/<name>), airbench or lenet.
@@ -87,14 +90,18 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
         "val/f1": "max",
         "val/acc_case_blind": "max",
         "val/loss": "min",
+        "val/nll": "min",
+        "val/nll_calibrated": "min",
+        "val/ece": "min",
+        "val/ece_calibrated": "min",
         "train/loss": "min",
         "train/images_per_s": "max",
     }
     throughput = "images_per_s"
-    drawn = ("confusion", "worst_classes", "worst_errors")
+    drawn = ("confusion", "worst_classes", "worst_errors", "reliability", "answered")
     score_unit = "logit"
     classes = CLASSES
-    columns = ("row", "truth", "predicted", "probability", "loss")
+    columns = ("row", "truth", "loss", *CLASSES)
     net: CharacterNet
 
     def __init__(
@@ -146,16 +153,24 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
     def evaluate(self, batch: LabelledBatch) -> Tensor:
         logits, losses = self.compute_losses(batch)
         self.val_metrics.update(logits, batch.targets)
-        probability, predicted = logits.softmax(dim=1).max(dim=1)
-        rows = (batch.row, batch.targets, predicted, probability, losses)
-        return torch.stack([column.float() for column in rows], dim=1)
+        columns = torch.stack([column.float() for column in (batch.row, batch.targets, losses)], dim=1)
+        return torch.cat([columns, logits.softmax(dim=1)], dim=1)
+
+    def evaluated_estimates(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Give probabilities (N×62), classes (N) and rows (N): each bitmap is a group of its own."""
+        rows, truth = self.evaluated[:, :2].astype(int).T
+        return self.evaluated[:, 3:], truth, rows
 
     def log_evaluation(self) -> None:
-        """Log the loss, and save the confusion matrix (rows: truth, columns: prediction) in the run folder."""
-        evaluated = torch.from_numpy(self.evaluated)
-        self.log("val/loss", evaluated[:, 4].mean(), sync_dist=True)
-        truth, predicted = evaluated[:, 1].int(), evaluated[:, 2].int()
-        self.counts = multiclass_confusion_matrix(predicted, truth, len(CLASSES)).numpy()
+        """Log the loss and how sure answers are, and save the confusion matrix (rows: truth) in the run folder."""
+        probabilities, truth, rows = self.evaluated_estimates()
+        self.cross_fit = self.cross_fitted(probabilities, truth, rows)
+        measured = self.sureness(probabilities, truth)
+        measured |= {f"{name}_calibrated": value for name, value in self.sureness(self.cross_fit, truth).items()}
+        measured["loss"] = float(self.evaluated[:, 2].mean())
+        self.log_dict({f"val/{name}": value for name, value in measured.items()}, sync_dist=True)
+        predicted = torch.from_numpy(probabilities.argmax(axis=1))
+        self.counts = multiclass_confusion_matrix(predicted, torch.from_numpy(truth), len(CLASSES)).numpy()
         log_dir = self.trainer.log_dir  # on every rank: it is broadcast
         if self.trainer.is_global_zero and log_dir and self.trainer.loggers and not self.trainer.sanity_checking:
             table = pd.DataFrame(self.counts, index=list(CLASSES), columns=list(CLASSES))
@@ -164,12 +179,49 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
 
     def pictures(self) -> dict[str, Figure | Gallery]:
         bitmaps = self.data.val_set
-        evaluated = self.select_rows(["row", "truth", "predicted"])
-        return {
+        probabilities, truth, rows = self.evaluated_estimates()
+        best = self.cross_fit.argmax(axis=1)
+        columns = {"row": rows, "truth": truth, "predicted": best, "probability": self.cross_fit.max(axis=1)}
+        return self.picture_sureness(probabilities, self.cross_fit, truth) | {
             "confusion": plots.confusion(self.counts),
             "worst_classes": plots.worst_classes(self.counts),
-            "worst_errors": plots.worst_errors(evaluated, bitmaps.images[bitmaps.rows]),
+            "worst_errors": plots.worst_errors(pd.DataFrame(columns), bitmaps.images[bitmaps.rows]),
         }
+
+    def calibrate(self, estimates: np.ndarray, truth: np.ndarray, groups: np.ndarray) -> Calibration:
+        """Fit the temperature of the probabilities, N×62; ``rows`` is how many it was fitted on."""
+        return {"temperature": fit_temperature(estimates, truth), "rows": float(len(truth))}
+
+    def calibrated(self, estimates: np.ndarray, calibration: Calibration | None = None) -> np.ndarray:
+        """Give the probabilities as the temperature makes them, N×62."""
+        learned = self.calibration if calibration is None else calibration
+        return scale_probabilities(estimates, learned["temperature"]) if learned else estimates
+
+    def sureness(self, calibrated: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+        """Measure the expected calibration error (15 bins) and the negative log-likelihood of probabilities, N×62."""
+        given, classes = torch.from_numpy(calibrated).double(), torch.from_numpy(truth).long()
+        error = multiclass_calibration_error(given, classes, len(CLASSES), n_bins=15, norm="l1")
+        loss = nn.functional.nll_loss(given.clamp(min=torch.finfo(torch.float32).tiny).log(), classes)
+        return {"ece": float(error), "nll": float(loss)}
+
+    def picture_sureness(
+        self, estimates: np.ndarray, calibrated: np.ndarray, truth: np.ndarray
+    ) -> dict[str, Figure | Gallery]:
+        """Draw the reliability diagram, and the accuracy against the share answered."""
+        right = estimates.argmax(axis=1) == truth
+        before, after = self.sureness(estimates, truth), self.sureness(calibrated, truth)
+        labels = [f"{name}: ECE {one['ece']:.3f}" for name, one in (("as fitted", before), ("by temperature", after))]
+        probability = calibrated.max(axis=1)
+        return {
+            "reliability": plots.reliability([estimates.max(axis=1), probability], labels, right),
+            "answered": plots.answered(probability, right),
+        }
+
+    def about_calibration(self) -> str:
+        if not self.calibration:
+            return ""
+        temperature, rows = self.calibration["temperature"], self.calibration["rows"]
+        return f"probabilities: by temperature {temperature:.2f}, fitted on {rows:,.0f} held-out bitmaps"
 
     def predict_step(self, batch: ImageBatch, batch_idx: int) -> dict[str, Tensor]:
         """Give ``row`` (N, of the images predicted) and ``probabilities`` (N×62, in the order of ``CLASSES``)."""
@@ -191,7 +243,7 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
 
     def table_of_items(self, outputs: Outputs, data: CharacterData) -> pd.DataFrame:
         """Tabulate the bitmaps with the three most probable classes and their probabilities."""
-        probabilities = outputs["probabilities"]
+        probabilities = self.calibrated(outputs["probabilities"])
         order = np.argsort(-probabilities, axis=1, kind="stable")[:, :3]
         table = pd.DataFrame({"ID": data.sample.ids})
         for rank, suffix in enumerate(("", "_2", "_3")):
@@ -222,12 +274,15 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
 
     def describe(self, images: Tensor) -> list[str]:
         """Name the most probable class of each image and its probability."""
-        best, index = self(images).softmax(dim=1).max(dim=1)
+        best, index = self._temperature()(self(images)).softmax(dim=1).max(dim=1)
         return [f"{CLASSES[i]}, {100 * p:.0f} %" for i, p in zip(index.tolist(), best.tolist(), strict=True)]
 
     def deployed(self) -> Deployed:
         """Give the network as it is used elsewhere: uint8 images in, probabilities (N×62) out."""
         size, channels = self.hparams["image_size"], self.hparams["channels"]
         images = torch.zeros(2, channels, size, size, dtype=torch.uint8)
-        net = nn.Sequential(FromBytes(), self.net, nn.Softmax(dim=1))
-        return Deployed(net, {"images": images}, {"images": "N"}, "probabilities", "1")
+        net = nn.Sequential(FromBytes(), self.net, self._temperature(), nn.Softmax(dim=1))
+        return Deployed(net, {"images": images}, {"images": "N"}, ("probabilities",), "1")
+
+    def _temperature(self) -> Temperature:
+        return Temperature(self.calibration.get("temperature", 1.0))

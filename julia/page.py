@@ -20,7 +20,7 @@ class CharacterPage(Page):
 
     def show(self, outputs: Outputs, names: Sequence[str]) -> str:
         """Show the most probable classes of each bitmap as bars."""
-        guesses = guesses_of(outputs["probabilities"])
+        guesses = guesses_of(self.predictor.models[0].calibrated(outputs["probabilities"]))
         said = heading(guesses[0].character, f"the {SHOWN} most probable classes:") if len(names) == 1 else ""
         for name, guess in zip(names, guesses, strict=True):
             said += bars(dict(list(guess.probabilities.items())[:SHOWN]), name)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from common.images import Images
-from common.plots import COLOURS, GALLERY, Gallery, new_figure, tidy
+from common.plots import COLOURS, DASHES, GALLERY, GREY, MARKERS, Gallery, new_figure, tidy
 from julia.files import CLASSES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WORST = 15  # classes
+RELIABILITY_BINS = 15  # as many as the expected calibration error has
 
 
 def confusion(counts: np.ndarray) -> Figure:
@@ -72,3 +74,57 @@ def worst_errors(evaluated: pd.DataFrame, images: Images) -> Gallery:
     captions = [f"{CLASSES[truth]} → {CLASSES[predicted]}, {100 * share:.0f} %" for truth, predicted, share in rows]
     bitmaps = [images[row] for row in missed["row"]]
     return Gallery("missed with the greatest confidence: truth → prediction", bitmaps, captions)
+
+
+def reliability(probabilities: Sequence[np.ndarray], labels: Sequence[str], right: np.ndarray) -> Figure:
+    """Draw how often answers are right against how probable they were held to be, as far as possible on the diagonal.
+
+    Args:
+        probabilities: of the answers, N, one array for each of ``labels``.
+        labels: what the curves are called.
+        right: whether each answer is right, N.
+    """
+    figure = new_figure(6, 6.6)
+    axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    axes.plot([0, 100], [0, 100], color=GREY, linewidth=1)
+    edges = np.linspace(0, 1, RELIABILITY_BINS + 1)
+    for given, label, colour, marker, dash in zip(probabilities, labels, COLOURS, MARKERS, DASHES, strict=False):
+        place = np.clip(np.searchsorted(edges, given) - 1, 0, RELIABILITY_BINS - 1)
+        by = pd.DataFrame({"given": given, "right": right}).groupby(place).mean() * 100
+        axes.plot(by["given"], by["right"], color=colour, marker=marker, linestyle=dash, label=label)
+        below.hist(100 * given, 100 * edges, histtype="step", color=colour, linestyle=dash)
+    axes.legend(frameon=False)
+    tidy(axes, f"{len(right)} held-out characters: how far probabilities can be relied on", "", "right, %")
+    tidy(below, "", "probability of the answer, %", "characters")
+    axes.set(xlim=(0, 100), ylim=(0, 100))
+    return figure
+
+
+def answered(probability: np.ndarray, right: np.ndarray) -> Figure:
+    """Draw how often answers are right if only the most probable share of them is given.
+
+    Args:
+        probability: of each answer, N.
+        right: whether it is right, N.
+    """
+    order = np.argsort(-probability, kind="stable")
+    share = np.arange(1, len(right) + 1) / len(right)
+    accuracy = np.cumsum(right[order]) / np.arange(1, len(right) + 1)
+    figure = new_figure(6.4, 4.5)
+    axes = figure.add_subplot()
+    axes.plot(100 * share, 100 * accuracy, color=COLOURS[0])
+    for least, marker in zip((0.5, 0.7, 0.9, 0.95), MARKERS, strict=False):
+        if number := int((probability >= least).sum()):
+            x, y = 100 * share[number - 1], 100 * accuracy[number - 1]
+            label = f"{100 * least:.0f} % or more: {x:.0f} % answered, {y:.1f} % of them right"
+            axes.plot(x, y, marker, color=COLOURS[1], label=label, linestyle="")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(title="if an answer must be as probable as", frameon=False, loc="lower left")
+    tidy(
+        axes,
+        f"{len(right)} held-out characters: leaving out the least sure",
+        "answered, %",
+        "right, of those answered, %",
+    )
+    axes.set_xlim(0, 100)
+    return figure

@@ -18,8 +18,8 @@ class Guess(NamedTuple):
 
     Attributes:
         character: the most probable class.
-        probability: of it.
-        probabilities: of all 62 classes, the greatest first.
+        probability: of it, by the temperature that the checkpoint has learned from held-out bitmaps.
+        probabilities: likewise of all 62 classes, the greatest first.
     """
 
     character: str
@@ -43,7 +43,7 @@ class CharacterPredictor(Predictor[CharacterClassifier]):
         Raises:
             UserError: one of them is no image.
         """
-        return guesses_of(self.predict(bitmaps)[0]["probabilities"])
+        return guesses_of(self.models[0].calibrated(self.predict(bitmaps)[0]["probabilities"]))
 
 
 def guesses_of(probabilities: np.ndarray) -> list[Guess]:

@@ -68,4 +68,4 @@ class SquareClassifier(ImageTask[SquareData, LabelledBatch]):
 
     def deployed(self) -> Deployed:
         images = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
-        return Deployed(nn.Sequential(FromBytes(), self.net), {"images": images}, {"images": "N"}, "logits", "1")
+        return Deployed(nn.Sequential(FromBytes(), self.net), {"images": images}, {"images": "N"}, ("logits",), "1")

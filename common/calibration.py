@@ -1,0 +1,139 @@
+"""How sure answers are: learned from held-out rows, kept in the checkpoint, measured on rows not learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from common.plots import Gallery
+
+Calibration = Mapping[str, float]
+NONE: Calibration = MappingProxyType({})
+ONE_OUT = 20  # groups at most that are left out one at a time
+PARTS = 5  # of more of them
+
+
+class Calibrated:
+    """The part of a task's contract that says how sure its answers are; a task that cannot tell leaves it as it is.
+
+    Attributes:
+        calibration: what held-out rows have taught, as :meth:`calibrate` gave it; empty where nothing is known.
+    """
+
+    calibration: Calibration = NONE
+
+    def calibrate(self, estimates: np.ndarray, truth: np.ndarray, groups: np.ndarray) -> Calibration:
+        """Learn from held-out rows how far estimates can be relied on.
+
+        Args:
+            estimates: rows×….
+            truth: of each row.
+            groups: which rows belong together, such as those of one subject: rows of one say little of another.
+        """
+        return NONE
+
+    def calibrated(self, estimates: np.ndarray, calibration: Calibration | None = None) -> np.ndarray:
+        """Give estimates (rows×…) in a form that says how sure they are, rows×…, by default by its own calibration."""
+        return estimates
+
+    def sureness(self, calibrated: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+        """Measure what :meth:`calibrated` gave (rows×…) beside the truth, by the names of metrics."""
+        return {}
+
+    def picture_sureness(
+        self, estimates: np.ndarray, calibrated: np.ndarray, truth: np.ndarray
+    ) -> dict[str, Figure | Gallery]:
+        """Draw how far estimates can be relied on, before and after calibration, by the names of the pictures."""
+        return {}
+
+    def intervals(self, estimates: np.ndarray) -> dict[str, np.ndarray]:
+        """Give the bounds within which the truth of each row lies with a stated probability, rows each, by name."""
+        return {}
+
+    def answered(self, estimates: np.ndarray, least: float) -> np.ndarray:
+        """Whether the answer of each row is at least so probable, rows; 0 is right for any estimates."""
+        if not least:
+            return np.ones(len(estimates), dtype=bool)
+        answered: np.ndarray = self.calibrated(estimates).max(axis=1) >= least
+        return answered
+
+    def about_calibration(self) -> str:
+        """Say in a line how sure answers are and how that is known; empty where it is not."""
+        return ""
+
+    def cross_fitted(
+        self, estimates: np.ndarray, truth: np.ndarray, groups: np.ndarray, parts: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Calibrate each part of some held-out rows by what the other parts have taught.
+
+        Args:
+            estimates, truth, groups: as :meth:`calibrate`.
+            parts: which part each row belongs to; by default groups are dealt at random.
+        """
+        parts = deal_groups(groups) if parts is None else parts
+        numbers = np.unique(parts)
+        if len(numbers) < 2:
+            return self.calibrated(estimates, NONE)
+        found: np.ndarray | None = None
+        for number in numbers:
+            inside = parts == number
+            learned = self.calibrate(estimates[~inside], truth[~inside], groups[~inside])
+            own = self.calibrated(estimates[inside], learned)
+            if found is None:
+                found = np.empty((len(estimates), *own.shape[1:]), own.dtype)
+            found[inside] = own
+        assert found is not None
+        return found
+
+
+def deal_groups(groups: np.ndarray) -> np.ndarray:
+    """Deal groups to parts at random, always in the same way: the part of each row. Few groups have one each."""
+    names, inverse = np.unique(groups, return_inverse=True)
+    number = len(names) if len(names) <= ONE_OUT else PARTS
+    parts: np.ndarray = (np.random.default_rng(0).permutation(len(names)) % number)[inverse]
+    return parts
+
+
+def average_calibrations(members: Sequence[Mapping[int, Calibration]], views: int) -> Calibration:
+    """Give the calibration of an ensemble: the mean of those of its members, as far as all have one.
+
+    Args:
+        members: of each checkpoint, by the number of views that were averaged.
+        views: how many are averaged now; where a member does not know them, its calibration of one view stands in.
+    """
+    found = [member.get(views) or member.get(1) or NONE for member in members]
+    return {
+        name: float(np.mean([one[name] for one in found])) for name in found[0] if all(name in one for one in found)
+    }
+
+
+def fit_temperature(probabilities: np.ndarray, truth: np.ndarray) -> float:
+    """Find the temperature that makes the truth (N classes) most probable: probabilities N×classes → a number.
+
+    Logits are divided by it (Guo et al., On Calibration of Modern Neural Networks, ICML 2017).
+    """
+    logs, rows = _logs(probabilities), np.arange(len(truth))
+
+    def loss(logarithm: float) -> float:
+        return -float(log_softmax(logs / np.exp(logarithm), axis=1)[rows, truth].mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
+
+
+def scale_probabilities(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Divide the logits of probabilities by a temperature, N×classes, in their own precision."""
+    scaled: np.ndarray = np.exp(log_softmax(_logs(probabilities) / temperature, axis=1)).astype(probabilities.dtype)
+    return scaled
+
+
+def _logs(probabilities: np.ndarray) -> np.ndarray:
+    logs: np.ndarray = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny), dtype=np.float64)
+    return logs

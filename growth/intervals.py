@@ -1,0 +1,120 @@
+"""Intervals that hold the days between two photos of a new plant with a stated probability.
+
+By hierarchical conformal prediction (Lee, Barber and Willett, Distribution-free inference with hierarchical data,
+arXiv:2306.06342): plants are exchangeable, pairs of one plant are not, so each held-out plant counts as one. Intervals
+scale with a predicted deviation (Lei et al., Distribution-free predictive inference for regression, JASA 2018).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy.optimize import nnls
+
+from common.calibration import Calibration
+
+LEVELS = (80, 90)  # %
+COLUMNS = tuple(f"{side}_{level}" for level in LEVELS for side in ("low", "high"))
+LEAST = 0.2  # of the mean error: no interval is narrower than what scales with it
+
+
+def plants_for(level: int) -> int:
+    """Count the held-out plants that a level (%) takes: with fewer, a new plant is too often the worst of all."""
+    return math.ceil(level / (100 - level))
+
+
+def learn_intervals(predicted: np.ndarray, days: np.ndarray, plants: np.ndarray) -> dict[str, float]:
+    """Learn from pairs of held-out plants how wide intervals must be.
+
+    Args:
+        predicted: days of P pairs.
+        days: that have elapsed, P.
+        plants: of each pair, P.
+
+    Returns:
+        ``plants``, how many there are; ``base`` (days) and ``slope`` of the deviation predicted for a pair; and, for
+        each level that so many plants can carry, ``width_<level>``, by which that deviation is multiplied.
+    """
+    errors, names = np.abs(predicted - days), sorted(set(plants.tolist()))
+    learned = {"plants": float(len(names))}
+    if len(names) < 2:
+        return learned
+    scores = np.empty(len(errors))
+    for name in names:  # by the other plants, as a new one is judged by all of these
+        own: np.ndarray = plants == name
+        scores[own] = errors[own] / _deviation(predicted[own], *_fit_deviation(predicted[~own], errors[~own]))
+    learned["base"], learned["slope"] = _fit_deviation(predicted, errors)
+    order = np.argsort(scores)
+    _, inverse, counts = np.unique(plants, return_inverse=True, return_counts=True)
+    mass = np.cumsum((1 / counts[inverse] / (len(names) + 1))[order])
+    for level in LEVELS:
+        if len(names) >= plants_for(level):
+            place = min(int(np.searchsorted(mass, level / 100 - 1e-9)), len(scores) - 1)
+            learned[f"width_{level}"] = float(scores[order[place]])
+    return learned
+
+
+def deviations_of(calibration: Calibration) -> dict[int, tuple[float, float]]:
+    """Give base (days) and slope of half the width of an interval, by its level (%), of those that can be carried."""
+    learned = {level: calibration[f"width_{level}"] for level in LEVELS if f"width_{level}" in calibration}
+    return {level: (width * calibration["base"], width * calibration["slope"]) for level, width in learned.items()}
+
+
+def intervals_of(days: np.ndarray, calibration: Calibration) -> np.ndarray:
+    """Give the interval of each predicted number of days (P): P×4, ``COLUMNS``; NaN where a level cannot be carried."""
+    bounds, deviations = np.full((len(days), len(COLUMNS)), np.nan, dtype=np.float32), deviations_of(calibration)
+    for number, level in enumerate(LEVELS):
+        if level in deviations:
+            half = _deviation(days, *deviations[level])
+            bounds[:, 2 * number], bounds[:, 2 * number + 1] = days - half, days + half
+    return bounds
+
+
+def named_bounds(bounds: np.ndarray) -> dict[str, np.ndarray]:
+    """Name the bounds (P×4) of the levels that can be carried."""
+    return {name: column for name, column in zip(COLUMNS, bounds.T, strict=True) if not np.isnan(column).any()}
+
+
+def measure_intervals(bounds: np.ndarray, days: np.ndarray) -> dict[str, float]:
+    """Measure, of each level, the share of the elapsed days (P) within bounds (P×4) and their mean width (days)."""
+    measured = {}
+    for number, level in enumerate(LEVELS):
+        low, high = bounds[:, 2 * number], bounds[:, 2 * number + 1]
+        if not np.isnan(low).any():
+            measured[f"coverage_{level}"] = float(((low <= days) & (days <= high)).mean())
+            measured[f"width_{level}"] = float((high - low).mean())
+    return measured
+
+
+def refusal(level: int, calibration: Calibration) -> str:
+    """Say why there is no interval of a level (%)."""
+    if level not in LEVELS:
+        return f"level {level}: give one of {', '.join(map(str, LEVELS))}"
+    needed = f"it takes {plants_for(level)} held-out plants"
+    plants = calibration.get("plants", 0)
+    return f"no interval of {level} %: {needed}, and {plants:.4g} were held out; crossval holds out all in turn"
+
+
+def about_intervals(calibration: Calibration) -> str:
+    """Say in a line which intervals there are, and from how many plants."""
+    if not calibration:
+        return ""
+    plants, known = calibration["plants"], deviations_of(calibration)
+    words = [
+        f"of {level} %" if level in known else f"none of {level} %, which takes {plants_for(level)}" for level in LEVELS
+    ]
+    return f"intervals: {', '.join(words)}; learned from {plants:.4g} held-out plants"
+
+
+def _deviation(days: np.ndarray, base: float, slope: float) -> np.ndarray:
+    deviation: np.ndarray = base + slope * np.abs(days)
+    return deviation
+
+
+def _fit_deviation(predicted: np.ndarray, errors: np.ndarray) -> tuple[float, float]:
+    """Fit the mean error as a line in the predicted days that does not fall, and starts well above 0."""
+    least = max(LEAST * float(errors.mean()), 1e-6)
+    parts = np.stack([np.ones(len(errors)), np.abs(predicted)], axis=1)
+    (base, slope), _ = nnls(parts, errors - least)
+    return least + float(base), float(slope)

@@ -154,7 +154,7 @@ class Checkpoint:
         if self.calibration.get(views) == dict(calibration):
             return
         saved = load_checkpoint(self.path, "--ckpt_path")
-        saved["calibration"] = {**self.calibration, views: dict(calibration)}
+        saved["calibration"] = {**self.calibration, int(views): dict(calibration)}  # plain, or it would be refused
         content = io.BytesIO()
         torch.save(saved, content)
         write_bytes(self.path, content.getbuffer())

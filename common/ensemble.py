@@ -85,7 +85,8 @@ def average_views(data: ImageData, tta: int, predict: Callable[[], Outputs]) -> 
     for view in learned_views(data, tta):
         data.view = view
         for name, values in predict().items():
-            total[name] = total.get(name, 0) + values / tta
+            # Plain, since NumPy takes jsonargparse's own class of whole numbers for int64, and the result is float64.
+            total[name] = total.get(name, 0) + values / int(tta)
     if not all(np.isfinite(values).all() for values in total.values()):
         raise UserError(
             "the network's outputs are not finite: its fit has diverged; fit again with a smaller --model.lr"

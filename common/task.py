@@ -82,7 +82,7 @@ class ImageTask(LightningModule, Calibrated, ABC, Generic[Data, Batch]):
         directions: of each metric that is logged, which way it gets better; an asterisk stands for any name.
         units: of the metrics that have one.
         throughput: name of the rate that is logged as ``train/<throughput>``, such as ``images_per_s``.
-        drawn: names of :meth:`pictures`.
+        drawn: names of the :meth:`pictures` of every fit.
         score_unit: unit of what :meth:`explained_scores` gives.
         classes: names of the classes, in order; None of a regression.
         about_items: what :meth:`table_of_items` has, in a few words, and what to mind when reading it.
@@ -159,7 +159,7 @@ class ImageTask(LightningModule, Calibrated, ABC, Generic[Data, Batch]):
         """Log or write what else ``evaluated`` shows, on every rank."""
 
     def pictures(self) -> dict[str, Figure | Gallery]:
-        """Draw what the latest validation has shown, by the names in ``drawn``."""
+        """Draw what the latest validation has shown, by names, those in ``drawn`` and others."""
         return {}
 
     @abstractmethod

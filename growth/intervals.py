@@ -1,8 +1,9 @@
 """Intervals that hold the days between two photos of a new plant with a stated probability.
 
-By hierarchical conformal prediction (Lee, Barber and Willett, Distribution-free inference with hierarchical data,
-arXiv:2306.06342): plants are exchangeable, pairs of one plant are not, so each held-out plant counts as one. Intervals
-scale with a predicted deviation (Lei et al., Distribution-free predictive inference for regression, JASA 2018).
+By conformal prediction where plants, not their pairs, are exchangeable: each held-out plant counts as one (pooled
+distributions of Dunn, Wasserman and Ramdas, Distribution-free prediction sets for two-layer hierarchical models, JASA
+2023), and what a plant loses when it is left out corrects the level. Intervals scale with a predicted deviation (Lei et
+al., Distribution-free predictive inference for regression, JASA 2018).
 """
 
 from __future__ import annotations
@@ -46,13 +47,26 @@ def learn_intervals(predicted: np.ndarray, days: np.ndarray, plants: np.ndarray)
         scores[own] = errors[own] / _deviation(predicted[own], *_fit_deviation(predicted[~own], errors[~own]))
     learned["base"], learned["slope"] = _fit_deviation(predicted, errors)
     order = np.argsort(scores)
-    _, inverse, counts = np.unique(plants, return_inverse=True, return_counts=True)
-    mass = np.cumsum((1 / counts[inverse] / (len(names) + 1))[order])
+    _, inverse, counts = np.unique(plants[order], return_inverse=True, return_counts=True)
+    scores, weights = scores[order], 1 / counts[inverse]
     for level in LEVELS:
-        if len(names) >= plants_for(level):
-            place = min(int(np.searchsorted(mass, level / 100 - 1e-9)), len(scores) - 1)
-            learned[f"width_{level}"] = float(scores[order[place]])
+        if len(names) < plants_for(level):
+            continue
+        # Plants that set a bound lie within it more often than new ones.
+        left_out = [_quantile(scores, weights * (inverse != one), level / 100) for one in range(len(names))]
+        covered = sum(float((scores[inverse == one] <= bound).mean()) for one, bound in enumerate(left_out)) / len(
+            names
+        )
+        lost = max(0.0, level / 100 - covered)
+        learned[f"width_{level}"] = _quantile(scores, weights, min(1.0, level / 100 + lost))
     return learned
+
+
+def _quantile(scores: np.ndarray, weights: np.ndarray, share: float) -> float:
+    """Find the least of some sorted scores (P) up to which a share of all weights (P) lies."""
+    mass = np.cumsum(weights)
+    place = int(np.searchsorted(mass, share * mass[-1] - 1e-9))
+    return float(scores[min(place, len(scores) - 1)])
 
 
 def deviations_of(calibration: Calibration) -> dict[int, tuple[float, float]]:

@@ -86,7 +86,7 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
     }
     units: ClassVar[dict[str, str]] = {"val/rmse": "days", "val/rmse_*": "days", "val/mae": "days"}
     throughput = "pairs_per_s"
-    drawn = ("days", "errors", "worst_errors", "intervals")
+    drawn = ("days", "errors", "worst_errors")
     score_unit = "days"
     output_arguments = ("days_scale",)
     columns = ("before", "after", "species", "days", "predicted")

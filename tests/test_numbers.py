@@ -66,8 +66,14 @@ def test_figures_of_julia_are_those_of_scikit_learn(julia_root: Path) -> None:
         "f1": metrics.f1_score(truth, predicted, average="macro", zero_division=0),
         "acc_case_blind": metrics.accuracy_score(folded[truth], folded[predicted]),
         "loss": float(model.loss(logits, torch.from_numpy(truth)).mean()),
+        "nll": metrics.log_loss(truth, logits.double().softmax(1).numpy(), labels=range(62)),
     }
-    assert found == pytest.approx(wanted, abs=1e-6)
+    assert {name: found[name] for name in wanted} == pytest.approx(wanted, abs=1e-6)
+    confidence, right = logits.softmax(1).max(1).values.numpy(), predicted == truth
+    bins = (confidence * 15).astype(int)
+    gaps = [abs(confidence[bins == one].mean() - right[bins == one].mean()) * (bins == one).mean() for one in set(bins)]
+    assert found["ece"] == pytest.approx(sum(gaps), abs=1e-5)
+    assert found["nll_calibrated"] <= found["nll"] + 0.01
     assert np.array_equal(model.counts, metrics.confusion_matrix(truth, predicted, labels=range(62)))
     assert model.measure(logits.softmax(1).numpy(), truth) == pytest.approx(wanted["acc"])
 

@@ -51,13 +51,13 @@ def test_crossval_predicts_each_row_once_and_goes_on_where_it_stopped(
     assert sorted(path.name for path in home.glob("fold_*")) == ["fold_0", "fold_1"]
     assert "over 2 folds" in output
     assert (home / "out_of_fold_folds0-1.csv").is_file()
-    made = {fold: (home / fold / "version_0" / "checkpoints" / "last.ckpt").stat().st_mtime_ns for fold in ("fold_0",)}
+    fitted = (home / "fold_0" / "version_0" / "metrics.csv").stat().st_mtime_ns
 
     (home / "fold_1" / "version_0" / "checkpoints" / "last.ckpt").unlink()
     output = crossval()
     assert "fold 0: finished in runs/julia/airbench/fold_0/version_0, not fitted again" in output
     assert "fold 1: its last run did not end or has lost its last.ckpt, fitting it again" in output
-    assert (home / "fold_0" / "version_0" / "checkpoints" / "last.ckpt").stat().st_mtime_ns == made["fold_0"]
+    assert (home / "fold_0" / "version_0" / "metrics.csv").stat().st_mtime_ns == fitted
     assert not (home / "fold_0" / "version_1").exists()
     assert (home / "fold_1" / "version_1").exists()
 
@@ -101,7 +101,7 @@ def test_crossval_predicts_each_row_once_and_goes_on_where_it_stopped(
     assert "fold 0: runs/julia/airbench/fold_0/version_0 was fitted with another model.lr, fitting it again" in output
     again = home / "fold_0" / "version_1"
     assert "lr: 0.01" in (again / "config.yaml").read_text()
-    assert (home / "fold_0" / "version_0" / "checkpoints" / "last.ckpt").stat().st_mtime_ns == made["fold_0"]
+    assert (home / "fold_0" / "version_0" / "metrics.csv").stat().st_mtime_ns == fitted
 
     config = again / "config.yaml"
     config.write_text(config.read_text()[:100] + "{")

@@ -30,9 +30,10 @@ def test_julia(offline_fit: Callable[[str], Path]) -> None:
     metrics = {record.metric.name: record.metric for record in records(folder) if record.HasField("metric")}
     for name, best in (("val/acc", "max"), ("val/loss", "min"), ("train/images_per_s", "max")):
         assert getattr(metrics[name].summary, best) and metrics[name].step_metric == "trainer/global_step"
-    pictures = {f"pictures/{name}" for name in ("confusion", "worst_classes", "worst_errors")}
+    names = ("confusion", "worst_classes", "worst_errors", "reliability", "answered")
+    pictures = {f"pictures/{name}" for name in names}
     assert pictures | {"val/acc", "val/f1", "train/loss", "train/images_per_s", "epoch"} <= logged(folder)
-    drawn = {"confusion.png", "worst_classes.png", "worst_errors.png", "learning_curves.png"}
+    drawn = {f"{name}.png" for name in (*names, "learning_curves")}
     assert {path.name for path in (folder / "pictures").iterdir()} == drawn
     shown = [item for record in records(folder) for item in record.history.item if "captions" in item.nested_key]
     assert len(shown) == 1 and "→" in json.loads(shown[0].value_json)[0]  # once, at the end

@@ -17,6 +17,7 @@ import julia
 from common.checkpoints import read_checkpoint
 from common.errors import UserError
 from growth.model import GrowthRegressor
+from growth.page import GrowthPage
 from julia.model import CharacterClassifier
 from tests.conftest import PARTS_OF_A_FIT, QUIET, Run
 
@@ -98,6 +99,16 @@ def test_intervals(run: Run, plants: Path, images: list[str]) -> None:
             assert np.float32([low, high]).tolist() == row[[f"low_{level}", f"high_{level}"]].to_numpy("f4").tolist()
             assert exported[f"low_{level}"][number] == pytest.approx(low, abs=1e-4)
             assert exported[f"high_{level}"][number] == pytest.approx(high, abs=1e-4)
+
+
+def test_the_page_says_how_sure_it_is(plants: Path, images: list[str]) -> None:
+    model = growth.load(plants)
+    page = GrowthPage(model)
+    (low, high), (least, most) = (model.interval(images[0], images[1], level) for level in (80, 90))
+    shown = page.answer(images[:2]).shown
+    assert f"80 % sure: {low:.1f} to {high:.1f} days; 90 % sure: {least:.1f} to {most:.1f} days" in shown
+    model.models[0].calibration = {"plants": 2.0}
+    assert "intervals: none of 80 %, which takes 4" in page.answer(images[:2]).shown
 
 
 def test_too_few_plants_are_said(run: Run, plants: Path, images: list[str]) -> None:

@@ -48,7 +48,9 @@ SEED_PAIRS = 16  # of the seed's 64: the time a pair is the same, and a repetiti
 def draw(folder: Path) -> None:
     """Draw a set of each task with about as many training images as the competition's."""
     draw_julia(folder / "julia", train=6200, test=620, seed=0)
-    draw_growth(folder / "growth", plants=19, days=20, test_plants=2, test_pairs=1000, width=96, height=72, seed=0)
+    draw_growth(
+        folder / "growth", plants=19, days=20, test_plants=2, test_pairs=1000, width=96, height=72, seed=0, scene="pots"
+    )
 
 
 def seed_step(backbone: str, size: int, folder: Path) -> partial[None]:

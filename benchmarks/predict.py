@@ -111,7 +111,9 @@ def memory(folder: Path, backbone: str, numbers: tuple[int, ...] = (500, PAIRS, 
 
 def rows(folder: Path, repetitions: int = 3) -> Iterator[Row]:
     """Measure speed and memory on sets that are drawn into ``folder``."""
-    draw_growth(folder / "growth", plants=2, days=22, test_plants=7, test_pairs=PAIRS, width=96, height=72, seed=0)
+    draw_growth(
+        folder / "growth", plants=2, days=22, test_plants=7, test_pairs=PAIRS, width=96, height=72, seed=0, scene="pots"
+    )
     draw_julia(folder / "julia", train=310, test=BITMAPS, seed=0)
     for backbone in ("lenet", "mobilenet_v2"):
         yield from growth(folder, backbone, repetitions)

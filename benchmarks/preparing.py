@@ -50,7 +50,9 @@ def rows(
     folder: Path, root: Path | None = None, photos: int = 16, repetitions: int = 3, bitmaps: int = 12400
 ) -> Iterator[Row]:
     """Measure both tasks: photos of the competition's size, drawn, and bitmaps, drawn or of ``root``."""
-    draw_growth(folder, plants=1, days=photos // 2, test_plants=1, test_pairs=1, width=3280, height=2464, seed=0)
+    draw_growth(
+        folder, plants=1, days=photos // 2, test_plants=1, test_pairs=1, width=3280, height=2464, seed=0, scene="pots"
+    )
     files = find_images(folder / "train_dataset")
     yield from prepared("photos of 3280×2464", files, 224, "RGB", repetitions)
     if root is None:

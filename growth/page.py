@@ -16,7 +16,7 @@ from growth.intervals import LEVELS
 from growth.pair_network import ages_of
 from growth.photos import ONE_PHOTO
 from growth.plots import growth_curves
-from growth.synthetic import draw
+from growth.pots import Pot
 
 PHONE = (4.8, 3.4)  # inches of a picture whose letters can still be read on a telephone
 
@@ -55,6 +55,7 @@ class GrowthPage(Page):
 
     def draw_examples(self, folder: Path) -> list[Path]:
         """Draw two photos of one plant, six days apart."""
-        draw(folder, plants=1, days=8, test_plants=1, test_pairs=1, width=320, height=240, seed=0)
-        plant = folder / "train_dataset" / "BC" / "BC_01"
-        return [plant / "DAT02.png", plant / "DAT08.png"]
+        plant, photos = Pot(0, "BC", 1, (320, 240)), [folder / f"DAT{day:02}.png" for day in (2, 8)]
+        for photo, day in zip(photos, (2, 8), strict=True):
+            plant.photo(day).save(photo)
+        return photos

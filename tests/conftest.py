@@ -27,7 +27,7 @@ REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 # What read_checkpoint asks of a checkpoint beside weights and arguments.
 PARTS_OF_A_FIT: dict[str, Any] = {**dict.fromkeys(PARTS), "callbacks": {}, "pytorch-lightning_version": "2.6.4"}
 
-GROWTH = {"test_plants": 2, "test_pairs": 30, "days": 8, "seed": 0}
+GROWTH: dict[str, Any] = {"test_plants": 2, "test_pairs": 30, "days": 8, "seed": 0, "scene": "pots"}
 
 torch.set_num_threads(1)  # the test workers share the cores
 

@@ -98,7 +98,7 @@ def draw(task: str, root: Path) -> None:
     if task == "julia":
         draw_julia(root, train=620, test=31, seed=0)
     else:
-        draw_growth(root, plants=4, width=64, height=48, test_plants=2, test_pairs=30, days=8, seed=0)
+        draw_growth(root, plants=4, width=64, height=48, test_plants=2, test_pairs=30, days=8, seed=0, scene="pots")
 
 
 def start(task: str, root: Path, home: Path, *words: object) -> subprocess.Popen[bytes]:

@@ -21,7 +21,9 @@ pytestmark = pytest.mark.slow
 def sets(tmp_path: Path, julia_root: Path) -> Path:
     """A folder with a set of each task, of growth as many photos as a batch takes."""
     (tmp_path / "julia").symlink_to(julia_root)
-    draw_growth(tmp_path / "growth", plants=9, days=10, test_plants=1, test_pairs=4, width=32, height=32, seed=0)
+    draw_growth(
+        tmp_path / "growth", plants=9, days=10, test_plants=1, test_pairs=4, width=32, height=32, seed=0, scene="pots"
+    )
     return tmp_path
 
 
@@ -64,7 +66,9 @@ def test_every_recipe_is_measured() -> None:
 
 
 def test_predict(tmp_path: Path) -> None:
-    draw_growth(tmp_path / "growth", plants=6, days=8, test_plants=2, test_pairs=30, width=32, height=32, seed=0)
+    draw_growth(
+        tmp_path / "growth", plants=6, days=8, test_plants=2, test_pairs=30, width=32, height=32, seed=0, scene="pots"
+    )
     (speed,) = predict.growth(tmp_path, "lenet", 1, pairs=30)
     assert speed.beside == SEED and speed.ratio and speed.ours.endswith("pairs/s")
     few, many = predict.memory(tmp_path, "lenet", (30, 60))

@@ -59,7 +59,9 @@ def test_photos_in_reverse_order_are_noted(run: Run, fitted: Path, growth_root: 
 def test_a_submission_of_other_data_is_kept(run: Run, refused: Run, fitted: Path, growth_root: Path) -> None:
     run("growth", "predict", "--ckpt_path", "last")
     before = (fitted / "submission_last.csv").read_bytes()
-    draw_growth(Path("other"), plants=2, width=72, height=48, test_plants=2, test_pairs=30, days=8, seed=5)
+    draw_growth(
+        Path("other"), plants=2, width=72, height=48, test_plants=2, test_pairs=30, days=8, seed=5, scene="pots"
+    )
     line = refused("growth", "predict", "--ckpt_path", "last", "--data.root", "other")
     assert "submission_last.csv is a submission of other data: give another --submission.path" in line
     assert (fitted / "submission_last.csv").read_bytes() == before

@@ -5,8 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image, ImageChops
+from sklearn.neural_network import MLPRegressor
 
 from growth import synthetic
+from growth.pots import Pot
+from growth.trays import SPOTS, Tray
 
 SMALL: dict[str, Any] = {
     "plants": 2,
@@ -16,6 +19,7 @@ SMALL: dict[str, Any] = {
     "width": 96,
     "height": 72,
     "seed": 5,
+    "scene": "pots",
 }
 
 
@@ -67,7 +71,7 @@ def test_pairs_are_two_days_of_one_plant(drawn: Path) -> None:
     text = (drawn / "test_dataset/test_data.csv").read_bytes().decode()
     assert text.startswith("idx,before_file_path,after_file_path\n0,idx_") and "\r" not in text and '"' not in text
     rows = list(csv.DictReader(text.splitlines()))
-    truth = synthetic.pairs(test_plants=2, test_pairs=40, days=8, seed=5)
+    truth = synthetic.pairs(synthetic.plan_of(plants=2, test_plants=2, test_pairs=40, days=8, seed=5), 5)
     assert [row["idx"] for row in rows] == [str(number) for number in range(40)]
     assert [(row["before_file_path"], row["after_file_path"]) for row in rows] == [pair[:2] for pair in truth]
     plants, named_in_order = set(), 0
@@ -87,7 +91,7 @@ def test_pairs_are_two_days_of_one_plant(drawn: Path) -> None:
 @pytest.mark.parametrize("species", ["BC", "LT"])
 @pytest.mark.parametrize("number", [1, 2, 1000])
 def test_a_plant_grows_to_the_last_day(species: str, number: int) -> None:
-    plant = synthetic._Plant(0, species, number, (160, 120))
+    plant = Pot(0, species, number, (160, 120))
     days = [*range(1, 21), 30, 40, 50, 60]
     scene = ImageChops.multiply(plant._ground, plant._light).resize((160, 120))
     bare = np.asarray(scene, np.float64)
@@ -118,6 +122,10 @@ def test_a_photo_depends_on_seed_plant_and_day_alone(drawn: Path, tmp_path: Path
         (["--height", "31"], "--height 31: give from 32 to 10000, in pixels"),
         (["--test-pairs", "0"], "--test-pairs 0: give 1 or more"),
         (["--days", "few"], "--days: invalid int value: 'few'"),
+        (["--noise", "3"], "--noise 3: photos are swapped by twos; give an even number"),
+        (["--noise", "24"], "--noise 24: give from 0 to 20"),
+        (["--scene", "field"], "argument --scene: invalid choice: 'field'"),
+        (["--like", "dacon", "--days", "9"], "--days 9: --like dacon has numbers of its own; leave one of them out"),
         ([], "is not empty; choose another folder"),
     ],
 )
@@ -144,3 +152,75 @@ def test_main_tells_the_next_command_and_takes_narrow_frames(
     synthetic.main([str(root), *counts, "--width", "32", "--height", "2000"])
     last = capsys.readouterr().out.splitlines()[-1]
     assert last == f"wrote 8 photos and 3 test pairs to {root}; next: python -m growth fit --data.root {root}"
+
+
+def test_the_competition_s_numbers() -> None:
+    plan = synthetic.dacon_plan(seed=0)
+    for species, trays, photos, tested in (("BC", 9, 353, 139), ("LT", 10, 400, 168)):
+        days = [days for name, _, days in plan.train if name == species]
+        assert (len(days), sum(days)) == (trays, photos)
+        assert sum(days for name, _, days in plan.test if name == species) == tested
+    assert len(synthetic.pairs(plan, 0)) == 3960
+    assert len({number for _, number, _ in plan.test}) == len(plan.test)
+
+
+def leaves_of(photo: Image.Image) -> np.ndarray:
+    """Tell leaves, green or red, from what is white, grey and bluish: H×W, bool."""
+    red, green, blue = np.moveaxis(np.asarray(photo, np.float64), 2, 0)
+    found: np.ndarray = np.maximum(red, green) > 1.15 * blue
+    return found
+
+
+@pytest.mark.parametrize("species", ["BC", "LT"])
+def test_five_plants_of_unequal_size_grow_on_a_tray(species: str) -> None:
+    ratios, shares = [], []
+    for number in range(1, 7):
+        tray = Tray(0, species, number, (328, 246))
+        covered = [leaves_of(tray.photo(day)).mean() for day in (1, 10, 20, 30, 40)]
+        assert all(later > 1.1 * earlier for earlier, later in zip(covered[:-1], covered[1:], strict=True))
+        assert covered[0] < 0.01
+        shares.append(covered[-1])
+        middle = leaves_of(tray.photo(20))
+        spots = np.array([246, 328]) * (0.5 + SPOTS[:, ::-1])
+        nearest = np.argmin([np.hypot(*(np.indices(middle.shape).T - spot).T) for spot in spots], axis=0)
+        areas = sorted(int((middle & (nearest == one)).sum()) for one in range(5))
+        assert areas[0] > 0
+        ratios.append(areas[-1] / areas[0])
+    assert 0.25 < np.mean(shares) < 0.6
+    assert 2 < np.median(ratios) < 12
+
+
+def test_the_surroundings_do_not_tell_the_day() -> None:
+    trays = [Tray(0, species, number, (164, 123)) for species in ("BC", "LT") for number in range(1, 7)]
+    days = np.arange(1, 41, 3)
+    borders, plants = [], np.repeat(np.arange(len(trays)), len(days))
+    for tray in trays:
+        for day in days.tolist():
+            pixels = np.asarray(tray.photo(day).resize((20, 16)), np.float32) / 255
+            borders.append(np.concatenate([pixels[:, :1].ravel(), pixels[:, -1:].ravel()]))
+    ages, x = np.tile(days, len(trays)), np.stack(borders)
+    guessed = np.empty(len(ages))
+    for tray_number in range(len(trays)):
+        own = plants == tray_number
+        network = MLPRegressor(hidden_layer_sizes=(64,), max_iter=400, random_state=0).fit(x[~own], ages[~own] / 40)
+        guessed[own] = 40 * network.predict(x[own])
+    before, after = np.nonzero((plants[:, None] == plants) & (ages[:, None] < ages))
+    elapsed = ages[after] - ages[before]
+    error = np.sqrt(np.mean((guessed[after] - guessed[before] - elapsed) ** 2))
+    assert error > 0.95 * elapsed.std()  # no better than the mean
+    correlation = np.corrcoef(guessed[after] - guessed[before], elapsed)[0, 1]
+    assert abs(correlation) < 0.2
+
+
+def test_noise_swaps_the_days_of_two_photos(tmp_path: Path) -> None:
+    sets = {}
+    for noise in (0, 2):
+        root = tmp_path / str(noise)
+        synthetic.main(
+            [str(root), "--plants", "1", "--days", "4", "--width", "64", "--height", "48", "--noise", str(noise)]
+        )
+        sets[noise] = contents(root)
+    changed = [name for name, data in sets[0].items() if sets[2][name] != data]
+    assert len(changed) == 2 and all("train_dataset" in name for name in changed)
+    one, other = changed
+    assert (sets[2][one], sets[2][other]) == (sets[0][other], sets[0][one])

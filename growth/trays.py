@@ -53,13 +53,15 @@ class Tray:
     """
 
     def __init__(self, seed: int, species: str, number: int, size: tuple[int, int]) -> None:
-        self._key, self._size = [seed, SPECIES.index(species), number], size
+        self._key = [seed, SPECIES.index(species), number]
+        self._size = size
         self._work = work_size(size)
         self._canvas = (round(self._work[0] * MARGIN), round(self._work[1] * MARGIN))
         self._look = LOOKS[species]
         scene, growth = (np.random.default_rng([*self._key, 0, part]) for part in range(2))
         self._ground = self._chamber(scene)
-        self._gain, self._blue = 1 + _drift(scene, 0.03), 0.02 + _drift(scene, 0.012)
+        self._gain = 1 + _drift(scene, 0.03)
+        self._blue = 0.02 + _drift(scene, 0.012)
         self._moves = self._camera(scene)
         self._blurred = scene.random(DAYS) < (0.3 if scene.random() < 0.1 else 0.0)
         self._leaves = [draw_leaf(self._look, growth) for _ in range(5)]

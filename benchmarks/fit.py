@@ -35,7 +35,7 @@ import yaml
 from benchmarks import seeds
 from benchmarks.beside import Beside
 from benchmarks.timing import BARE, SEED, Apart, Row, hardware, show
-from common.images import find_images
+from common.image_files import find_images
 from growth.synthetic import draw as draw_growth
 from julia.synthetic import draw as draw_julia
 

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from common.backbones import Head
-from common.images import ImageFile, read_bytes
+from common.image_files import ImageFile, read_bytes
 from growth.model import GrowthRegressor
 from julia.model import CharacterClassifier
 

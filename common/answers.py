@@ -49,9 +49,8 @@ class Answers:
         self.folder.mkdir(exist_ok=True)
         tables = model.answers(outputs, data)
         first = next(iter(tables))
-        tables[first] = leave_out(
-            tables[first], data.sample.value_column, model.answered(model.estimates(outputs, data), least)
-        )
+        answered = model.answered(model.estimates(outputs, data), least)
+        tables[first] = leave_out(tables[first], data.sample.value_column, answered)
         tables[first] = tables[first].assign(note=notes) if any(notes) else tables[first]
         written = []
         for name, table in tables.items():
@@ -63,9 +62,13 @@ class Answers:
             print(f"\n{table.head(most).to_string(index=False, float_format='{:.2f}'.format)}")
             if len(table) > most:
                 print(f"… and {len(table) - most} more rows in {shown(path)}")
+        drawn = self.folder / f"{first}.png"
+        drawn.unlink(missing_ok=True)  # of the command before
         if picture := model.picture_answers(tables):
-            written.append(self.folder / f"{first}.png")
-            save_png(picture, written[-1])
+            written.append(drawn)
+            save_png(picture, drawn)
+        if least:
+            print(f"answered: {int(answered.sum())} of {len(answered)}")
         if about := model.about_calibration():
             print(about)
         print(f"\nwritten: {', '.join(shown(path) for path in written)}", file=sys.stderr)

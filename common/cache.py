@@ -32,7 +32,8 @@ from PIL import UnidentifiedImageError
 from tqdm import tqdm
 
 from common.errors import UserError, listed
-from common.images import ImageFile, Images, Mode, decode, read_bytes, resize
+from common.image_files import ImageFile, read_bytes
+from common.images import Images, Mode, decode, resize
 
 STALE = 3600  # seconds without a write
 VERSION = 2  # of the decoding: a change in what it yields needs another number
@@ -189,7 +190,7 @@ def _build(folder: Path, files: Sequence[ImageFile], size: int, mode: Mode, max_
                 bar.update(len(pixels))
         if faults:
             number = f"{len(faults)} of {len(files)} image files cannot be decoded"
-            raise UserError(f"{number}: {listed(faults)}; save them as PNG or JPEG of 8 bits, or remove them")
+            raise UserError(f"{number}: {listed(faults)}; mend, convert (to PNG or JPEG of 8 bits) or remove them")
         with (partial_folder / "index.csv").open("w", newline="", encoding="utf-8") as table:
             rows = csv.writer(table)
             rows.writerow(["row", "file", "bytes", "stamp"])

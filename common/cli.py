@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
+from typing import NoReturn
 
 import yaml
 from jsonargparse import Namespace
@@ -55,6 +56,16 @@ CHECKPOINTS = {
 }
 
 
+class OneLineParser(LightningArgumentParser):
+    """Lightning's parser, whose errors are one line instead of all arguments and a few lines."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        if not self.exit_on_error:
+            super().error(message, ex)
+        prog = getattr(ex, "subcommand_parser", self).prog.replace(" [options]", "")
+        self.exit(2, f"error: {' '.join(message.split())} (see {prog} --help)\n")
+
+
 class TaskCLI(LightningCLI):
     """One task's command line; its arguments are those of :func:`main`."""
 
@@ -73,6 +84,7 @@ class TaskCLI(LightningCLI):
                 save_config_callback=SaveConfig,
                 save_config_kwargs={"save_to_log_dir": False},  # SaveConfig does that
                 trainer_class=Trainer,
+                parser_class=OneLineParser,
                 parser_kwargs={"prog": f"python -m {model.task}"},
                 seed_everything_default=0,
                 auto_configure_optimizers=False,

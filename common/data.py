@@ -25,21 +25,21 @@ from common.batches import Batch, ImageBatch, ImageDataset, ImageRows, as_is, ke
 from common.cache import cached_images
 from common.familiar import Familiar, learn_familiar
 from common.folds import Listing, Split, digest_of, keep_share, naming_share, split_rows
-from common.images import ImageFile, Images, Mode
+from common.image_files import ImageFile
+from common.images import Images, Mode
 from common.submission import SampleSubmission
 
 
 class ImageData(LightningDataModule, ABC):
-    """A data module that holds out part of the training set, and predicts ``test_set``.
-
-    ``predict`` reads the competition's test files, or, where ``held_out`` is set, the rows that were held out.
+    """A data module that holds out part of the training set. It predicts ``test_set``: the competition's test files, or
+    the held-out rows where ``held_out`` is set.
 
     Args:
         root: folder with the competition's files.
         image_size: pixels a side that images are resized to.
         channels: 1 for grey, 3 for colour.
         eval_batch_size: images a batch when validating and predicting.
-        val_fraction: share of the training set that is held out for validation, where no fold is given.
+        val_fraction: share of the training set that is held out, where no fold is given.
         num_folds: number of folds that the training set is dealt into.
         fold: which fold to hold out, from 0; none to hold out val_fraction instead.
         train_fraction: share of the rows or groups left that is trained on; crossval takes several, as [0.5, 1].
@@ -49,7 +49,7 @@ class ImageData(LightningDataModule, ABC):
 
     Attributes:
         max_pixels: images of more pixels are refused.
-        label: what the cache and its progress bar call the images.
+        label: what the cache calls the images.
         group, stratum: what groups and strata of rows are called in messages, in the plural.
         given: images of one's own that are predicted instead: see :meth:`take_images`.
         view: how the images to predict are changed first, N×C×S×S → the same; see :meth:`views`.

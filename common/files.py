@@ -17,8 +17,10 @@ def expand(flag: str, word: str) -> list[Path]:
     """Turn what was typed into paths: a pattern (``*``, ``?``, ``[...]``, and ``**`` for any folders), or a name.
 
     Raises:
-        UserError: the pattern matches nothing.
+        UserError: the pattern matches nothing, or there is no name.
     """
+    if not word:
+        raise UserError(f"{flag}: an empty name, as of a variable that is not set; give a file")
     if not has_magic(word) or Path(word).exists():
         return [Path(word)]
     paths = sorted(map(Path, glob(word, recursive=True)))  # noqa: PTH207, of any root

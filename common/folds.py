@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from common.errors import UserError, listed
-from common.images import ImageFile
+from common.image_files import ImageFile
 
 Indices = npt.NDArray[np.int64]
 

@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader
 from common.batches import EpochSampler, ImageRows
 from common.data import ImageData
 from common.errors import UserError
-from common.images import ImageFile, Images, find_given
+from common.image_files import ImageFile, find_given
+from common.images import Images
 from common.submission import SampleSubmission
 
 

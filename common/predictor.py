@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 import numpy as np
 import torch
 from lightning.fabric import Fabric
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from PIL import Image, ImageOps
 
 from common.batches import ImageDataset
@@ -46,7 +47,7 @@ class Predictor(Generic[Model]):
         precision: of the Trainer's; what suits the networks and the device if None.
 
     Raises:
-        UserError: as ``--ckpt_path`` and ``--submission.tta`` are refused.
+        UserError: as ``--ckpt_path`` and ``--submission.tta`` are refused, or there is no such device.
     """
 
     def __init__(
@@ -58,16 +59,23 @@ class Predictor(Generic[Model]):
         tta: int,
         precision: str | None = None,
     ) -> None:
+        if tta < 1:
+            raise UserError(f"tta {tta}: give 1 or more views")
         given = [checkpoints] if isinstance(checkpoints, str | os.PathLike) else checkpoints
+        if not given:
+            raise UserError("no checkpoint; give a path, or last or best")
         paths = find_checkpoints([os.fspath(path) for path in given], Path(RUNS) / task.task, None)
         self.members = [read_checkpoint(path, task) for path in paths]
         place = torch.device(device) if device else None
         accelerator = place.type if place else "auto"
-        self.fabric = Fabric(
-            accelerator=accelerator,
-            devices=1 if place is None or place.index is None else [place.index],
-            precision=precision or precision_of(self.members) or default_precision(accelerator),  # type: ignore[arg-type]
-        )
+        try:
+            self.fabric = Fabric(
+                accelerator=accelerator,
+                devices=1 if place is None or place.index is None else [place.index],
+                precision=precision or precision_of(self.members) or default_precision(accelerator),  # type: ignore[arg-type]
+            )
+        except (RuntimeError, MisconfigurationException) as error:  # Lightning's, where there is no such device
+            raise UserError(f"device {device}: {str(error).strip().splitlines()[0]}") from None
         self.models: list[Model] = [member.build(task) for member in self.members]
         self.models[0].calibration = average_calibrations([member.calibration for member in self.members], tta)
         for model in self.models:
@@ -85,8 +93,10 @@ class Predictor(Generic[Model]):
             pictures: N images of any size: paths, PIL images, or arrays (H×W, H×W×1, H×W×3 or H×W×4, uint8).
 
         Raises:
-            UserError: a file or an array is no image.
+            UserError: there are none, or a file or an array is no image.
         """
+        if isinstance(pictures, str | os.PathLike | np.ndarray | Image.Image) or not len(pictures):
+            raise UserError("give images as a list, one or more")
         with self.lock:
             self._take(pictures)
             outputs, _ = average_members(self._predictions(), lambda outputs: np.zeros(()))

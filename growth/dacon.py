@@ -18,7 +18,7 @@ import pandas as pd
 
 from common.archives import open_zip
 from common.errors import UserError, listed
-from common.images import ImageFile, find_images
+from common.image_files import ImageFile, find_images
 from common.tables import TableFile, read_table, refuse_doubles, rows
 from growth.photos import SAMPLE_COLUMNS, PhotoPairs, Photos, days_in_names, refuse_lone, refuse_uncertain
 

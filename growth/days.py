@@ -52,6 +52,7 @@ class _Mark:
         dated: whether it has the form of a date.
         timed: whether a time of day follows the date.
         dash: whether a number follows a dash, which may be a minus.
+        named: whether a word before a number calls it a day.
     """
 
     text: str
@@ -59,6 +60,7 @@ class _Mark:
     dated: bool
     timed: bool
     dash: bool
+    named: bool
 
 
 def read_days(species: str, plant: str, stems: Sequence[str]) -> tuple[list[float], list[str]]:
@@ -100,6 +102,11 @@ def read_days(species: str, plant: str, stems: Sequence[str]) -> tuple[list[floa
     days = [next(iter(mark.readings.values())) for mark in chosen.values()]
     first = min((day for day in days if isinstance(day, datetime)), default=datetime.min)
     return [(day - first) / timedelta(days=1) if isinstance(day, datetime) else day for day in days], faults
+
+
+def tell_days(plant: str, stems: Sequence[str]) -> bool:
+    """Whether one of a plant's names has a date, or a number that a word calls a day, such as DAT07."""
+    return any(mark.dated or mark.named for stem in stems for mark in _marks("", plant, with_dashes(stem)))
 
 
 def end_of_date(name: str, start: int) -> int | None:
@@ -151,9 +158,12 @@ def _mark(match: re.Match[str], stem: str) -> _Mark:
         dates = [(part["last"], part["second"], part["first"]), (part["last"], part["first"], part["second"])]
     else:
         label = re.split(r"[\W\d_]", before)[-1] + text
-        return _Mark(label, _meanings(text, before, after), False, False, before.endswith(("-", "−", "–")))
+        dash, named = before.endswith(("-", "−", "–")), _DAY_BEFORE.search(before) is not None
+        return _Mark(label, _meanings(text, before, after), False, False, dash, named)
     moments = [_moment(date, part["time"] or "") for date in dates]
-    return _Mark(text, {f"{moment:%Y-%m-%d}": moment for moment in moments if moment}, True, bool(part["time"]), False)
+    return _Mark(
+        text, {f"{moment:%Y-%m-%d}": moment for moment in moments if moment}, True, bool(part["time"]), False, False
+    )
 
 
 def _moment(date: tuple[str, str, str], time: str) -> datetime | None:

@@ -106,8 +106,9 @@ def refusal(level: int, calibration: Calibration) -> str:
     if level not in LEVELS:
         return f"level {level}: give one of {', '.join(map(str, LEVELS))}"
     needed = f"it takes {plants_for(level)} held-out plants"
-    plants = calibration.get("plants", 0)
-    return f"no interval of {level} %: {needed}, and {plants:.4g} were held out; crossval holds out all in turn"
+    lower = [f"{other} % is known" for other in deviations_of(calibration)]
+    instead = "; ".join(lower) or "crossval holds out all in turn"
+    return f"no interval of {level} %: {needed}, and {calibration.get('plants', 0):.4g} were held out; {instead}"
 
 
 def about_intervals(calibration: Calibration) -> str:

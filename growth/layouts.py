@@ -11,14 +11,15 @@ import numpy as np
 import pandas as pd
 
 from common.arguments import T
-from common.errors import UserError
-from common.images import SUFFIXES, find_given
+from common.errors import UserError, listed
+from common.files import expand
+from common.image_files import SUFFIXES, find_given
 from growth import dacon
-from growth.days import read_days
+from growth.days import read_days, tell_days
 from growth.name_pattern import parse_pattern, read_names, split_name
 from growth.own import PAIRS, WRITTEN, read_own_pairs, read_own_training_set
 from growth.photo_table import PHOTOS
-from growth.photos import ONE_PHOTO, PhotoPairs, Photos, days_in_names, pairs_of
+from growth.photos import ONE_PHOTO, PhotoPairs, Photos, days_in_names, pairs_of, refuse_uncertain
 
 
 def read_training_set(root: Path, pattern: str | None = None) -> Photos:
@@ -58,20 +59,29 @@ def _read(
 def read_given(given: Sequence[str], pattern: str | None) -> PhotoPairs:
     """List photos to tell the ages of, and all pairs of each plant.
 
-    Photos that are typed one by one are of one plant, in that order. Of a folder, each folder in it is a plant, in the
-    order of the days in its names or, where these are uncertain, of the names; ``photos.csv`` in it, or a pattern of
-    the names, says more.
+    Photos that are typed one by one are of one plant, in that order. Of folders and archives, each folder in them is a
+    plant, in the order of the days in its names or, where these tell none, of the names; ``photos.csv`` in a folder, or
+    a pattern of the names, says more.
 
     Args:
         given: files, folders, archives or patterns of files.
         pattern: ``--data.pattern``; of photos that are typed one by one it may also match none.
 
     Raises:
-        UserError: as the layouts say; there is one photo only.
+        UserError: as the layouts say; a name tells its day in two ways; it is unclear which photos are of one plant;
+            there is one photo only.
     """
-    root = Path(given[0])
-    folder = root if len(given) == 1 and root.is_dir() else None
-    if folder and (folder / PHOTOS).is_file() and (photos := read_own_training_set(folder, None)):
+    paths = [path for word in given for path in expand("--images", word)]
+    inside = [path for path in paths if path.is_dir() or path.suffix.lower() == ".zip"]
+    if inside and len(inside) < len(paths):
+        one, other = inside[0], next(path for path in paths if path not in inside)
+        raise UserError(f"--images: {one} holds plants in folders, {other} is one photo; give either folders or photos")
+    folder = paths[0] if len(paths) == 1 and paths[0].is_dir() else None
+    tables = [table for path in inside if path.is_dir() for table in sorted(path.rglob(PHOTOS))]
+    if tables and (folder is None or tables != [folder / PHOTOS]):
+        alone = f"is read only where its folder is given alone; give {tables[-1].parent}"
+        raise UserError(f"--images: {tables[-1]} {alone}")
+    if folder and tables and (photos := read_own_training_set(folder, None)):
         return pairs_of(photos)[0]
     files = find_given(given)
     if len(files) < 2:
@@ -82,18 +92,31 @@ def read_given(given: Sequence[str], pattern: str | None) -> PhotoPairs:
         found = {file.name.name: file for file in files}
         if len(found) < len(files):
             raise UserError(f"--data.pattern {pattern}: of {len(files)} photos some have one name; rename one of each")
-        table = read_names(root.parent, found, pattern)
+        table = read_names(paths[0].parent, found, pattern)
         return pairs_of(Photos.of(table.assign(name=table["path"])))[0]
-    order = list(range(len(files)))
-    if folder:
-        table["plant"] = [file.path.parent.relative_to(folder).as_posix().removeprefix(".") for file in files]
-        order.sort(key=lambda row: _natural(table["path"][row]))
-    table = table.iloc[order].reset_index(drop=True)
-    day, faults = days_in_names(table["plant"], table["name"], lambda plant: ("", PurePosixPath(plant).name))
-    dated = folder is not None and not any(faults)
-    photos = Photos.of(table.assign(day=day if dated else np.arange(len(table))))
-    pairs = pairs_of(photos)[0]
+    homes = [file.path / file.name.parent if file.member else file.path.parent for file in files]
+    if inside:
+        table["plant"] = _plants_of(homes, inside)
+        table = table.iloc[sorted(range(len(table)), key=lambda row: _natural(table["path"][row]))]
+        table = table.reset_index(drop=True)
+    elif 1 < len(set(homes)) < len(homes):
+        where = listed(sorted({str(home) for home in homes}))
+        raise UserError(f"--images: photos in {where} may be of one plant or of several; give the folders for several")
+    day, dated = np.arange(len(table), dtype=np.float32), False
+    stems = table.groupby("plant")["name"].agg(list)
+    if inside and any(tell_days(PurePosixPath(str(plant)).name, names) for plant, names in stems.items()):
+        day, faults = days_in_names(table["plant"], table["name"], lambda plant: ("", PurePosixPath(plant).name))
+        refuse_uncertain(given[0], table["path"], faults)
+        dated = True
+    pairs = pairs_of(Photos.of(table.assign(day=day)))[0]
     return pairs if dated else replace(pairs, day=None)
+
+
+def _plants_of(homes: list[Path], inside: list[Path]) -> list[str]:
+    """Name the plant of each photo after its folder: within the folder or archive that is given, if it is one."""
+    if len(inside) > 1:
+        return [home.as_posix() for home in homes]
+    return [home.relative_to(inside[0]).as_posix().removeprefix(".") for home in homes]
 
 
 def _natural(path: str) -> list[str | int]:

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from common.errors import UserError, listed
-from common.images import ImageFile
+from common.image_files import ImageFile
 from growth.days import MAX_DAY, end_of_date, with_dashes
 from growth.photos import days_in_names, refuse_uncertain
 

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from common.errors import UserError, listed
-from common.images import ImageFile, find_images
+from common.image_files import ImageFile, find_images
 from common.tables import read_table, refuse_doubles, rows
 from growth.name_pattern import read_names
 from growth.photo_table import PHOTOS, clean_path, read_photo_table, refuse
@@ -77,6 +77,8 @@ def find_photos(root: Path) -> dict[str, ImageFile]:
         if path in found:
             raise UserError(f"{root}: two photos of one name, {path}; rename one of them")
         found[path] = file
+    if deeper := [path for name in (PHOTOS, PAIRS) for path in root.rglob(name) if path.parent != root]:
+        raise UserError(f"{listed(map(str, sorted(deeper)))}: such tables are read in {root} alone; move them there")
     if others := [
         path.name for path in root.iterdir() if _OTHER_TABLES.fullmatch(path.name) and path.name not in (PHOTOS, PAIRS)
     ]:
@@ -180,7 +182,9 @@ def _pairs(root: Path, photos: pd.DataFrame) -> PhotoPairs:
     plant, day = photos["plant"].to_numpy(), photos["day"].to_numpy(float)
     if len(mixed := pairs[plant[before] != plant[after]]):
         raise UserError(f"{path}: {rows(mixed.index)}: the photos are of two plants; give two of one plant")
-    if len(late := pairs[day[before] >= day[after]]):
+    if len(same := pairs[day[before] == day[after]]):
+        raise UserError(f"{path}: {rows(same.index)}: both photos are of one moment; remove the row")
+    if len(late := pairs[day[before] > day[after]]):
         raise UserError(f"{path}: {rows(late.index)}: before is not the earlier photo by their days; swap them")
     if "idx" not in pairs:
         pairs["idx"] = [str(row) for row in range(len(pairs))]

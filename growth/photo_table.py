@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 import pandas as pd
 
 from common.errors import UserError, listed
-from common.images import ImageFile
+from common.image_files import ImageFile
 from common.tables import read_table, refuse_doubles, rows
 from growth.days import MAX_DAY
 
@@ -106,7 +106,9 @@ def _days_of_dates(path: Path, plant: pd.Series, column: pd.Series) -> pd.Series
     for name, timed in forms["time"].groupby(plant):
         if timed.any() and not timed.all():
             with_time, without = (rows(timed.index[kind]) for kind in (timed, ~timed))
-            raise UserError(f"{path}: plant {name} has dates with a time of day ({with_time}) and without ({without})")
+            raise UserError(
+                f"{path}: plant {name} has dates with a time of day ({with_time}) and without ({without}); give all one"
+            )
     moments = column.map(_moment)
     return (moments - moments.groupby(plant).transform("min")).dt.total_seconds() / SECONDS_OF_A_DAY
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from common.errors import UserError, listed
-from common.images import ImageFile
+from common.image_files import ImageFile
 from common.submission import SampleSubmission
 from growth.days import read_days
 

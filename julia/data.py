@@ -10,7 +10,7 @@ from torchvision.transforms import v2
 from common.arguments import Machine, Resumable
 from common.augment import Augmentation, View, moved_views
 from common.folds import Listing
-from common.images import ImageFile
+from common.image_files import ImageFile
 from common.labelled import LabelledBatch, LabelledData
 from julia.files import CLASSES, COLUMNS, MAX_PIXELS, Variant, read_test_set, read_training_set
 

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 from common.errors import UserError, listed
-from common.images import ImageFile, find_images
+from common.image_files import ImageFile, find_images
 from common.submission import SampleSubmission
 from common.tables import read_table, refuse_doubles, rows
 

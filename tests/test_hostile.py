@@ -28,7 +28,8 @@ from common.checkpoints import read_checkpoint
 from common.crossval import _Estimates
 from common.errors import UserError
 from common.files import replacing
-from common.images import find_images, read_image, resize
+from common.image_files import find_images
+from common.images import read_image, resize
 from common.runs import find_runs, read_run
 from common.tables import read_table
 from growth.layouts import read_test_set as growth_test

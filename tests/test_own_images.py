@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from PIL import Image
 import growth
 import julia
 from common.errors import UserError
+from common.image_files import find_images
 from tests.conftest import Run
 from tests.quick import REPOSITORY
 
@@ -118,6 +120,95 @@ def test_what_is_no_image_is_refused(refused: Run, best: Callable[[str], Path], 
         "growth", "predict", "--ckpt_path", path, "--output", "empty"
     )
     assert not list(path.parent.parent.glob("images/*"))
+
+
+def answered(run: Run, path: Path, *images: object) -> pd.DataFrame:
+    run("growth", "predict", "--ckpt_path", path, "--images", *images)
+    return pd.read_csv("growth-run/images/ages.csv")
+
+
+def test_each_folder_is_a_plant_however_it_is_given(
+    run: Run, refused: Run, best: Callable[[str], Path], growth_root: Path
+) -> None:
+    path, home = best("growth"), growth_root / "train_dataset" / "BC"
+    shutil.copytree(home / "BC_01", "plants/one")
+    shutil.copytree(home / "BC_02", "plants/two")
+    shutil.make_archive("plants", "zip", "plants")
+    whole = answered(run, path, "plants").assign(photo="")
+    assert sorted(set(whole["plant"])) == ["one", "two"] and whole["day"].tolist() == [*range(8)] * 2
+    assert whole.equals(answered(run, path, "plants.zip").assign(photo=""))
+    several = answered(run, path, "plants/one", "plants/two")
+    assert sorted(set(several["plant"])) == ["plants/one", "plants/two"]
+    assert several.drop(columns=["plant", "photo"]).equals(whole.drop(columns=["plant", "photo"]))
+    assert several["plant"].tolist() == answered(run, path, "plants/*")["plant"].tolist()
+    Path("linked").mkdir()
+    Path("linked/two").symlink_to(Path("plants/two").resolve())
+    Path("linked/two/above").symlink_to(Path("linked").resolve())  # for ever, if it were followed
+    assert len(answered(run, path, "linked")) == 8
+    # Two photos of two folders are those of one plant that are typed one by one; more may be of several plants.
+    one, two = sorted(Path("plants/one").iterdir()), sorted(Path("plants/two").glob("*.png"))
+    assert len(answered(run, path, one[0], two[0])) == 2
+    predict = ("growth", "predict", "--ckpt_path", path, "--images")
+    unclear = "photos in plants/one, plants/two may be of one plant or of several; give the folders for several"
+    assert unclear in refused(*predict, *one, *two)
+    assert unclear in refused(*predict, "plants/*/*.png")
+    assert "plants/two holds plants in folders" in refused(*predict, one[0], "plants/two")
+    assert "DAT01.png is given twice" in refused(*predict, one[0], f"plants/two/../one/{one[0].name}")
+    (Path("plants/two") / "photos.csv").write_text("photo,plant,day\n")
+    assert "plants/two/photos.csv is read only where its folder is given alone" in refused(*predict, "plants")
+    assert "--images: an empty name" in refused(*predict, "")
+
+
+def test_names_tell_days_for_certain_or_an_order(
+    run: Run, refused: Run, best: Callable[[str], Path], growth_root: Path
+) -> None:
+    path, source = best("growth"), photos(growth_root)
+
+    def named(*names: str) -> str:
+        shutil.rmtree("named", ignore_errors=True)
+        Path("named").mkdir()
+        for photo, name in zip(source, names, strict=False):
+            shutil.copy(photo, f"named/{name}.png")
+        return "named"
+
+    for names in (("2", "1", "10"), ("IMG_4712", "IMG_4711", "IMG_4720"), ("b", "a", "c")):
+        table = answered(run, path, named(*names))
+        assert "day" not in table and [Path(name).stem for name in table["photo"]] == [names[1], names[0], names[2]]
+    assert answered(run, path, named("DAT02", "DAT01", "DAT10"))["day"].tolist() == [0, 1, 9]
+    predict = ("growth", "predict", "--ckpt_path", path, "--images")
+    assert "03-04-2024 may be 2024-04-03 or 2024-03-04" in refused(*predict, named("03-04-2024", "02-05-2024"))
+    assert "IMG_5.png (5 may be day 5 or something else" in refused(*predict, named("DAT01", "DAT03", "IMG_5"))
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is forbidden to root")
+def test_a_folder_that_may_not_be_read_is_not_left_out(growth_root: Path) -> None:
+    shutil.copytree(growth_root / "train_dataset" / "BC", "plants")
+    Path("plants/BC_02").chmod(0)
+    with pytest.raises(PermissionError):
+        find_images(Path("plants"))
+    Path("plants/BC_02").chmod(0o700)
+
+
+def test_answers_replace_those_of_the_command_before(run: Run, best: Callable[[str], Path], growth_root: Path) -> None:
+    path, files = best("growth"), photos(growth_root)
+    answered(run, path, *files)
+    assert Path("growth-run/images/ages.png").is_file()
+    assert len(answered(run, path, *files[:2])) == 2
+    assert not Path("growth-run/images/ages.png").exists()
+
+
+def test_what_python_cannot_be_asked(best: Callable[[str], Path], growth_root: Path) -> None:
+    path, files = best("growth"), photos(growth_root)
+    model = growth.load(path)
+    for wrong in ([], files[0], Path(files[0])):
+        with pytest.raises(UserError, match="give images as a list, one or more"):
+            model.ages(wrong)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="tta 0: give 1 or more views"):
+        growth.load(path, tta=0)
+    with pytest.raises(UserError, match="no checkpoint; give a path, or last or best"):
+        growth.load([])
+    with pytest.raises(UserError, match="device cuda:77: "):
+        growth.load(path, device="cuda:77")
 
 
 def test_arrays_that_can_be_read_in_two_ways_are_refused(best: Callable[[str], Path]) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from common.archives import open_zip
 from common.errors import UserError
-from common.images import find_images, read_bytes
+from common.image_files import find_images, read_bytes
 from common.tables import TableFile, read_table
 from tests.common.test_images import encoded
 

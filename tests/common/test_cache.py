@@ -17,7 +17,8 @@ from PIL import Image
 from common import cache
 from common.cache import cached_images
 from common.errors import UserError
-from common.images import Images, Mode, find_images
+from common.image_files import find_images
+from common.images import Images, Mode
 from tests.common.test_images import encoded
 
 
@@ -223,7 +224,7 @@ def test_truncated_file_is_not_filled_up(folder: Path) -> None:
 
 
 def test_image_bomb_is_refused_before_decoding(folder: Path) -> None:
-    with pytest.raises(UserError, match=r"00\.png \(20×30 pixels, over the limit of 599\)"):
+    with pytest.raises(UserError, match=r"00\.png \(20×30 pixels, over the limit of 599; make it smaller\)"):
         build(folder, max_pixels=599)
 
 

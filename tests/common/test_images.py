@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from common.errors import UserError
-from common.images import HEIF, decode, find_images
+from common.image_files import HEIF, find_images
+from common.images import decode
 
 
 def encoded(image: Image.Image, encoding: str = "PNG", **options: object) -> bytes:

@@ -18,6 +18,7 @@ from PIL import Image
 from common.errors import UserError
 from growth.layouts import read_test_set, read_training_set
 from growth.name_pattern import parse_pattern, split_name
+from growth.own import find_photos
 from growth.photos import PhotoPairs, Photos, pairs_of
 from tests import quick
 from tests.conftest import REAL_DATA, Run
@@ -466,6 +467,15 @@ def test_no_photos_at_all_lists_the_layouts(tmp_path: Path, read: Callable[..., 
             "growth.synthetic",
         ):
             assert part in message
+
+
+def test_a_table_below_the_folder_is_not_left_out(tmp_path: Path) -> None:
+    for name in ("photos.csv", "pairs.csv"):
+        (tmp_path / "A").mkdir(exist_ok=True)
+        (tmp_path / "A" / name).write_text("photo,plant,day\n")
+        with pytest.raises(UserError, match=f"A/{name}: such tables are read in .* alone; move them there"):
+            find_photos(tmp_path)
+        (tmp_path / "A" / name).unlink()
 
 
 def test_a_file_for_a_folder(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from common.backbones import build_backbone
-from common.images import ImageFile
+from common.image_files import ImageFile
 from common.networks import Normalize
 from growth.model import GrowthRegressor, pair_loss
 from growth.pair_network import PairNet, pair_days

@@ -11,7 +11,7 @@ from PIL import Image
 from common.arguments import Machine, Resumable
 from common.augment import Augmentation
 from common.folds import Listing
-from common.images import ImageFile, find_images
+from common.image_files import ImageFile, find_images
 from common.labelled import LabelledBatch, LabelledData
 from common.submission import SampleSubmission
 

@@ -94,7 +94,7 @@ def reliability(probabilities: Sequence[np.ndarray], labels: Sequence[str], righ
         axes.plot(by["given"], by["right"], color=colour, marker=marker, linestyle=dash, label=label)
         below.hist(100 * given, 100 * edges, histtype="step", color=colour, linestyle=dash)
     axes.legend(frameon=False)
-    tidy(axes, f"{len(right)} held-out characters: how far probabilities can be relied on", "", "right, %")
+    tidy(axes, f"{len(right):,} held-out characters: how far probabilities can be relied on", "", "right, %")
     tidy(below, "", "probability of the answer, %", "characters")
     axes.set(xlim=(0, 100), ylim=(0, 100))
     return figure
@@ -122,7 +122,7 @@ def answered(probability: np.ndarray, right: np.ndarray) -> Figure:
         axes.legend(title="if an answer must be as probable as", frameon=False, loc="lower left")
     tidy(
         axes,
-        f"{len(right)} held-out characters: leaving out the least sure",
+        f"{len(right):,} held-out characters: leaving out the least sure",
         "answered, %",
         "right, of those answered, %",
     )

@@ -53,17 +53,17 @@ def learn_intervals(predicted: np.ndarray, days: np.ndarray, plants: np.ndarray)
         if len(names) < plants_for(level):
             continue
         # Plants that set a bound lie within it more often than new ones.
-        left_out = [_quantile(scores, weights * (inverse != one), level / 100) for one in range(len(names))]
-        covered = sum(float((scores[inverse == one] <= bound).mean()) for one, bound in enumerate(left_out)) / len(
-            names
-        )
-        lost = max(0.0, level / 100 - covered)
+        covered = [
+            (scores[inverse == one] <= _quantile(scores, weights * (inverse != one), level / 100)).mean()
+            for one in range(len(names))
+        ]
+        lost = max(0.0, level / 100 - float(np.mean(covered)))
         learned[f"width_{level}"] = _quantile(scores, weights, min(1.0, level / 100 + lost))
     return learned
 
 
 def _quantile(scores: np.ndarray, weights: np.ndarray, share: float) -> float:
-    """Find the least of some sorted scores (P) up to which a share of all weights (P) lies."""
+    """Find the least of sorted scores (P) up to which a share of all weights (P) lies."""
     mass = np.cumsum(weights)
     place = int(np.searchsorted(mass, share * mass[-1] - 1e-9))
     return float(scores[min(place, len(scores) - 1)])

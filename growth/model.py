@@ -25,7 +25,7 @@ from common.submission import Outputs
 from common.task import Deployed, ImageTask
 from growth import intervals, plots, tables
 from growth.data import GrowthData
-from growth.leaf_hull import build_leaf_hull, leaves
+from growth.leaf_hull import LeafHull, build_leaf_hull, leaves, warn_of_photos
 from growth.pair_network import DeployedPairNet, Design, PairNet, pair_days
 from growth.pairs import PairBatch
 
@@ -142,6 +142,11 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         """Choose ``min_days``, where none is given, by the photos of a fit; the checkpoint keeps it."""
         if stage == "fit" and self.hparams["min_days"] is None:
             self.min_days = self.hparams["min_days"] = 1.0 if self.data.photos.shortest_gap() >= 1 else 0.0
+
+    def on_fit_start(self) -> None:
+        super().on_fit_start()
+        if isinstance(self.encoder, LeafHull) and self.trainer.is_global_zero:
+            warn_of_photos(self.encoder, self.data.train_set)
 
     def forward(self, images: Tensor, before: Tensor, after: Tensor) -> Tensor:
         """Photos U×C×H×W, float in [0, 1], and indices P, P → days P."""
@@ -285,10 +290,7 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         )
 
     def deployed(self) -> Deployed:
-        """Give the network as it is used elsewhere: uint8 photos (U) and indices of pairs (P) in, days (P) out.
-
-        Where intervals are known, their bounds (P each, days) come out, too.
-        """
+        """Give the network as used elsewhere: uint8 photos (U), indices of pairs (P) in; days, bounds (P each) out."""
         size, channels = self.hparams["image_size"], self.hparams["channels"]
         photos = torch.zeros(2, channels, size, size, dtype=torch.uint8)
         inputs = {"images": photos, "before": torch.tensor([0, 0, 1]), "after": torch.tensor([1, 0, 0])}

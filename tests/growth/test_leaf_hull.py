@@ -3,11 +3,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from common.batches import ImageRows
 from common.errors import UserError
-from growth.leaf_hull import LeafHull
+from growth.leaf_hull import LeafHull, warn_of_photos
 from growth.model import GrowthRegressor
 
 
@@ -49,3 +51,22 @@ def test_leaf_hull_needs_colour() -> None:
         GrowthRegressor("leaf_hull", image_size=64, normalize="none", pretrained=True)
     with pytest.raises(UserError, match="did you mean leaf_hull"):
         GrowthRegressor("leaf_hul", image_size=64, normalize="none", pretrained=False)
+
+
+@pytest.mark.parametrize(
+    ("discs", "colour", "warned"),
+    [
+        ([(0.0, 0.0, 0.3)], (0.2, 0.5, 0.1), False),
+        ([(-0.4, -0.4, 0.1), (0.4, -0.4, 0.1), (0.4, 0.4, 0.1)], (0.2, 0.5, 0.1), True),
+        ([(0.0, 0.0, 0.3)], (0.5, 0.1, 0.2), True),
+    ],
+)
+def test_photos_that_it_does_not_measure_are_warned_of(
+    discs: list[tuple[float, float, float]],
+    colour: tuple[float, float, float],
+    warned: bool,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    photo = (255 * leaves(96, *discs, colour=colour)).byte().permute(0, 2, 3, 1).numpy()
+    warn_of_photos(LeafHull(1), ImageRows(photo.repeat(5, axis=0), np.arange(5)))
+    assert ("warning: leaf_hull is for green leaves of one plant" in capsys.readouterr().err) == warned

@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml
 
+from julia.model import CharacterClassifier
 from julia.synthetic import draw as draw_julia
 from tests.conftest import Run
 
@@ -223,4 +224,4 @@ def test_mlflow_gets_curves_settings_and_pictures(run: Run, julia_root: Path) ->
     assert {"val/acc", "val/loss"} <= logged.data.metrics.keys()
     assert logged.data.params["model/backbone"] == "airbench"
     pictures = {Path(file.path).name for file in client.list_artifacts(logged.info.run_id, "pictures")}
-    assert pictures == {"confusion.png", "worst_classes.png", "worst_errors.png"}
+    assert pictures == {f"{name}.png" for name in CharacterClassifier.drawn}

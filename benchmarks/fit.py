@@ -41,7 +41,7 @@ from julia.synthetic import draw as draw_julia
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 JULIA = ("resnet18", "airbench", "efficientnet_b0")
-GROWTH = ("small", "demo", "lenet", "mobilenet", "resnext")
+GROWTH = ("small", "demo", "lite0", "lenet", "mobilenet", "resnext")
 SEED_PAIRS = 16  # of the seed's 64: the time a pair is the same, and a repetition takes seconds
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from common.errors import UserError
 from common.page import Page, heading, picture, table
 from common.submission import Outputs
-from growth.intervals import LEVELS
+from growth.intervals import LEVELS, plants_for
 from growth.pair_network import ages_of
 from growth.photos import ONE_PHOTO
 from growth.plots import growth_curves
@@ -45,13 +45,15 @@ class GrowthPage(Page):
     def _interval(self, days: np.ndarray) -> str:
         """Say within which bounds some days (1) lie, or why there are none."""
         model = self.predictor.models[0]
-        bounds = model.intervals(days)
+        if not (bounds := model.intervals(days)):
+            return f"<p>{escape(model.about_calibration())}</p>"
         said = [
             f"{level} % sure: {bounds[f'low_{level}'][0]:.1f} to {bounds[f'high_{level}'][0]:.1f} days"
-            for level in LEVELS
             if f"low_{level}" in bounds
+            else f"{level} % takes {plants_for(level)} held-out plants"
+            for level in LEVELS
         ]
-        return f"<p>{escape('; '.join(said) or model.about_calibration())}</p>"
+        return f"<p>{'; '.join(said)}</p>"
 
     def draw_examples(self, folder: Path) -> list[Path]:
         """Draw two photos of one plant, six days apart."""

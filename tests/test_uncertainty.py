@@ -107,6 +107,8 @@ def test_the_page_says_how_sure_it_is(plants: Path, images: list[str]) -> None:
     (low, high), (least, most) = (model.interval(images[0], images[1], level) for level in (80, 90))
     shown = page.answer(images[:2]).shown
     assert f"80 % sure: {low:.1f} to {high:.1f} days; 90 % sure: {least:.1f} to {most:.1f} days" in shown
+    model.models[0].calibration = {name: value for name, value in WIDE.items() if name != "width_90"}
+    assert f"80 % sure: {low:.1f} to {high:.1f} days; 90 % takes 9 held-out plants" in page.answer(images[:2]).shown
     model.models[0].calibration = {"plants": 2.0}
     assert "intervals: none of 80 %, which takes 4" in page.answer(images[:2]).shown
 

@@ -69,16 +69,9 @@ class Calibrated:
         """Say in a line how sure answers are and how that is known; empty where it is not."""
         return ""
 
-    def cross_fitted(
-        self, estimates: np.ndarray, truth: np.ndarray, groups: np.ndarray, parts: np.ndarray | None = None
-    ) -> np.ndarray:
-        """Calibrate each part of some held-out rows by what the other parts have taught.
-
-        Args:
-            estimates, truth, groups: as :meth:`calibrate`.
-            parts: which part each row belongs to; by default groups are dealt at random.
-        """
-        parts = deal_groups(groups) if parts is None else parts
+    def cross_fitted(self, estimates: np.ndarray, truth: np.ndarray, groups: np.ndarray) -> np.ndarray:
+        """Calibrate each part of some held-out rows by what the other parts have taught; see :func:`deal_groups`."""
+        parts = deal_groups(groups)
         numbers = np.unique(parts)
         if len(numbers) < 2:
             return self.calibrated(estimates, NONE)

@@ -166,16 +166,17 @@ class CrossValidation:
             )
         )
         parts = np.repeat(folds, [len(one.estimates) for one in held_out])
-        tables, lines = [], []
+        tables, lines, calibrated = [], [], []
         for one in held_out:
-            if len(folds) > 1:  # by the other folds
-                kept = parts != one.fold
-                one.member.calibration = one.member.calibrate(estimates[kept], truth[kept], groups[kept])
+            # By the other folds alone: what the checkpoint has learned, it has learned from these very rows.
+            kept = parts != one.fold
+            learned = one.member.calibrate(estimates[kept], truth[kept], groups[kept]) if kept.any() else NONE
+            one.member.calibration = learned
+            calibrated.append(one.member.calibrated(one.estimates))
             tables.append(one.member.table_of_held_out(one.outputs, one.data).assign(fold=one.fold))
             value = one.member.measure(one.estimates, one.data.truth)
             counted, seconds = _count_trained(one.data), read_result(one.checkpoint.run)["seconds"]
-            rows_of = len(one.estimates)
-            lines.append({"fold": one.fold, **counted, "rows": rows_of, metric: value, "seconds": seconds})
+            lines.append({"fold": one.fold, **counted, "rows": int((~kept).sum()), metric: value, "seconds": seconds})
         member = held_out[-1].member
         average = (estimates + sum(other.sorted_as(ids, estimates.shape) for other in others)) / (1 + len(others))
         rows, summary = pd.concat(tables, ignore_index=True), pd.DataFrame(lines)
@@ -203,7 +204,7 @@ class CrossValidation:
         if others:
             self._say(f"{metric} averaged with {len(others)} others: {member.measure(average, truth):.4f}")
         if len(folds) > 1:
-            self._calibrate(held_out, estimates, truth, groups, parts, views)
+            self._calibrate(held_out, estimates, truth, groups, np.concatenate(calibrated), views)
         self._say(f"tables: {rows_path}, {summary_path.name}, {estimates_path.name}")
         pattern = f"'{self.folder}/fold_*/latest/{LAST}'"
         tta_flag = f" --submission.tta {self.tta}" if self.tta > 1 else ""
@@ -216,7 +217,7 @@ class CrossValidation:
         estimates: np.ndarray,
         truth: np.ndarray,
         groups: np.ndarray,
-        parts: np.ndarray,
+        cross_fit: np.ndarray,
         views: str,
     ) -> None:
         """Learn from all out-of-fold rows how sure answers are, for every fold's checkpoint; measure it by folds."""
@@ -226,7 +227,6 @@ class CrossValidation:
             return
         for one in held_out:
             one.checkpoint.recalibrate(self.tta, member.calibration)
-        cross_fit = member.cross_fitted(estimates, truth, groups, parts)
         self._say(member.about_calibration())
         before, after = (member.sureness(values, truth) for values in (member.calibrated(estimates, NONE), cross_fit))
         for name, value in after.items():

@@ -77,7 +77,7 @@ def find_photos(root: Path) -> dict[str, ImageFile]:
         if path in found:
             raise UserError(f"{root}: two photos of one name, {path}; rename one of them")
         found[path] = file
-    if deeper := [path for name in (PHOTOS, PAIRS) for path in root.rglob(name) if path.parent != root]:
+    if deeper := [path for path in root.rglob("*.csv") if path.name in (PHOTOS, PAIRS) and path.parent != root]:
         raise UserError(f"{listed(map(str, sorted(deeper)))}: such tables are read in {root} alone; move them there")
     if others := [
         path.name for path in root.iterdir() if _OTHER_TABLES.fullmatch(path.name) and path.name not in (PHOTOS, PAIRS)

@@ -40,7 +40,7 @@ from growth.synthetic import draw as draw_growth
 from julia.synthetic import draw as draw_julia
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-JULIA = ("resnet18", "airbench", "efficientnet_b0")
+JULIA = ("resnet18", "airbench", "fonts", "airbench_fonts", "efficientnet_b0")
 GROWTH = ("small", "demo", "lite0", "lenet", "mobilenet", "resnext")
 SEED_PAIRS = 16  # of the seed's 64: the time a pair is the same, and a repetition takes seconds
 
@@ -82,7 +82,7 @@ def fit(config: Path, folder: Path, seconds: float, limit: Sequence[str] = ()) -
     command += ["--trainer.profiler", json.dumps({"class_path": "SimpleProfiler", "init_args": report})]
     command += ["--trainer.callbacks+", "benchmarks.beside.Beside", "--trainer.callbacks.seconds", str(seconds)]
     command += ["--trainer.enable_model_summary", "false"]
-    command += ["--model.pretrained", "false"] if task == "growth" else []
+    command += ["--model.pretrained", "false"]
     quietly(command)
     beside = Beside.latest
     items = "images/s" if task == "julia" else "pairs/s"

@@ -1,10 +1,15 @@
 """What the programs that draw data sets share: their parser, whose errors are one line."""
 
 import argparse
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from common.errors import UserError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class Parser(argparse.ArgumentParser):
@@ -26,3 +31,12 @@ def check_range(flag: str, value: int, low: int, high: int | None = None, why: s
     if value < low or (high is not None and value > high):
         bounds = f"{low} or more" if high is None else f"from {low} to {high}"
         raise UserError(f"{flag} {value}: give {bounds}{f', {why}' if why else ''}")
+
+
+def spread_out(work: Callable[[Item], Result], items: Iterable[Item], many: bool) -> Iterator[Result]:
+    """Give the results of `work` in the order of `items`, worked out by several processes where there are `many`."""
+    if not many:  # starting processes would take longer
+        yield from map(work, items)
+        return
+    with ProcessPoolExecutor() as pool:
+        yield from pool.map(work, items)

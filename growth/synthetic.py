@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shlex
 import zlib
-from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from common.drawing import Parser, check_range
+from common.drawing import Parser, check_range, spread_out
 from common.errors import UserError, exit_on_user_error
 from common.files import new_folder
 from growth.leaves import SPECIES
@@ -136,14 +136,9 @@ def draw_plan(directory: Path, plan: Plan, *, width: int, height: int, seed: int
         for species, number, days in plan.test:
             home = folder / "test_dataset" / species / str(number)
             work.append((species, number, home, _stems(seed, species, number, days)))
-        sizes = [(scene, seed, (width, height), *part) for part in work]
-        if width * height * sum(len(stems) for *_, stems in work) > MANY:
-            with ProcessPoolExecutor() as pool:
-                for _ in pool.map(_save, *zip(*sizes, strict=True)):
-                    pass
-        else:
-            for part in sizes:
-                _save(*part)
+        save = partial(_save, scene, seed, (width, height))
+        for _ in spread_out(save, work, many=width * height * sum(len(stems) for *_, stems in work) > MANY):
+            pass
         pair_lines = [f"{row},{before},{after}\n" for row, (before, after, _) in enumerate(pairs(plan, seed))]
         tables = {
             "test_dataset/test_data.csv": ["idx,before_file_path,after_file_path\n", *pair_lines],
@@ -153,9 +148,8 @@ def draw_plan(directory: Path, plan: Plan, *, width: int, height: int, seed: int
             (folder / name).write_text("".join(lines), encoding="ascii", newline="\n")
 
 
-def _save(
-    scene: Scene, seed: int, size: tuple[int, int], species: str, number: int, home: Path, stems: list[str]
-) -> None:
+def _save(scene: Scene, seed: int, size: tuple[int, int], plant: tuple[str, int, Path, list[str]]) -> None:
+    species, number, home, stems = plant
     drawn = SCENES[scene](seed, species, number, size)
     home.mkdir(parents=True)
     for day, stem in enumerate(stems, start=1):

@@ -1,53 +1,59 @@
 """Draw characters in the layout of Kaggle "First Steps With Julia", to try the programs without the real photos."""
 
+from __future__ import annotations
+
 import colorsys
+import io
 import shlex
-import string
-from functools import cache
+import zipfile
+from collections.abc import Iterable, Sequence
+from functools import cache, partial
+from itertools import chain
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageDraw, ImageFilter
 
-from common.drawing import Parser, check_range
+from common.drawing import Parser, check_range, spread_out
 from common.errors import exit_on_user_error
 from common.files import new_folder
+from julia.fonts import CLASSES, Face, find_faces, load_face, plain_faces
+from julia.street import draw_character
 
-CLASSES = string.digits + string.ascii_uppercase + string.ascii_lowercase
-
-_FONTS = (
-    *("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSans-BoldOblique"),
-    *("DejaVuSansMono", "DejaVuSansMono-Bold", "DejaVuSansMono-Oblique", "DejaVuSansMono-BoldOblique"),
-    *("DejaVuSerif", "DejaVuSerif-Bold", "DejaVuSerif-Italic", "DejaVuSerif-BoldItalic"),
-    *("STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic", "STIXGeneralBolIta"),
-    *("cmr10", "cmb10", "cmss10", "cmtt10"),
+Frequencies = Literal["even", "competition"]
+# How many of the competition's 6,283 training bitmaps have each of CLASSES, in that order.
+COMPETITION = (
+    *(78, 65, 59, 36, 37, 41, 42, 31, 21, 36),
+    *(459, 90, 170, 165, 357, 69, 111, 152, 270, 52, 67, 168, 127),
+    *(279, 291, 131, 21, 309, 270, 257, 83, 64, 57, 43, 54, 31),
+    *(156, 25, 52, 54, 196, 28, 32, 45, 128, 20, 26, 74, 44),
+    *(125, 129, 37, 28, 123, 95, 107, 39, 23, 24, 23, 37, 20),
 )
 _EM = 112  # font size in pixels at which masks are drawn, before they are resized to the bitmap
 
 _Array = NDArray[np.float64]
 
 
-def label(seed: int, item: int) -> str:
+def label(seed: int, item: int, frequencies: Frequencies = "even") -> str:
     """Return the class of bitmap `item` (ids from 1), also of the test bitmaps, whose labels are in no file.
 
-    Every run of 62 ids starting at 1, 63, 125, ... holds each of the 62 classes once.
+    Of even frequencies, every run of 62 ids starting at 1, 63, 125, ... holds each of the 62 classes once.
     """
     block, place = divmod(item - 1, len(CLASSES))
-    return CLASSES[np.random.default_rng([seed, 0, block]).permutation(len(CLASSES))[place]]
+    if frequencies == "even":
+        return CLASSES[np.random.default_rng([seed, 0, block]).permutation(len(CLASSES))[place]]
+    shares = np.array(COMPETITION) / sum(COMPETITION)
+    return CLASSES[np.random.default_rng([seed, 0, block]).choice(len(CLASSES), len(CLASSES), p=shares)[place]]
 
 
-@cache
-def _font(name: str) -> ImageFont.FreeTypeFont:
-    import matplotlib  # only for the fonts it carries; imported here to keep --help fast
-
-    path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"{name}.ttf"
-    return ImageFont.truetype(str(path), _EM, layout_engine=ImageFont.Layout.BASIC)
+_plain = cache(plain_faces)
 
 
 def _masks(character: str, rng: np.random.Generator) -> Image.Image:
     """Return the character as an RGB image of masks: the character, all text, all text with its outline."""
-    font = _font(_FONTS[rng.integers(len(_FONTS))])
+    font = load_face(_plain()[rng.integers(len(_plain()))], _EM)
     middle, half = 1.5 * _EM, font.getlength(character) / 2 + rng.uniform(0, 0.1) * _EM
     texts = [(middle, character, "ms")]
     if rng.random() < 0.4:  # crops of real signs show slivers of the letters beside the one meant
@@ -105,10 +111,10 @@ def _surface(colour: _Array, shape: tuple[int, ...], rng: np.random.Generator) -
     return colour + amount * shade[..., None]
 
 
-def _bitmap(seed: int, item: int) -> tuple[Image.Image, str]:
-    """Return bitmap `item` and the format to save it in; both depend on nothing but `seed` and `item`."""
+def _bitmap(seed: int, item: int, frequencies: Frequencies = "even") -> tuple[Image.Image, str]:
+    """Return bitmap `item` and the format to save it in; both depend on nothing but the arguments."""
     rng = np.random.default_rng([seed, item])
-    masks = _crop(_masks(label(seed, item), rng), rng)
+    masks = _crop(_masks(label(seed, item, frequencies), rng), rng)
     ground, ink, edge = _colour(rng), _colour(rng), _colour(rng)
     contrast = rng.uniform(45, 120)
     while abs(_grey(ground) - _grey(ink)) < contrast:
@@ -126,30 +132,79 @@ def _bitmap(seed: int, item: int) -> tuple[Image.Image, str]:
     return image.convert("L") if rng.random() < 0.1 else image, "BMP" if rng.random() < 0.3 else "PNG"
 
 
-def draw(directory: Path, train: int, test: int, seed: int) -> None:
+def draw(
+    directory: Path,
+    train: int,
+    test: int,
+    seed: int,
+    fonts: Sequence[str] = (),
+    frequencies: Frequencies = "even",
+) -> None:
     """Draw `train` labelled and `test` unlabelled bitmaps, with the CSV files of the contest, into `directory`.
 
-    The bitmaps are 14 to 150 px a side, RGB or grey, with a copy of 20 by 20 px each. Raises `UserError`, and
-    leaves nothing, for a count out of range or a folder that is not empty or cannot be written.
+    The bitmaps are 14 to 150 px a side, RGB or grey, with a copy of 20 by 20 px each. With `fonts` (see
+    :func:`julia.fonts.find_faces`), they look more like photos, lie in archives as the contest's do, and `fonts.csv`
+    says which fonts were used and which were not. Raises `UserError`, and leaves nothing, for a count out of range,
+    fonts that cannot be used, or a folder that is not empty or cannot be written.
     """
     check_range("--train", train, len(CLASSES), why="so that each of the 62 classes appears")
     check_range("--test", test, 1)
     check_range("--seed", seed, 0)
     with new_folder(directory) as folder:
         labelled, unlabelled = range(1, train + 1), range(train + 1, train + test + 1)
-        for part, items in (("train", labelled), ("test", unlabelled)):
-            whole, resized = folder / part, folder / f"{part}Resized"
-            whole.mkdir()
-            resized.mkdir()
-            for item in items:
-                image, encoding = _bitmap(seed, item)
-                image.save(whole / f"{item}.Bmp", encoding)
-                image.resize((20, 20), Image.Resampling.BICUBIC).save(resized / f"{item}.Bmp", "BMP")
-        classes = {"trainLabels": {item: label(seed, item) for item in labelled}}
+        parts = {"train": labelled, "test": unlabelled}
+        if fonts:
+            families, table = find_faces(fonts)
+            table.to_csv(folder / "fonts.csv", index=False)
+            for part, items in parts.items():
+                encode = partial(_encoded, seed, frequencies, families)
+                chunks = [items[start : start + 500] for start in range(0, len(items), 500)]
+                drawn = spread_out(encode, chunks, many=len(items) > 2000)
+                _archive(folder / part, chain.from_iterable(drawn))
+        else:
+            for part, items in parts.items():
+                whole, resized = folder / part, folder / f"{part}Resized"
+                whole.mkdir()
+                resized.mkdir()
+                for item in items:
+                    image, encoding = _bitmap(seed, item, frequencies)
+                    image.save(whole / f"{item}.Bmp", encoding)
+                    _reduced(image).save(resized / f"{item}.Bmp", "BMP")
+        classes = {"trainLabels": {item: label(seed, item, frequencies) for item in labelled}}
         classes["sampleSubmission"] = dict.fromkeys(unlabelled, "A")
         for name, rows in classes.items():
             lines = ["ID,Class\n", *(f"{item},{row}\n" for item, row in rows.items())]
             (folder / f"{name}.csv").write_text("".join(lines), encoding="ascii", newline="\n")
+
+
+def _reduced(image: Image.Image) -> Image.Image:
+    return image.resize((20, 20), Image.Resampling.BICUBIC)
+
+
+def _encoded(
+    seed: int, frequencies: Frequencies, families: list[list[Face]], items: Sequence[int]
+) -> list[tuple[int, bytes, bytes]]:
+    """Draw bitmaps of many fonts: the number of each, the bitmap as a PNG file, and the reduced one as a BMP file."""
+    files = []
+    for item in items:
+        image = draw_character(label(seed, item, frequencies), families, np.random.default_rng([seed, item]))
+        whole, resized = io.BytesIO(), io.BytesIO()
+        image.save(whole, "PNG", compress_level=1)
+        _reduced(image).save(resized, "BMP")
+        files.append((item, whole.getvalue(), resized.getvalue()))
+    return files
+
+
+def _archive(target: Path, files: Iterable[tuple[int, bytes, bytes]]) -> None:
+    """Write <target>.zip and <target>Resized.zip, laid out as the contest's."""
+    name = target.name
+    with (
+        zipfile.ZipFile(target.with_name(f"{name}.zip"), "w") as whole,
+        zipfile.ZipFile(target.with_name(f"{name}Resized.zip"), "w") as resized,
+    ):
+        for item, image, small in files:
+            whole.writestr(f"{name}/{item}.Bmp", image)
+            resized.writestr(f"{name}Resized/{item}.Bmp", small)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -161,9 +216,23 @@ def main(argv: list[str] | None = None) -> None:
         test=(620, "unlabelled bitmaps, 1 or more"),
     )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="whole number that fixes all draws, from 0")
+    parser.add_argument(
+        "--fonts",
+        nargs="+",
+        default=[],
+        metavar="FONT",
+        help="system (all that are installed), folders or files to take fonts from, for bitmaps like photos of signs; "
+        "by default the 20 faces of matplotlib draw simpler ones",
+    )
+    parser.add_argument(
+        "--frequencies",
+        choices=["even", "competition"],
+        default="even",
+        help="each class as often as another, or as often as in the competition's training set",
+    )
     args = parser.parse_args(argv)
     with exit_on_user_error():
-        draw(args.directory, args.train, args.test, args.seed)
+        draw(args.directory, args.train, args.test, args.seed, args.fonts, args.frequencies)
     root = shlex.quote(str(args.directory))
     drawn = f"wrote {args.train} train and {args.test} test bitmaps to {root}"
     print(f"{drawn}; next: python -m julia fit --data.root {root}")

@@ -17,10 +17,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
 from lightning import pytorch as pl
 from sklearn import metrics
 
+from benchmarks.fit import GROWTH as RECIPES_OF_GROWTH
 from growth.data import GrowthData
 from growth.model import GrowthRegressor
 from growth.photos import all_pairs
@@ -135,12 +135,12 @@ class Three(pl.Callback):
 def losses(config: str, julia_root: Path, growth_root: Path, *more: object) -> list[float]:
     """Begin to fit with a shipped configuration, in the current folder: the training losses."""
     path = REPOSITORY / "configs" / f"{config}.yaml"
-    settings = yaml.safe_load(path.read_text())
-    growth = "plants_per_batch" in settings.get("data", {}) or "pretrained" in settings["model"]
     words: list[object] = ["julia", "fit", "--data.root", julia_root, "--data.batch_size", 64]
-    if growth:
+    words += ["--data.val_fraction", 0.2]  # of a recipe for many bitmaps, too
+    if config in RECIPES_OF_GROWTH:
         small = ("--data.plants_per_batch", 4, "--data.images_per_plant", 8, "--model.image_size", 48)
-        words = ["growth", "fit", "--data.root", growth_root, "--model.pretrained", "false", *small]
+        words = ["growth", "fit", "--data.root", growth_root, *small]
+    words += ["--model.pretrained", "false"]
     steps = ("--trainer.callbacks+", "tests.test_numbers.Three", "--trainer.log_every_n_steps", 1)
     unseen = ("--trainer.limit_val_batches", 0, "--trainer.num_sanity_val_steps", 0)
     steps += ("--trainer.precision", "64-true", *more)

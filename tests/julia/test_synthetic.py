@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from julia import synthetic
+from julia.fonts import Face, load_face, plain_faces
 
 CLASSES = set(string.ascii_letters + string.digits)
 
@@ -74,14 +75,14 @@ def test_a_bitmap_depends_on_seed_and_id_alone(drawn: Path, tmp_path: Path) -> N
     assert not any(other[f"train/{item}.Bmp"] == (drawn / f"train/{item}.Bmp").read_bytes() for item in range(1, 63))
 
 
-@pytest.mark.parametrize("name", synthetic._FONTS)
-def test_each_font_draws_62_different_characters(name: str) -> None:
+@pytest.mark.parametrize("face", plain_faces(), ids=lambda face: Path(face.path).stem)
+def test_each_font_draws_62_different_characters(face: Face) -> None:
     shapes = set()
     for character in CLASSES:
-        mask = synthetic._font(name).getmask(character)
-        assert mask.getbbox() is not None, f"{name} draws nothing for {character}"
+        mask = load_face(face, 112).getmask(character)
+        assert mask.getbbox() is not None, f"{face.path} draws nothing for {character}"
         shapes.add((mask.size, bytes(mask)))
-    assert len(shapes) == 62, f"{name} draws two characters alike, as fonts do that lack them"
+    assert len(shapes) == 62, f"{face.path} draws two characters alike, as fonts do that lack them"
 
 
 @pytest.mark.parametrize(

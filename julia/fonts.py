@@ -1,0 +1,167 @@
+"""Fonts to draw characters with: found on the machine or in files, checked one by one, grouped by family."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from fontTools.ttLib import TTCollection, TTFont
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from common.drawing import spread_out
+from common.errors import UserError, listed
+
+CLASSES = string.digits + string.ascii_uppercase + string.ascii_lowercase
+SUFFIXES = {".ttf", ".otf", ".ttc", ".otc"}
+
+# These carry the 62 characters in the plain shapes by which those of other fonts are judged, and come with matplotlib.
+PLAIN = (
+    *("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSans-BoldOblique"),
+    *("DejaVuSansMono", "DejaVuSansMono-Bold", "DejaVuSansMono-Oblique", "DejaVuSansMono-BoldOblique"),
+    *("DejaVuSerif", "DejaVuSerif-Bold", "DejaVuSerif-Italic", "DejaVuSerif-BoldItalic"),
+    *("STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic", "STIXGeneralBolIta"),
+    *("cmr10", "cmb10", "cmss10", "cmtt10"),
+)
+# Letters whose lower case is not their upper case drawn smaller.
+_DISTINCT = "abdefghlmnqrt"
+_SIDE = 20
+READ = 0.35  # share of digits, of capitals and of small letters that must resemble the right plain character most
+SMALL_CAPITALS = 0.75  # mean correlation of lower with upper case from which the lower case is capitals drawn smaller
+
+Shapes = NDArray[np.float32]
+
+
+class Face(NamedTuple):
+    """One face of a font file.
+
+    Attributes:
+        path: the file.
+        number: which face of a collection.
+        family: as the file names it, such as "Lato".
+        style: such as "Bold Italic".
+        licence: the licence field of the file, which may be empty.
+    """
+
+    path: str
+    number: int = 0
+    family: str = ""
+    style: str = ""
+    licence: str = ""
+
+
+def plain_faces() -> list[Face]:
+    """List the faces that come with matplotlib."""
+    import matplotlib  # only for the fonts it carries; imported here to keep --help fast
+
+    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    return [Face(str(folder / f"{name}.ttf")) for name in PLAIN]
+
+
+def find_faces(given: Sequence[str]) -> tuple[list[list[Face]], pd.DataFrame]:
+    """Find the faces to draw with, by family, and tabulate every face that was looked at.
+
+    Args:
+        given: "system" for all that are installed, folders, or files.
+
+    Returns:
+        the families, each with its faces; a table with ``file, face, family, style, licence, left_out``, of which the
+        last says why a face is not used, and is empty where it is.
+
+    Raises:
+        UserError: there is no such file or folder, or no face in them that can be used.
+    """
+    files = list(dict.fromkeys(chain.from_iterable(map(_files, given))))
+    looked_at = list(chain.from_iterable(spread_out(_inspect, files, many=len(files) > 50)))
+    rows = [(Path(face.path).name, *face[1:], reason) for face, reason in looked_at]
+    table = pd.DataFrame(rows, columns=["file", "face", "family", "style", "licence", "left_out"])
+    families: dict[str, list[Face]] = {}
+    for face, reason in looked_at:
+        if not reason:
+            families.setdefault(face.family, []).append(face)
+    if not families:
+        why = listed(f"{row.file} {row.left_out}" for row in table.itertuples())
+        raise UserError(
+            f"--fonts {listed(given)}: none of {len(files)} font files can be used: {why or 'there are none'}"
+        )
+    return [families[name] for name in sorted(families)], table
+
+
+def _files(word: str) -> list[str]:
+    if word == "system":
+        from matplotlib.font_manager import findSystemFonts
+
+        return sorted(findSystemFonts())
+    path = Path(word)
+    if path.is_dir():
+        return sorted(str(file) for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    if not path.is_file():
+        raise UserError(f"--fonts {word}: no such file or folder; give system, a folder or font files")
+    return [word]
+
+
+def _inspect(path: str) -> list[tuple[Face, str]]:
+    """Give the faces of a file, each with the reason why it is left out, or an empty text."""
+    try:
+        with Path(path).open("rb") as stream:
+            count = len(TTCollection(stream, lazy=True)) if stream.read(4) == b"ttcf" else 1
+        return [_inspect_face(path, number) for number in range(count)]
+    except Exception as error:  # fontTools raises whatever a damaged table leads to
+        return [(Face(path), f"cannot be read: {str(error) or type(error).__name__}".splitlines()[0])]
+
+
+def _inspect_face(path: str, number: int) -> tuple[Face, str]:
+    with TTFont(path, fontNumber=number, lazy=True) as font:
+        names, drawn = font["name"], font.getBestCmap() or {}
+        family, style = names.getBestFamilyName() or Path(path).stem, names.getBestSubFamilyName() or ""
+        face = Face(path, number, family, style, " ".join((names.getDebugName(13) or "").split()))
+    if absent := [sign for sign in CLASSES if ord(sign) not in drawn]:
+        return face, f"lacks {listed(absent)}"
+    shapes = glyph_shapes(face)
+    if shapes is None:
+        return face, "draws nothing for some characters"
+    own = np.array([shapes[CLASSES.index(sign)] @ shapes[CLASSES.index(sign.upper())] for sign in _DISTINCT])
+    if own.mean() > SMALL_CAPITALS:
+        return face, "has capitals for lower case"
+    nearest = (shapes @ _plain_shapes().T).argmax(axis=1) % len(CLASSES)
+    right = np.array([CLASSES[found].lower() == sign.lower() for found, sign in zip(nearest, CLASSES, strict=True)])
+    least = min(part.mean() for part in np.split(right, [10, 36]))  # digits, capitals, small letters
+    return face, "" if least >= READ else "does not draw what can be read as the characters"
+
+
+def glyph_shapes(face: Face) -> Shapes | None:
+    """Draw the 62 characters, each filling a square, with mean 0 and length 1: 62×400; None where one is blank."""
+    font = ImageFont.truetype(face.path, 96, index=face.number, layout_engine=ImageFont.Layout.BASIC)
+    shapes = []
+    for sign in CLASSES:
+        image = Image.new("L", (192, 192))
+        ImageDraw.Draw(image).text((96, 128), sign, 255, font, "ms")
+        box = image.getbbox()
+        if box is None:
+            return None
+        width, height = box[2] - box[0], box[3] - box[1]
+        square = Image.new("L", (max(width, height),) * 2)
+        square.paste(image.crop(box), ((square.width - width) // 2, (square.height - height) // 2))
+        shapes.append(np.asarray(square.resize((_SIDE, _SIDE), Image.Resampling.BOX), np.float32).ravel())
+    centred = np.array(shapes) - np.mean(shapes, axis=1, keepdims=True)
+    unit: Shapes = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-6)
+    return unit
+
+
+@lru_cache(maxsize=1)
+def _plain_shapes() -> Shapes:
+    """The shapes of the plain faces, (faces·62)×400."""
+    shapes = [glyph_shapes(face) for face in plain_faces()]
+    return np.concatenate([shape for shape in shapes if shape is not None])
+
+
+@lru_cache(maxsize=4096)
+def load_face(face: Face, size: int) -> ImageFont.FreeTypeFont:
+    """Open a face at a size in pixels."""
+    return ImageFont.truetype(face.path, size, index=face.number, layout_engine=ImageFont.Layout.BASIC)

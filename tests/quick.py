@@ -25,6 +25,7 @@ from PIL import Image
 from common.cli import TaskCLI
 
 REPOSITORY = Path(__file__).parents[1]
+PATIENCE = 1800  # seconds that something may take which would otherwise never end: a busy machine is slow
 TASKS = ("growth", "julia")
 SUBCOMMANDS = TaskCLI.subcommands()
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -150,7 +151,7 @@ def typed(folder: Path, *words: object, **environment: str) -> str:
     """Type ``python -m ...`` in a folder, and get what it prints."""
     variables = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"} | environment
     with (folder / ".output").open("w+") as output, (folder / ".errors").open("w+") as errors:
-        code = Forked([*map(str, words)], folder, variables, output.fileno(), errors.fileno()).wait(300)
+        code = Forked([*map(str, words)], folder, variables, output.fileno(), errors.fileno()).wait(PATIENCE)
         output.seek(0), errors.seek(0)
         assert code == 0, errors.read()
         return output.read()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from benchmarks import accuracy, fit, predict, preparing, scale, start, timing
 from benchmarks.timing import BARE, SEED, Row, median_ratio, show
 from growth.synthetic import draw as draw_growth
-from tests.quick import typed
+from tests.quick import Forked, typed
 
 pytestmark = pytest.mark.slow
 
@@ -37,8 +40,18 @@ def forked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         begin = time.perf_counter()
         return typed(folder, *arguments[1:], **environment), time.perf_counter() - begin
 
+    class Popen(Forked):
+        """A module whose output is read as it comes."""
+
+        def __init__(self, command: list[str], env: dict[str, str], **_: object) -> None:
+            read, write = os.pipe()
+            self.stdout = os.fdopen(read)
+            super().__init__(command[command.index("-m") + 1 :], tmp_path, env, write)
+            os.close(write)
+
     for module in (accuracy, scale, start):
         monkeypatch.setattr(module, "python", python)
+    monkeypatch.setattr(accuracy, "subprocess", SimpleNamespace(Popen=Popen, PIPE=subprocess.PIPE))
 
 
 def test_preparing(tmp_path: Path) -> None:

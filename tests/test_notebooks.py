@@ -10,6 +10,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from tests.quick import PATIENCE
+
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 # In place of what a reader waits half a minute for.
 SHORTER = {
@@ -46,7 +48,7 @@ def test_they_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for cell in notebook.cells:
         for long, short in SHORTER.items():
             cell.source = re.sub(long, short, cell.source)
-    NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
+    NotebookClient(notebook, timeout=PATIENCE, kernel_name="python3").execute()
     shown = [name for cell in notebook.cells for o in cell.get("outputs", []) for name in o.get("data", {})]
     committed = nbformat.read(path, as_version=4)
     assert shown.count("image/png") == sum(

@@ -110,7 +110,7 @@ def test_a_signal_saves_at_the_step_and_the_run_goes_on_in_its_folder(
     settings = f'{{"hook": "on_train_batch_start", "call": 20, "signal": {number.value}}}'
     one = f'{{"class_path": "tests.kills.Kill", "init_args": {settings}}}'
     start = START if number == signal.SIGTERM else kills.start  # which forks
-    assert start("julia", data, home, "--trainer.callbacks+", one).wait(300) == code
+    assert start("julia", data, home, "--trainer.callbacks+", one).wait(quick.PATIENCE) == code
     last = kills.last_of("julia", home)
     assert torch.load(last, weights_only=True)["global_step"] == 20
     said = (home / "output.txt").read_text()
@@ -136,7 +136,7 @@ def test_a_signal_saves_at_the_step_and_the_run_goes_on_in_its_folder(
 def test_a_second_ctrl_c_ends_at_once_with_what_was_saved_before(tmp_path: Path, drawn: Callable[[str], Path]) -> None:
     # The second while the first one waits for the end of the step, in the second epoch.
     callback = ("--trainer.callbacks+", "tests.test_resume.Twice")
-    code = kills.start("julia", drawn("julia"), tmp_path, *callback).wait(300)
+    code = kills.start("julia", drawn("julia"), tmp_path, *callback).wait(quick.PATIENCE)
     assert code == 130, (tmp_path / "output.txt").read_text()[-2000:]
     assert "stopped by" not in (tmp_path / "output.txt").read_text()
     assert torch.load(kills.last_of("julia", tmp_path), weights_only=True)["global_step"] == 15
@@ -214,7 +214,7 @@ def test_sigterm_while_the_cache_is_built_leaves_nothing(tmp_path: Path, drawn: 
     while not list(tmp_path.glob("cache/.*")):
         assert process.poll() is None
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 143
+    assert process.wait(quick.PATIENCE) == 143
     assert list(tmp_path.glob("cache/.*")) == []
     assert not (tmp_path / "runs").exists()
 
@@ -270,7 +270,7 @@ def test_ranks_share_the_samples_of_one_process(tmp_path: Path, julia_root: Path
 def test_two_fits_at_once_share_the_cache_and_no_run_folder(tmp_path: Path, drawn: Callable[[str], Path]) -> None:
     data = drawn("julia")
     fits = [kills.start("julia", data, tmp_path, "--trainer.max_epochs", 1) for _ in range(2)]
-    assert [fit.wait(300) for fit in fits] == [0, 0], (tmp_path / "output.txt").read_text()
+    assert [fit.wait(quick.PATIENCE) for fit in fits] == [0, 0], (tmp_path / "output.txt").read_text()
     home = tmp_path / "runs" / "julia" / "mobilenet_v3_small"
     runs = sorted(path for path in home.iterdir() if path.name != "latest")
     assert [path.name for path in runs] == ["version_0", "version_1"]
@@ -289,7 +289,7 @@ def test_two_processes_stop_at_one_step(tmp_path: Path, drawn: Callable[[str], P
         assert process.poll() is None, (tmp_path / "output.txt").read_text()
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 143
+    assert process.wait(quick.PATIENCE) == 143
     assert "stopped by SIGTERM" in (tmp_path / "output.txt").read_text()
     assert torch.load(last, weights_only=True)["global_step"] > 0
 
@@ -301,7 +301,7 @@ def test_a_rank_that_dies_ends_the_others(tmp_path: Path, drawn: Callable[[str],
     one = f'{{"class_path": "tests.test_resume.Fail", "init_args": {{"rank": {victim}}}}}'
     many = ("--trainer.strategy", "ddp", "--trainer.devices", 2, "--trainer.accelerator", "cpu")
     process = kills.start("julia", tmp_path / "data", tmp_path, *many, "--trainer.callbacks+", one)
-    assert process.wait(120) != 0
+    assert process.wait(quick.PATIENCE) != 0
     said = (tmp_path / "output.txt").read_text()
     assert "this rank fails" in said
     left = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True, check=False).stdout

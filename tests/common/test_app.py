@@ -26,7 +26,7 @@ import growth
 import julia
 from common import app
 from tests.conftest import requested
-from tests.quick import REPOSITORY, Forked
+from tests.quick import PATIENCE, REPOSITORY, Forked
 
 needs_gradio = pytest.mark.skipif(find_spec("gradio") is None, reason="gradio is not installed")
 
@@ -51,7 +51,7 @@ class Served:
             self.process = Forked(typed, folder, variables, said.fileno(), said.fileno())
         start = time.monotonic()
         while not (found := re.search(r"^page: (\S+)", self.said.read_text(), re.MULTILINE)):
-            assert self.process.poll() is None and time.monotonic() < start + 240, self.said.read_text()
+            assert self.process.poll() is None and time.monotonic() < start + PATIENCE, self.said.read_text()
             time.sleep(0.1)
         self.address = found[1]
         assert [path.name.split("-")[1] for path in self.temporary.iterdir()] == ["app"]  # where it is looked for
@@ -64,7 +64,7 @@ class Served:
         """Ask for something, and get the status and the answer."""
         request = urllib.request.Request(f"{self.address}/gradio_api/{path}", data, {"Content-Type": kind})
         try:
-            with urllib.request.urlopen(request, timeout=180) as answer:
+            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -93,7 +93,7 @@ class Served:
     def end(self, number: int) -> int:
         """Send a signal, and get the exit code."""
         self.process.send_signal(number)
-        return self.process.wait(120)
+        return self.process.wait(PATIENCE)
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ class Shown:
     def __init__(self, browser: Any, address: str) -> None:
         support = pytest.importorskip("selenium.webdriver.support.ui")
         stale = pytest.importorskip("selenium.common").StaleElementReferenceException
-        self.browser, self.waits = browser, support.WebDriverWait(browser, 180, ignored_exceptions=[stale])
+        self.browser, self.waits = browser, support.WebDriverWait(browser, PATIENCE, ignored_exceptions=[stale])
         requested(browser)
         browser.get(address)
 

@@ -9,6 +9,7 @@ import errno
 import multiprocessing
 import os
 import runpy
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from PIL import Image
 from common import cache, files, machine, platforms
 from common.callbacks import LastCheckpoint
 from common.checkpoints import find_checkpoints, read_checkpoint
+from common.config import read_config
 from common.errors import UserError, exit_on_user_error
 from common.image_files import find_images
 from common.runs import claim, mark_latest
@@ -135,6 +137,37 @@ def test_latest_in_a_path_is_the_newest_run_without_links(windows: list[str], tm
     for nowhere in ("fold_*/latest/checkpoints/best*.ckpt", "absent_*/latest/checkpoints/last.ckpt"):
         with pytest.raises(UserError, match="matches no file"):
             find_checkpoints([str(tmp_path / nowhere)], tmp_path, None)
+
+
+def test_a_file_is_copied_where_it_cannot_be_linked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def no_link(*_: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    source, target = tmp_path / "best.ckpt", tmp_path / "new" / "best.ckpt"
+    source.write_bytes(b"weights")
+    monkeypatch.setattr(os, "link", no_link)
+    files.link_or_copy(source, target)
+    source.write_bytes(b"others")
+    assert target.read_bytes() == b"weights"
+
+
+def test_both_ends_of_lines_are_read(julia_root: Path, growth_root: Path, tmp_path: Path) -> None:
+    modules: list[Any] = []
+    for name, root, module in (("julia", julia_root, CharacterData), ("growth", growth_root, GrowthData)):
+        other = tmp_path / name
+        shutil.copytree(root, other)
+        tables = list(other.rglob("*.csv"))
+        assert tables
+        for table in tables:
+            assert b"\r" not in table.read_bytes()
+            table.write_bytes(table.read_bytes().replace(b"\n", b"\r\n"))
+        modules += [(module(str(root)), module(str(other)))]
+    for one, other in modules:
+        assert list(one.read_training_set().ids) == list(other.read_training_set().ids)
+        assert len(one.read_test_set()) == len(other.read_test_set()) > 0
+        assert one.sample.ids == other.sample.ids
+    (tmp_path / "a.yaml").write_bytes(b"model:\r\n  lr: 0.1\r\n")
+    assert read_config(tmp_path / "a.yaml") == {"model": {"lr": 0.1}}
 
 
 @pytest.fixture

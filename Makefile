@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help .venv lock demo test test-fast coverage lint audit sbom bench clean
+.PHONY: help .venv lock demo test test-fast coverage lint audit sbom bench docs clean
 
 help: ## this list
 	@grep -E '^[.a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,9 +21,11 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 # Not after $(READY) where there is a uv: a changed pyproject.toml would first install the old versions anew.
-lock: $(if $(wildcard $(BIN)/uv),,$(READY)) ## constraints.txt anew from pyproject.toml; LOCK=--upgrade also renews versions
+lock: $(if $(wildcard $(BIN)/uv),,$(READY)) ## constraints*.txt anew from pyproject.toml; LOCK=--upgrade also renews versions
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes \
 		--no-strip-extras --no-annotate --custom-compile-command 'make lock' --output-file constraints.txt $(LOCK) pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --group docs --generate-hashes \
+		--no-strip-extras --no-annotate --custom-compile-command 'make lock' --output-file constraints-docs.txt $(LOCK)
 
 demo: $(READY) ## both tasks on synthetic data: draw, fit, predict (a few minutes)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh demo.sh
@@ -54,6 +56,16 @@ sbom: $(READY) ## sbom.json: the bill of materials of the environment (CycloneDX
 
 bench: $(READY) ## a table: preparing, fit, predict and start beside their baselines (ten minutes)
 	$(BIN)/python -W ignore -m benchmarks
+
+# An environment of its own, which needs no torch: docstrings are read, not imported.
+.venv-docs/.ready: constraints-docs.txt
+	$(PYTHON) -m venv --clear .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints-docs.txt
+	@touch $@
+
+docs: .venv-docs/.ready ## site/: README, docs and the API from the docstrings as pages that open offline
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --quiet
+	@echo "site/index.html"
 
 clean: ## remove the folders that fits and the demo have made: cache, runs, demo
 	rm -rf cache runs demo

@@ -68,7 +68,7 @@ def seed_step(backbone: str, size: int, folder: Path) -> partial[None]:
 
 def fit(config: Path, folder: Path, seconds: float, limit: Sequence[str] = ()) -> Iterator[Row]:
     """Measure one configuration on the sets in ``folder``."""
-    settings = yaml.safe_load(config.read_text())
+    settings = yaml.safe_load(config.read_text(encoding="utf-8"))
     task = "growth" if "plants_per_batch" in settings.get("data", {}) or config.stem == "demo" else "julia"
     task = "growth" if config.parent.name == "seed" else task
     backbone, size = settings["model"]["backbone"], settings["model"]["image_size"]

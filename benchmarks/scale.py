@@ -48,7 +48,7 @@ def draw(root: Path, number: int) -> None:
 
 def own_memory() -> float:
     """Anonymous memory of this process, MiB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) / 2**10 for line in lines if line.startswith("RssAnon"))
 
 

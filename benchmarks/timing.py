@@ -53,7 +53,11 @@ def hardware() -> str:
     name = platform.processor() or platform.machine()
     information = Path("/proc/cpuinfo")
     if information.is_file():
-        names = [line.split(":")[1].strip() for line in information.read_text().splitlines() if "model name" in line]
+        names = [
+            line.split(":")[1].strip()
+            for line in information.read_text(encoding="utf-8").splitlines()
+            if "model name" in line
+        ]
         name = names[0] if names else name
     if torch.cuda.is_available():
         name = f"{torch.cuda.get_device_name()}, {name}"

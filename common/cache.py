@@ -34,6 +34,7 @@ from tqdm import tqdm
 from common.errors import UserError, listed
 from common.image_files import ImageFile, read_bytes
 from common.images import Images, Mode, decode, resize
+from common.platforms import ENDING, patiently
 
 STALE = 3600  # seconds without a write
 VERSION = 2  # of the decoding: a change in what it yields needs another number
@@ -102,9 +103,7 @@ def _signals_held() -> Iterator[None]:
         yield
         return
     came: list[int] = []
-    handlers = {
-        number: signal.signal(number, lambda sent, _: came.append(sent)) for number in (signal.SIGTERM, signal.SIGINT)
-    }
+    handlers = {number: signal.signal(number, lambda sent, _: came.append(sent)) for number in (*ENDING, signal.SIGINT)}
     try:
         yield
     finally:
@@ -198,7 +197,7 @@ def _build(folder: Path, files: Sequence[ImageFile], size: int, mode: Mode, max_
         if folder.exists() and _open(folder, (len(files), size, size, len(mode))) is None:
             shutil.rmtree(folder)  # damaged since it was made
         try:
-            partial_folder.rename(folder)
+            patiently(lambda: partial_folder.rename(folder))
         except OSError:
             if not folder.exists():  # otherwise another process was quicker, with the same content
                 raise

@@ -19,6 +19,7 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 from common.checkpoints import Checkpoint, read_checkpoint
 from common.errors import UserError
 from common.files import link_or_copy
+from common.platforms import KILL, listen
 from common.plots import Gallery, learning_curves, save_png
 from common.resume import is_between_steps, log_step
 from common.runs import mark_latest
@@ -26,8 +27,6 @@ from common.task import ImageTask
 from common.tracking import log_picture
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from matplotlib.figure import Figure
 
 SAVING_SHARE = DRAWING_SHARE = 0.01
@@ -111,15 +110,14 @@ class LastCheckpoint(ModelCheckpoint):
         Lightning's handler talks to other ranks while it handles the signal, and ends a fit with nothing saved.
         """
 
-        def ask(number: int, frame: FrameType | None) -> None:
+        def ask(number: int) -> None:
             if self.asked == number == signal.SIGINT:
                 raise SIGTERMException(128 + number)  # Lightning turns a KeyboardInterrupt into code 1
             self.asked = number
             if number == signal.SIGINT:
                 print("\nstopping after this step; Ctrl-C again ends at once, with less saved", file=sys.stderr)
 
-        signal.signal(signal.SIGTERM, ask)
-        signal.signal(signal.SIGINT, ask)
+        listen(ask)
 
     def on_sanity_check_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.listen()
@@ -226,7 +224,7 @@ class Ranks(pl.Callback):
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         launcher = trainer.strategy.launcher
         if launcher is not None and not isinstance(exception, SIGTERMException):
-            launcher.kill(signal.SIGKILL)
+            launcher.kill(KILL)
 
 
 class Pictures(pl.Callback):

@@ -6,6 +6,7 @@ import io
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict, TypeVar
@@ -18,7 +19,7 @@ from common.errors import UserError
 from common.familiar import Familiar
 from common.files import expand, write_bytes
 from common.pretrained import DAMAGED, is_damaged, load_checkpoint
-from common.runs import is_finished, is_fold, newest_run
+from common.runs import LATEST, is_finished, is_fold, latest_of, newest_run
 from common.task import AnyTask
 
 SHORTCUTS = ("last", "best")
@@ -42,9 +43,23 @@ def find_checkpoints(given: Sequence[str], runs: Path, name: str | None) -> list
     """
     found: dict[Path, Path] = {}
     for word in given:
-        for path in [_newest(word, runs, name)] if word in SHORTCUTS else expand("--ckpt_path", word):
+        for path in [_newest(word, runs, name)] if word in SHORTCUTS else _expand(word):
             found.setdefault(path.resolve(), path)  # a run is also found through its link, latest
     return list(found.values())
+
+
+def _expand(word: str) -> list[Path]:
+    """Turn what was typed into paths; where there are no symbolic links, ``latest`` in it means the newest run."""
+    parts = Path(word).parts
+    if LATEST in parts:
+        place = parts.index(LATEST)
+        with suppress(UserError):  # which the whole word is then refused with
+            homes = expand("--ckpt_path", str(Path(*parts[:place])))
+            if not any((home / LATEST).exists() for home in homes):
+                runs = [run.joinpath(*parts[place + 1 :]) for home in homes if (run := latest_of(home))]
+                if found := [path for run in runs for path in expand("--ckpt_path", str(run))]:
+                    return found
+    return expand("--ckpt_path", word)
 
 
 def _newest(word: str, runs: Path, name: str | None) -> Path:
@@ -157,6 +172,7 @@ class Checkpoint:
         saved["calibration"] = {**self.calibration, int(views): dict(calibration)}  # plain, or it would be refused
         content = io.BytesIO()
         torch.save(saved, content)
+        del saved  # mapped from the file, which Windows would not let be replaced
         write_bytes(self.path, content.getbuffer())
 
 

@@ -7,7 +7,6 @@ that is enough to validate, predict or resume from, and errors of one line.
 from __future__ import annotations
 
 import re
-import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -36,6 +35,7 @@ from common.guards import check_callbacks, check_trainer
 from common.libraries import explain_library_errors, silence_libraries
 from common.machine import act_alone, default_precision, is_first_process, keep_freed_memory
 from common.page import Page
+from common.platforms import UNUSABLE, end_tidily
 from common.resume import WholeFiles, disable_requeue, parser_of
 from common.runs import RUNS, give_up
 from common.task import AnyTask
@@ -187,8 +187,9 @@ class TaskCLI(LightningCLI):
     def _check_names(self) -> None:
         """Refuse names of runs and seeds that cannot be used."""
         name, seed = self.settings.name, self.settings.get("seed_everything")
-        if name is not None and not re.fullmatch(r"\w[\w.+=-]*(/\w[\w.+=-]*)*", name):
-            raise UserError(f"--name {name}: give letters, digits and . _ + = -, with / for a folder")
+        if name is not None and (UNUSABLE.search(name) or not re.fullmatch(r"\w[\w.+=-]*(/\w[\w.+=-]*)*", name)):
+            but = "no dot at the end, nor con, nul or another device of Windows"
+            raise UserError(f"--name {name}: give letters, digits and . _ + = -, with / for a folder; {but}")
         if name is not None and re.search(r"(^|/)(latest|version_\d+)(/|$)", name):
             raise UserError(f"--name {name}: latest and version_N are the names of run folders")
         if isinstance(seed, int) and not isinstance(seed, bool) and not 0 <= seed < 2**32:
@@ -290,7 +291,7 @@ def main(model: type[AnyTask], data: type[ImageData], recipe: Mapping[str, objec
     """
     silence_libraries()
     keep_freed_memory()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that it tidies up
+    end_tidily()
     with exit_on_user_error(), explain_library_errors():
         TaskCLI(model, data, recipe, page)
         if distributed.is_initialized():

@@ -26,6 +26,7 @@ from common.ensemble import data_of, learned_views, predict_views
 from common.errors import UserError, listed
 from common.files import replacing, write_json
 from common.folds import Split, digest_of
+from common.platforms import end, quoted
 from common.plots import Gallery, save_png
 from common.runs import is_finished, latest_of, read_result
 from common.submission import Outputs
@@ -110,7 +111,7 @@ class CrossValidation:
         # A process of its own: no fold inherits memory, seeds or ranks from the one before.
         with tempfile.TemporaryDirectory() as folder:
             config = Path(folder) / "fold.yaml"
-            config.write_text(yaml.safe_dump(settings, sort_keys=False))
+            config.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
             command = [sys.executable, "-m", self.model.task, "fit", "--config", str(config)]
             environment = {**os.environ, "WANDB_RUN_GROUP": self.name}
             for shared in ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_RESUME"):
@@ -123,7 +124,7 @@ class CrossValidation:
                 try:
                     code = fit.wait()
                 except BaseException:
-                    fit.terminate()
+                    end(fit)
                     raise
         if code == 2:
             sys.exit(code)  # it has said why
@@ -192,9 +193,8 @@ class CrossValidation:
             np.savez_compressed(stream, ids=ids, estimates=estimates, truth=truth)
 
         overall, digest = member.measure(estimates, truth), digest_of(ids.tolist(), truth)
-        total = float(summary["seconds"].sum())
-        about = {"value": overall, "rows": len(ids), "digest": digest, "folds": len(folds), "seconds": total}
-        write_json(self.folder / f"crossval{views}.json", {"metric": metric, **about})
+        about = {"metric": metric, "value": overall, "rows": len(ids), "digest": digest, "folds": len(folds)}
+        write_json(self.folder / f"crossval{views}.json", {**about, "seconds": float(summary["seconds"].sum())})
         table = summary.to_string(index=False, formatters={metric: "{:.4f}".format, "seconds": "{:.0f}".format})
         self._say(f"\n{table}")
         each = summary[metric]
@@ -206,9 +206,9 @@ class CrossValidation:
         if len(folds) > 1:
             self._calibrate(held_out, estimates, truth, groups, np.concatenate(calibrated), views)
         self._say(f"tables: {rows_path}, {summary_path.name}, {estimates_path.name}")
-        pattern = f"'{self.folder}/fold_*/latest/{LAST}'"
-        tta_flag = f" --submission.tta {self.tta}" if self.tta > 1 else ""
-        self._say(f"next: python -m {self.model.task} predict --ckpt_path {pattern}{tta_flag}")
+        pattern = quoted(f"{self.folder.as_posix()}/fold_*/latest/{LAST}")
+        pattern += f" --submission.tta {self.tta}" if self.tta > 1 else ""
+        self._say(f"next: python -m {self.model.task} predict --ckpt_path {pattern}")
         return Measured(summary, overall, views)
 
     def _calibrate(

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+from common.platforms import remedy, show_any_text
+
 # What the machine, not the program, refuses: no space, a quota; no permission, a read-only disk, a name too long.
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 REFUSALS = FULL | {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
@@ -41,18 +43,20 @@ def exit_on_user_error() -> Iterator[None]:
 
     Ctrl-C ends with code 130, as shells have it.
     """
+    show_any_text()
     try:
         yield
     except UserError as error:
         message = str(error)
     except OSError as error:
-        if error.errno not in REFUSALS:
+        hint = remedy(error)
+        if error.errno not in REFUSALS and not hint:
             raise
         shared = "" if error.filename else " (or, with --data.num_workers, in /dev/shm)"
         remedies = dict.fromkeys(FULL, f"free some space{shared}, or work on another disk")
         remedies[errno.ENAMETOOLONG] = "give a shorter one"
-        remedy = remedies.get(error.errno, "give a file or folder that you may use")
-        message = f"{error.filename or 'cannot write'}: {error.strerror}; {remedy}"
+        hint = hint or remedies.get(error.errno or 0, "give a file or folder that you may use")
+        message = f"{error.filename or 'cannot write'}: {error.strerror}; {hint}"
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
         sys.exit(130)

@@ -11,6 +11,7 @@ from glob import glob, has_magic
 from pathlib import Path
 
 from common.errors import UserError
+from common.platforms import patiently
 
 
 def expand(flag: str, word: str) -> list[Path]:
@@ -61,7 +62,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
-        temporary.replace(path)
+        patiently(lambda: temporary.replace(path))
     except OSError as error:
         if error.filename in (None, str(temporary)):  # writing names no file, unlike opening
             error.filename = str(path)  # what the user knows
@@ -95,9 +96,12 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 
 def shown(path: Path | str) -> str:
-    """Name a path below the current folder relative to it."""
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith("..") else relative
+    """Name a path below the current folder relative to it, with ``/``, which every system and shell takes."""
+    try:
+        relative = os.path.relpath(path)
+    except ValueError:  # on another drive
+        return Path(path).as_posix()
+    return Path(path if relative.startswith("..") else relative).as_posix()
 
 
 @contextmanager

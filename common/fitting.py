@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 
 import yaml
@@ -17,6 +16,7 @@ from common.callbacks import BestCheckpoint, Finite, LastCheckpoint, LatestLink,
 from common.checkpoints import Checkpoint
 from common.files import replacing, shown, write_json
 from common.machine import is_first_process
+from common.platforms import quoted
 from common.resume import Resume, WholeMetrics, callbacks_of, continue_metrics
 from common.runs import RESULT, RUNS, claim, number_of
 from common.task import AnyTask
@@ -151,7 +151,7 @@ def finish_run(trainer: pl.Trainer, task: type[AnyTask], seconds: float, log_mod
         return
     print(f"\nrun: {run}")
     if boards and "offline-run" in boards[0]:
-        print(f"W&B: wandb sync {shlex.quote(shown(boards[0]))}")
+        print(f"W&B: wandb sync {quoted(shown(boards[0]))}")
     if score is not None:
         print(f"best {task.monitor}: {score:.4f}")
-        print(f"next: python -m {task.task} predict --ckpt_path {shlex.quote(shown(path))}")
+        print(f"next: python -m {task.task} predict --ckpt_path {quoted(shown(path))}")

@@ -107,7 +107,7 @@ def find_images(source: Path, keep: Callable[[str], bool] = bool) -> list[ImageF
         remedy = "save them as PNG or JPEG, unpack archives, or move them elsewhere"
         heic = "" if HEIF else " (HEIC is read after pip install pillow-heif)"
         raise UserError(f"{count}: {listed(sorted(unreadable))}; {remedy}{heic}")
-    return sorted(found, key=str)
+    return sorted(found, key=lambda file: str(file).replace(os.sep, "/"))  # alike on all systems
 
 
 def _files_below(folder: Path) -> Iterator[Path]:

@@ -25,6 +25,7 @@ from common.checkpoints import Checkpoint
 from common.errors import UserError, listed
 from common.files import replacing, write_bytes
 from common.folds import Split
+from common.platforms import patiently
 from common.runs import RESULT
 from common.task import ImageTask
 
@@ -178,9 +179,9 @@ def continue_metrics(logger: CSVLogger, step: int) -> None:
         kept = [row for row, at in zip(rows, steps, strict=True) if at < step]
         with replacing(waiting) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
             csv.writer(stream).writerows([header, *kept])
-        path.unlink()
+        patiently(path.unlink)
     writer = logger.experiment
     if waiting.is_file():
         with waiting.open(newline="", encoding="utf-8") as stream:
             writer.metrics_keys = next(csv.reader(stream), [])
-        waiting.replace(path)
+        patiently(lambda: waiting.replace(path))

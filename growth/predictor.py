@@ -18,7 +18,9 @@ class GrowthPredictor(Predictor[GrowthRegressor]):
     """Tells how many days lie between photos of one plant.
 
     Args:
-        checkpoints, device, tta: as :class:`Predictor`.
+        checkpoints: one or several, which are averaged, as :func:`growth.load`.
+        device: likewise.
+        tta: likewise.
     """
 
     def __init__(self, checkpoints: Checkpoints, device: str | None = None, tta: int = 1) -> None:

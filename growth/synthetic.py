@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import zlib
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from common.drawing import Parser, check_range, spread_out
 from common.errors import UserError, exit_on_user_error
 from common.files import new_folder
+from common.platforms import quoted
 from growth.leaves import SPECIES
 from growth.pots import Pot
 from growth.trays import DAYS, Tray
@@ -193,7 +193,7 @@ def main(argv: list[str] | None = None) -> None:
         plan = dacon_plan(seed) if like else plan_of(**asked, seed=seed)
         draw_plan(directory, plan, **args)
     photos = sum(days for *_, days in plan.train + plan.test)
-    root = shlex.quote(str(directory))
+    root = quoted(directory.as_posix())
     drawn = f"wrote {photos} photos and {plan.test_pairs} test pairs to {root}"
     print(f"{drawn}; next: python -m growth fit --data.root {root}")
 

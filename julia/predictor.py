@@ -31,7 +31,9 @@ class CharacterPredictor(Predictor[CharacterClassifier]):
     """Tells which character a bitmap shows.
 
     Args:
-        checkpoints, device, tta: as :class:`Predictor`.
+        checkpoints: one or several, which are averaged, as :func:`julia.load`.
+        device: likewise.
+        tta: likewise.
     """
 
     def __init__(self, checkpoints: Checkpoints, device: str | None = None, tta: int = 1) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import colorsys
 import io
-import shlex
 import zipfile
 from collections.abc import Iterable, Sequence
 from functools import cache, partial
@@ -19,6 +18,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from common.drawing import Parser, check_range, spread_out
 from common.errors import exit_on_user_error
 from common.files import new_folder
+from common.platforms import quoted
 from julia.fonts import CLASSES, Face, find_faces, load_face, plain_faces
 from julia.street import draw_character
 
@@ -233,7 +233,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     with exit_on_user_error():
         draw(args.directory, args.train, args.test, args.seed, args.fonts, args.frequencies)
-    root = shlex.quote(str(args.directory))
+    root = quoted(args.directory.as_posix())
     drawn = f"wrote {args.train} train and {args.test} test bitmaps to {root}"
     print(f"{drawn}; next: python -m julia fit --data.root {root}")
 

@@ -1,0 +1,86 @@
+"""What other systems do otherwise than Linux: signals, files that are open, names, command lines, terminals."""
+
+from __future__ import annotations
+
+import io
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+# What asks a process to end: a cluster's SIGTERM; on Windows Ctrl-Break, and the console that is closed.
+ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGBREAK") if hasattr(signal, name))
+KILL: int = getattr(signal, "SIGKILL", signal.SIGTERM)  # either ends a process at once on Windows
+WAITS = [0.1 * 2**number for number in range(9)]  # seconds, 51 in all
+# Names that Windows does not keep as they are: of devices, and with a dot at the end.
+UNUSABLE = re.compile(r"(^|/)((con|prn|aux|nul|com\d|lpt\d)(\.[^/]*)?|[^/]*\.)(/|$)", re.IGNORECASE)
+LONGEST = 259  # letters of a path on Windows, unless it is told to take longer ones
+
+
+def end_tidily() -> None:
+    """Let what asks this process to end raise SystemExit, so that it tidies up."""
+    for number in ENDING:
+        signal.signal(number, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+
+def listen(ask: Callable[[int], None]) -> None:
+    """Have ``ask`` called with SIGINT at Ctrl-C, and with SIGTERM at whatever else asks this process to end."""
+    for number in (*ENDING, signal.SIGINT):
+        signal.signal(number, lambda sent, _: ask(signal.SIGINT if sent == signal.SIGINT else signal.SIGTERM))
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a process that this one has started, now that this one has been asked to end.
+
+    On Windows it has been asked as well, by the console that both share, and could not save anything once terminated.
+    """
+    if sys.platform == "win32":
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(60)
+    process.terminate()
+
+
+def patiently(move: Callable[[], object]) -> None:
+    """Rename or remove a file. Windows refuses that while any program has it open, such as a scanner for viruses.
+
+    Raises:
+        OSError: it cannot be done, on Windows for most of a minute.
+    """
+    for wait in WAITS if sys.platform == "win32" else []:
+        try:
+            move()
+        except PermissionError:
+            time.sleep(wait)
+        else:
+            return
+    move()
+
+
+def remedy(error: OSError) -> str:
+    """Say what to do about a refusal that means something else on Windows; empty elsewhere."""
+    if sys.platform != "win32":
+        return ""
+    if isinstance(error, FileNotFoundError) and len(str(Path(str(error.filename)).absolute())) > LONGEST:
+        return f"its path has more than {LONGEST} letters; give a shorter --name, or turn on Windows' long paths"
+    if isinstance(error, PermissionError):
+        return "close the program that has it open, or give a file or folder that you may use"
+    return ""
+
+
+def quoted(word: str) -> str:
+    """Write a word as the shell of this system takes it; cmd.exe does not know single quotes."""
+    return subprocess.list2cmdline([word]) if sys.platform == "win32" else shlex.quote(word)
+
+
+def show_any_text() -> None:
+    """Escape what the encoding of the output lacks, as Python does on stderr, instead of ending with an error.
+
+    Where the output goes to a file or another program, Windows gives it a code page of 256 letters.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")

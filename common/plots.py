@@ -28,7 +28,7 @@ DASHES = ("-", "--", ":", "-.", (0, (5, 1)), (0, (1, 1)))
 GREY = "#555555"
 DPI = 120
 GALLERY = 24  # pictures of a gallery
-WIDE = 5  # ratio of the greatest to the smallest value from which on a scale is logarithmic
+WIDE = 5  # times that a curve must have fallen to be drawn on a logarithmic scale
 
 
 @dataclass(frozen=True)
@@ -166,8 +166,7 @@ def learning_curves(
         better = "lower" if direction == "min" else "higher"
         tidy(axes, axes.get_title(), "epoch", f"{name}{f', {unit}' if unit else ''}\n({better} is better)")
         axes.set_xlim(min(0.5, last - 0.5), last + 0.5)
-        values = pd.concat([measured[key] for key in drawn])
-        if direction == "min" and values.min() > 0 and values.max() > WIDE * values.min():
+        if direction == "min" and any(0 < WIDE * measured[key].min() < measured[key].iloc[0] for key in drawn):
             scale_by_ratios(axes)
     figure.legend(
         list(looks.values()),

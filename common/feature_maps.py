@@ -108,18 +108,15 @@ def feature_figure(members: Sequence[Member], found: Sequence[dict[str, Tensor]]
     columns = min(channels, max(len(value) for value in found[0].values()))
     titles = titles_of(members[0].model, list(found[0]))
     longest = max(len(line) for member in members for line in member.name.split(" (", 1))
-    figure = new_figure(
-        max(0.8 * columns + 0.09 * longest + 0.3, 6.4), (0.8 * len(members) + 0.9) * len(found[0]) + 0.4
-    )
+    width, height = 0.8 * columns + 0.09 * longest + 0.3, 0.8 * len(members) + 0.9  # of a block
+    figure = new_figure(max(width, 6.4), height * len(found[0]) + 0.4)
     figure.suptitle("each channel on its own scale, from its lowest (dark) to its highest value (bright)", fontsize=10)
     blocks = figure.subfigures(len(found[0]), 1, squeeze=False)[:, 0]
     for block, (layer, first) in zip(blocks, found[0].items(), strict=True):
         order = first.flatten(1).std(dim=1).argsort(descending=True)[:columns].tolist()
         shape = "×".join(map(str, first.shape[1:]))
-        which = (
-            f"the {len(order)} of {len(first)} channels that vary most" if len(order) < len(first) else "all channels"
-        )
-        block.suptitle(f"{titles[layer]}: {which}, {shape}", fontsize=10)
+        which = f"the {len(order)} of {len(first)} that vary most" if len(order) < len(first) else "all"
+        block.suptitle(f"{titles[layer]}: channels of {shape}, {which}", fontsize=10)
         maps = [one[layer][order].numpy() for one in found]
         grid = block.subplots(len(members), columns, squeeze=False)
         for axes in grid.flat:
@@ -136,14 +133,15 @@ def feature_figure(members: Sequence[Member], found: Sequence[dict[str, Tensor]]
 
 
 def titles_of(model: AnyTask, layers: Sequence[str]) -> dict[str, str]:
-    """Name layers as people do: by the stage of a ResNet, of other networks by how many convolutions lie before."""
+    """Name layers as people do: by their stage where it has a name, or by how many convolutions lie before."""
     modules = dict(model.encoder.named_modules())
     places = {name: place for place, name in enumerate(modules)}  # in the order in which they are built
     convolutions = [name for name, module in modules.items() if isinstance(module, nn.Conv2d)]
     titles = {}
     for layer in layers:
-        if stage := re.match(r"(?:layer|stages\.)(\d+)", layer):
-            titles[layer] = f"stage {stage[1]} ({layer})"
+        if stage := re.search(r"(?:^|\.)(layer|stages\.)(\d+)", layer):
+            number = int(stage[2]) + (stage[1] == "stages.")  # which count from 0
+            titles[layer] = f"stage {number} ({layer})"
             continue
         # Of an operation without a module of its own, all that its parent holds lies before.
         whole = next(name for name in [layer, *_parents(layer), ""] if name in places)

@@ -73,7 +73,8 @@ def test_what_is_drawn_of_growth_is_that_of_the_result(offline_fit: Callable[[st
     table = pd.read_csv(run / "metrics.csv")
     # Its loss is the mean squared error, logged at every step, of as many pairs each.
     loss = table.groupby("epoch")["train/loss"].mean()
-    assert table.groupby("epoch")["train/rmse"].max() ** 2 == pytest.approx(loss.to_numpy(), rel=1e-4)
+    rmse = table.groupby("epoch")["train/rmse"].max().to_numpy()
+    assert rmse**2 == pytest.approx(loss.to_numpy(), rel=1e-4)
     assert (table["val/rmse"].dropna() ** 2).to_numpy() == pytest.approx(
         table["val/loss"].dropna().to_numpy(), rel=1e-4
     )

@@ -11,6 +11,7 @@ from lightning import pytorch as pl
 from lightning.pytorch.profilers import SimpleProfiler
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
+from torchmetrics import MetricCollection
 
 from benchmarks.timing import Apart
 from common.callbacks import LastCheckpoint
@@ -24,6 +25,7 @@ class Bare:
 
     def __init__(self, module: Any, batch: Any, precision: str, clip: float | None) -> None:
         self.module: Any = type(module).build(dict(module.hparams)).to(module.device).train()
+        self.module.train_metrics = MetricCollection([])  # of training, fit alone keeps score
         self.optimizer = torch.optim.AdamW(self.module.parameters(), lr=1e-4, fused=clip is None)
         half = torch.float16 if precision == "16-mixed" else torch.bfloat16
         self.autocast = torch.autocast(module.device.type, half, enabled="mixed" in precision)

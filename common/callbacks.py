@@ -1,4 +1,4 @@
-"""Callbacks of every run: its checkpoints, the mark of the newest one, its pictures and its speed."""
+"""Callbacks of every run: its checkpoints, the mark of the newest one, and its speed."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import pandas as pd
 import torch
 from lightning import pytorch as pl
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -20,17 +18,11 @@ from common.checkpoints import Checkpoint, read_checkpoint
 from common.errors import UserError
 from common.files import link_or_copy
 from common.platforms import KILL, listen
-from common.plots import Gallery, learning_curves, save_png
 from common.resume import is_between_steps, log_step
 from common.runs import mark_latest
 from common.task import ImageTask
-from common.tracking import log_picture
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-SAVING_SHARE = DRAWING_SHARE = 0.01
-FIRST_DRAWING = 2.0  # seconds, until one has been timed
+SAVING_SHARE = 0.01
 
 
 class LatestLink(pl.Callback):
@@ -225,49 +217,6 @@ class Ranks(pl.Callback):
         launcher = trainer.strategy.launcher
         if launcher is not None and not isinstance(exception, SIGTERMException):
             launcher.kill(KILL)
-
-
-class Pictures(pl.Callback):
-    """Draw what the held-out rows look like after a validation: PNG files in the run folder, images for its loggers.
-
-    Always at the end of the fit; before it, as long as drawing takes no more than ``DRAWING_SHARE`` of the time.
-    """
-
-    def __init__(self) -> None:
-        self.drawn, self.took, self.pending = time.monotonic(), FIRST_DRAWING, False
-
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.run = Path(str(trainer.log_dir))  # on every rank: it is broadcast
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.sanity_checking or not trainer.is_global_zero:
-            return
-        self.pending = True
-        if time.monotonic() - self.drawn > self.took / DRAWING_SHARE:
-            self.draw(trainer, pl_module)
-
-    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self.pending:
-            self.draw(trainer, pl_module)
-
-    def draw(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Draw the module's pictures, and the learning curves so far."""
-        assert isinstance(pl_module, ImageTask)
-        start = time.monotonic()
-        folder = self.run / "pictures"
-        folder.mkdir(exist_ok=True)
-        for logger in trainer.loggers:
-            logger.save()
-        pictures: dict[str, Figure | Gallery] = pl_module.pictures()
-        for name, picture in pictures.items():
-            figure = picture.figure() if isinstance(picture, Gallery) else picture
-            save_png(figure, folder / f"{name}.png")
-            for logger in trainer.loggers:
-                log_picture(logger, f"pictures/{name}", picture, figure, folder / f"{name}.png", trainer.global_step)
-        metrics = pd.read_csv(self.run / "metrics.csv")
-        save_png(learning_curves(metrics, pl_module.directions, pl_module.units), folder / "learning_curves.png")
-        self.drawn, self.pending = time.monotonic(), False
-        self.took = self.drawn - start
 
 
 class Throughput(pl.Callback):

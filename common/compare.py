@@ -107,7 +107,9 @@ def page(runs: list[Run], table: pd.DataFrame, about: About) -> str:
         return f"<td{' class=long' if len(text) > LONGEST else ''}>{html.escape(text)}</td>"
 
     def metric_of(name: str) -> dict[str, str]:
-        unit, direction = _find(name, about.get("units", {})), _find(name, about["directions"])
+        # The unit of a loss depends on which one it is: none where runs differ.
+        units = {_find(name, run.about["units"]) for run in runs if "units" in run.about and name in run.metrics}
+        unit, direction = units.pop() if len(units) == 1 else "", _find(name, about["directions"])
         better = {"min": " (lower is better)", "max": " (higher is better)", "": ""}[direction]
         return {"name": name, "title": f"{name}, {unit}" if unit else name, "better": better}
 

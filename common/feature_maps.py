@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from common.errors import UserError
 from common.files import check_output
@@ -97,35 +99,71 @@ def activations(model: AnyTask, image: Tensor, layers: list[str] | None) -> dict
     if not layers:  # the last layer of the first, the middle and the last size
         last = list({tuple(value.shape[1:]): name for name, value in maps.items() if min(value.shape[1:]) > 1}.values())
         layers = list(dict.fromkeys([last[0], last[len(last) // 2], last[-1]])) if last else []
-        maps = {name: maps[name] for name in layers}
+        maps = {_whole(name, names): maps[name] for name in layers}
     return maps
 
 
 def feature_figure(members: Sequence[Member], found: Sequence[dict[str, Tensor]], channels: int) -> Figure:
-    """Lay out the channels that vary most: a block a layer, a row a checkpoint."""
+    """Lay out the channels that vary most, each on its own scale: a block a layer, a row a checkpoint."""
     columns = min(channels, max(len(value) for value in found[0].values()))
-    height = 0.8 * len(members) + 0.6
-    figure = new_figure(0.8 * columns + 2.6, height * len(found[0]))
+    titles = titles_of(members[0].model, list(found[0]))
+    longest = max(len(line) for member in members for line in member.name.split(" (", 1))
+    width, height = 0.8 * columns + 0.09 * longest + 0.3, 0.8 * len(members) + 0.9  # of a block
+    figure = new_figure(max(width, 6.4), height * len(found[0]) + 0.4)
+    figure.suptitle("each channel on its own scale, from its lowest (dark) to its highest value (bright)", fontsize=10)
     blocks = figure.subfigures(len(found[0]), 1, squeeze=False)[:, 0]
     for block, (layer, first) in zip(blocks, found[0].items(), strict=True):
         order = first.flatten(1).std(dim=1).argsort(descending=True)[:columns].tolist()
         shape = "×".join(map(str, first.shape[1:]))
-        block.suptitle(f"{layer}: {len(order)} of {len(first)} channels, {shape}", fontsize=10)
+        which = f"the {len(order)} of {len(first)} that vary most" if len(order) < len(first) else "all"
+        block.suptitle(f"{titles[layer]}: channels of {shape}, {which}", fontsize=10)
         maps = [one[layer][order].numpy() for one in found]
-        low, high = min(one.min() for one in maps), max(np.quantile(one, 0.999) for one in maps)
         grid = block.subplots(len(members), columns, squeeze=False)
         for axes in grid.flat:
             axes.set_axis_off()
         for row, (member, values) in enumerate(zip(members, maps, strict=True)):
             for column, (index, channel) in enumerate(zip(order, values, strict=True)):
-                shown = grid[row, column].imshow(channel, vmin=low, vmax=high, interpolation="nearest")
+                low, high = (limit([one[column] for one in maps]) for limit in (np.min, np.max))
+                grid[row, column].imshow(channel, vmin=low, vmax=high, interpolation="nearest")
                 if row == 0:
-                    grid[row, column].set_title(str(index), fontsize=7, pad=2)
-            first_axes = grid[row, 0]
-            place = {"transform": first_axes.transAxes, "ha": "right", "va": "center"}
-            first_axes.text(-0.15, 0.5, member.name, fontsize=8, **place)
-        block.colorbar(shown, ax=grid, shrink=0.9, pad=0.01).set_label("activation", fontsize=8)
+                    grid[row, column].set_title(f"{index}\n{low:.2g} to {high:.2g}", fontsize=7, pad=2)
+            place = {"transform": grid[row, 0].transAxes, "ha": "right", "va": "center"}
+            grid[row, 0].text(-0.1, 0.5, member.name.replace(" (", "\n("), fontsize=8, **place)
     return figure
+
+
+def titles_of(model: AnyTask, layers: Sequence[str]) -> dict[str, str]:
+    """Name layers as people do: by their stage where it has a name, or by how many convolutions lie before."""
+    modules = dict(model.encoder.named_modules())
+    places = {name: place for place, name in enumerate(modules)}  # in the order in which they are built
+    convolutions = [name for name, module in modules.items() if isinstance(module, nn.Conv2d)]
+    titles = {}
+    for layer in layers:
+        if stage := re.search(r"(?:^|\.)(layer|stages\.)(\d+)", layer):
+            number = int(stage[2]) + (stage[1] == "stages.")  # which count from 0
+            titles[layer] = f"stage {number} ({layer})"
+            continue
+        # Of an operation without a module of its own, all that its parent holds lies before.
+        whole = next(name for name in [layer, *_parents(layer), ""] if name in places)
+        last = max(place for name, place in places.items() if f"{name}.".startswith(f"{whole}.") or not whole)
+        before = sum(places[name] <= last for name in convolutions)
+        kind = f", {type(modules[layer]).__name__}" if layer in modules else ""
+        titles[layer] = f"after {before} of {len(convolutions)} convolutions ({layer}{kind})"
+    return titles
+
+
+def _whole(layer: str, names: Sequence[str]) -> str:
+    """Name the largest module that ends with a layer, unless the network begins with it, too."""
+    for parent in reversed(_parents(layer)):
+        inside = [name for name in names if name.startswith(f"{parent}.")]
+        if inside[-1] == layer and inside[0] != names[1]:  # the first is the input
+            return parent
+    return layer
+
+
+def _parents(layer: str) -> list[str]:
+    parts = layer.split(".")
+    return [".".join(parts[:end]) for end in range(len(parts) - 1, 0, -1)]
 
 
 def windows(size: int) -> int:
@@ -171,21 +209,40 @@ def attribution_figure(members: Sequence[Member], maps: Sequence[Tensor], image:
     grey = pixels.mean(axis=2)
     columns = min(4, len(members) + 1)
     rows = -(-(len(members) + 1) // columns)
-    figure = new_figure(3.2 * columns + 0.8, 3.5 * rows)
+    width = max(3.2 * columns, 6.4)
+    verdicts = [(member.name, member.model.judge(image, parts)) for member, parts in zip(members, maps, strict=True)]
+    lines = [line for name, said in verdicts if said for line in wrap(f"{name}: {said}", round(11 * width))]
+    figure = new_figure(width, 3.5 * rows + 0.2 * len(lines) + 0.8)
+    figure.suptitle("\n".join(lines), fontsize=10)
     grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
     first, *others = grid.flat
     first.imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-    first.set_title("the image", fontsize=9)
+    first.set_title("the image", fontsize=10)
     most = max(float(parts.abs().max()) for parts in maps) or 1.0
-    for axes, member, parts in zip(others, members, (part.numpy() for part in maps), strict=False):
-        shown = draw_attribution(axes, grey, parts, most)
-        axes.set_title(f"{member.name}: {member.model.describe(image)[0]}", fontsize=9)
-    unit = members[0].model.score_unit
-    label = f"change when covered, {unit}\n(full line: falls by it, dashed: rises)"
-    figure.colorbar(shown, ax=grid, shrink=0.8).set_label(label, fontsize=8)
+    for axes, member, parts in zip(others, members, maps, strict=False):
+        draw_attribution(axes, grey, parts.numpy(), most)
+        axes.set_title(f"{member.name}: {member.model.describe(image)[0]}", fontsize=10)
+    explain_signs(figure, f"{most:.2g} {members[0].model.score_unit}")
     return figure
+
+
+def explain_signs(figure: Figure, most: str) -> None:
+    """Say below a figure what the colours and lines of :func:`draw_attribution` mean; ``most`` with its unit."""
+    from matplotlib.colors import to_rgba
+    from matplotlib.patches import Patch
+
+    looks = (
+        ("#B35806", "-", "raises the answer: covered, it falls"),
+        ("#542788", "--", "lowers it: covered, it rises"),
+    )
+    patches = [
+        Patch(facecolor=to_rgba(colour, 0.65), edgecolor="black", linestyle=dash, label=label)
+        for colour, dash, label in looks
+    ]
+    title = f"the darker the colour, the more, up to {most}"
+    figure.legend(handles=patches, loc="outside lower center", ncols=2, frameon=False, title=title)
 
 
 def draw_attribution(axes: Axes, grey: np.ndarray, parts: np.ndarray, most: float) -> AxesImage:

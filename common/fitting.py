@@ -12,15 +12,17 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import Logger, WandbLogger
 
 from common.arguments import RESUMED, T, as_typed
-from common.callbacks import BestCheckpoint, Finite, LastCheckpoint, LatestLink, Pictures, Throughput
+from common.callbacks import BestCheckpoint, Finite, LastCheckpoint, LatestLink, Throughput
 from common.checkpoints import Checkpoint
 from common.files import replacing, shown, write_json
 from common.machine import is_first_process
+from common.pictures import Pictures
 from common.platforms import quoted
 from common.resume import Resume, WholeMetrics, callbacks_of, continue_metrics
 from common.runs import RESULT, RUNS, claim, number_of
 from common.task import AnyTask
 from common.tracking import Description, wandb_logger
+from common.training_metrics import TrainingMetrics
 
 
 def as_list(value: T | list[T] | None) -> list[T]:
@@ -53,7 +55,7 @@ def fit_callbacks(settings: Namespace, task: type[AnyTask], resumed: Checkpoint 
     kept = {name: flags[name] for name in RESUMED} | {"averaging": averaging}
     callbacks: list[pl.Callback] = [Finite(), Resume(resumed, kept)]
     if flags.logger is not False:
-        callbacks += [LatestLink(), Description(), Pictures(), Throughput()]
+        callbacks += [LatestLink(), Description(), Pictures(), TrainingMetrics(), Throughput()]
     if flags.enable_checkpointing is False:
         return callbacks
     # Two, since save_last of one callback writes last.ckpt only when there is a new best.

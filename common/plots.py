@@ -17,6 +17,7 @@ from common.files import replacing
 if TYPE_CHECKING:  # importing matplotlib takes as long as starting
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 Direction = Literal["min", "max"]  # of a metric: which way it gets better
 
@@ -27,6 +28,7 @@ DASHES = ("-", "--", ":", "-.", (0, (5, 1)), (0, (1, 1)))
 GREY = "#555555"
 DPI = 120
 GALLERY = 24  # pictures of a gallery
+WIDE = 5  # times that a curve must have fallen to be drawn on a logarithmic scale
 
 
 @dataclass(frozen=True)
@@ -38,17 +40,18 @@ class Gallery:
     captions: Sequence[str]
 
     def figure(self) -> Figure:
-        """Lay them out in a grid."""
+        """Lay them out in a grid, which is the less wide the fewer they are."""
         height, width = self.images[0].shape[:2] if self.images else (1, 1)
-        columns = max(1, min(len(self.images), round(math.sqrt(GALLERY * 1.5 * height / width))))
+        columns = max(1, round(math.sqrt(len(self.images) * 1.5 * height / width)))
         rows = -(-len(self.images) // columns) or 1
-        cell = 9 / columns
-        figure = new_figure(9, rows * (cell * height / width + 0.25) + 0.5)
+        cell = min(3.0, 7 / columns)
+        lines = max((caption.count("\n") + 1 for caption in self.captions), default=1)
+        figure = new_figure(max(columns * cell, 5.0), rows * (cell * height / width + 0.1 + 0.17 * lines) + 0.6)
         figure.suptitle(self.title)
         for number, (image, caption) in enumerate(zip(self.images, self.captions, strict=True)):
             axes = figure.add_subplot(rows, columns, number + 1)
             axes.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-            axes.set_title(caption, fontsize=8)
+            axes.set_title(caption, fontsize=9)
             axes.set_axis_off()
         return figure
 
@@ -110,22 +113,94 @@ def data_curve(table: pd.DataFrame, metric: str, direction: Direction, unit: str
     return figure
 
 
-def learning_curves(metrics: pd.DataFrame, directions: dict[str, Direction], units: Mapping[str, str]) -> Figure:
-    """Draw a panel for each metric of ``directions`` over the epochs of Lightning's metrics.csv, the best marked."""
-    names = [name for name in directions if name in metrics.columns and metrics[name].notna().any()]
-    columns = min(3, len(names)) or 1
+# How a quantity was measured, by what stands around its name, and how its curve looks.
+CURVES = {
+    "train/{}": ("training", COLOURS[1], MARKERS[1], "--"),
+    "val/{}": ("validation", COLOURS[0], MARKERS[0], "-"),
+    "val/{}_calibrated": ("validation, calibrated", COLOURS[2], MARKERS[2], ":"),
+}
+ABOUT_TRAINING = """training: the batches as they were trained on, with augmented images and
+the weights of that moment; the loss of those steps that were logged"""
+
+
+def learning_curves(
+    metrics: pd.DataFrame, monitor: str, directions: Mapping[str, Direction], units: Mapping[str, str]
+) -> Figure:
+    """Draw each quantity that was measured of held-out rows, and the loss, over the epochs, beside that of training.
+
+    Args:
+        metrics: Lightning's metrics.csv.
+        monitor: the metric that decides which epoch is best; it is marked in all panels.
+        directions: of each metric, which way it gets better.
+        units: of the metrics that have one.
+    """
+    measured = {name: curve for name in directions if len(curve := curve_of(metrics, name))}
+    shown = [name.removeprefix("val/") for name in measured if name.startswith("val/") or name == "train/loss"]
+    shown = [name.removeprefix("train/").removesuffix("_calibrated") for name in shown]
+    # What decides comes first, then what is minimised.
+    names = sorted(dict.fromkeys(shown), key=lambda name: (f"val/{name}" != monitor, name != "loss"))
+    columns = min(2, len(names)) or 1
     rows = -(-len(names) // columns) or 1
-    figure = new_figure(4 * columns, 3 * rows)
+    figure = new_figure(4 * columns, 2.8 * rows + 0.8)
+    if monitor in measured:
+        curve = measured[monitor]
+        at = int(curve.argmin() if directions[monitor] == "min" else curve.argmax())
+        best = float(curve.index[at])
+        figure.suptitle(f"best epoch: {math.ceil(best)}, {monitor} {curve.iloc[at]:.4f}", fontsize=11)
+    last = max((curve.index.max() for curve in measured.values()), default=1)
+    looks: dict[str, Line2D] = {}
     for number, name in enumerate(names):
-        curve = metrics[["epoch", name]].dropna().groupby("epoch")[name].mean()
-        epochs, values = curve.index.to_numpy() + 1, curve.to_numpy()
         axes = figure.add_subplot(rows, columns, number + 1)
-        axes.plot(epochs, values, color=COLOURS[0], marker="." if len(values) < 50 else "")
-        best, better = (values.argmin(), "lower") if directions[name] == "min" else (values.argmax(), "higher")
-        title = f"last {values[-1]:.4g}"
-        if name.startswith("val/"):
-            axes.plot(epochs[best], values[best], MARKERS[3], color=COLOURS[1])
-            title = f"best {values[best]:.4g}, epoch {epochs[best]:.0f}"
-        unit = f", {units[name]}" if name in units else ""
-        tidy(axes, title, "epoch", f"{name}{unit}\n({better} is better)")
+        drawn = {key: look for pattern, look in CURVES.items() if (key := pattern.format(name)) in measured}
+        for key, (label, colour, marker, dash) in drawn.items():
+            size = 4 if len(measured[key]) <= 30 else 2
+            (looks[label],) = axes.plot(measured[key], color=colour, marker=marker, linestyle=dash, ms=size, lw=1.2)
+        if monitor in measured:
+            looks["best epoch"] = axes.axvline(best, color=GREY, linewidth=1, linestyle="-.", zorder=0)
+            if f"val/{name}" in measured and best in (curve := measured[f"val/{name}"]).index:
+                value = float(curve.loc[best])
+                axes.plot(best, value, MARKERS[3], color="black", ms=6, zorder=4)
+                axes.set_title(f"best epoch {value:.3g}, last {curve.iloc[-1]:.3g}")
+        one = next(iter(drawn))
+        direction, unit = directions[one], units.get(one, "")
+        better = "lower" if direction == "min" else "higher"
+        tidy(axes, axes.get_title(), "epoch", f"{name}{f', {unit}' if unit else ''}\n({better} is better)")
+        axes.set_xlim(min(0.5, last - 0.5), last + 0.5)
+        if direction == "min" and any(0 < WIDE * measured[key].min() < measured[key].iloc[0] for key in drawn):
+            scale_by_ratios(axes)
+    figure.legend(
+        list(looks.values()),
+        list(looks),
+        loc="outside lower center",
+        ncols=len(looks) or 1,
+        frameon=False,
+        title=ABOUT_TRAINING if "training" in looks else None,
+    )
     return figure
+
+
+def curve_of(metrics: pd.DataFrame, name: str) -> pd.Series[float]:
+    """Give the values of a metric by when they were measured, counted in epochs: 2 is the end of the second.
+
+    What is logged of some training steps becomes the mean of each epoch; several validations in an epoch are spread
+    over it.
+    """
+    if name not in metrics.columns:
+        return pd.Series(dtype=float)
+    logged = metrics[["epoch", name]].dropna()
+    epochs = logged.groupby("epoch")[name]
+    if name.startswith("train/"):
+        means = epochs.mean()
+        return means.set_axis(means.index + 1)
+    share = (epochs.cumcount() + 1) / epochs.transform("size")
+    return pd.Series(logged[name].to_numpy(), index=(logged["epoch"] + share).to_numpy())
+
+
+def scale_by_ratios(axes: Axes) -> None:
+    """Give the y axis a logarithmic scale, with ticks at plain numbers."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())

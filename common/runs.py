@@ -154,12 +154,12 @@ def read_result(run: Path) -> Result:
     return result
 
 
-def describe_run(run: Path, task: type[AnyTask], machine: Iterable[str], held_out: HeldOut) -> None:
+def describe_run(run: Path, task: AnyTask | type[AnyTask], machine: Iterable[str], held_out: HeldOut) -> None:
     """Write ``run.json``: what is needed to read the run without knowing its task.
 
     Args:
         run: the folder.
-        task: class of the model.
+        task: the model, or its class.
         machine: arguments that are about the machine, such as ``data.root``.
         held_out: digest and number of the rows that are held out.
     """

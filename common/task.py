@@ -68,7 +68,8 @@ class ImageTask(LightningModule, Calibrated, ABC, Generic[Data, Batch]):
 
     Args:
         net: the network.
-        metrics: of the held-out rows, by name; logged as ``val/<name>``.
+        metrics: of the held-out rows, by name, logged as ``val/<name>``; that of ``monitor`` also of the training
+            batches, as ``train/<name>``.
         lr: highest learning rate.
         weight_decay: AdamW's decay of matrices and kernels.
         warmup: share of all steps in which the learning rate rises.
@@ -80,7 +81,7 @@ class ImageTask(LightningModule, Calibrated, ABC, Generic[Data, Batch]):
         task: name of the package, of its folder of runs and of its project.
         monitor: the metric that decides which epoch and which run is best.
         directions: of each metric that is logged, which way it gets better; an asterisk stands for any name.
-        units: of the metrics that have one.
+        units: of the metrics that have one; an argument may decide, such as which loss it is.
         throughput: name of the rate that is logged as ``train/<throughput>``, such as ``images_per_s``.
         drawn: names of the :meth:`pictures` of every fit.
         score_unit: unit of what :meth:`explained_scores` gives.
@@ -94,7 +95,7 @@ class ImageTask(LightningModule, Calibrated, ABC, Generic[Data, Batch]):
     task: ClassVar[str]
     monitor: ClassVar[str]
     directions: ClassVar[dict[str, Direction]]
-    units: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    units: Mapping[str, str] = MappingProxyType({})
     throughput: ClassVar[str]
     drawn: ClassVar[tuple[str, ...]] = ()
     score_unit: ClassVar[str]
@@ -124,6 +125,9 @@ class ImageTask(LightningModule, Calibrated, ABC, Generic[Data, Batch]):
         self.lr, self.weight_decay, self.warmup, self.final_lr = lr, weight_decay, warmup, final_lr
         # Not in groups, which merge two metrics as soon as they agree on the first batches.
         self.val_metrics = MetricCollection(dict(metrics), prefix="val/", compute_groups=False)
+        name = self.monitor.removeprefix("val/")
+        self.train_metrics = MetricCollection({name: metrics[name].clone()}, prefix="train/", compute_groups=False)
+        self.evaluated = np.empty((0, len(self.columns)), dtype=np.float32)
         self.rows = CatMetric(nan_strategy="disable")
         self.learned_from: set[str] = take_weights(self, str(pretrained)) if is_checkpoint(pretrained) else set()
 
@@ -145,7 +149,7 @@ class ImageTask(LightningModule, Calibrated, ABC, Generic[Data, Batch]):
 
     @abstractmethod
     def compute_loss(self, batch: Batch) -> Tensor:
-        """Compute the loss of a training batch, a scalar."""
+        """Update ``train_metrics`` with a training batch, and compute its loss, a scalar."""
 
     @abstractmethod
     def evaluate(self, batch: Batch) -> Tensor:
@@ -156,10 +160,14 @@ class ImageTask(LightningModule, Calibrated, ABC, Generic[Data, Batch]):
         return np.empty(0), np.empty(0), np.empty(0)
 
     def log_evaluation(self) -> None:
-        """Log or write what else ``evaluated`` shows, on every rank."""
+        """Log what else ``evaluated`` shows, on every rank."""
 
     def pictures(self) -> dict[str, Figure | Gallery]:
-        """Draw what the latest validation has shown, by names, those in ``drawn`` and others."""
+        """Draw what ``evaluated`` shows, by names, those in ``drawn`` and others."""
+        return {}
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Tabulate what ``evaluated`` shows, by names of CSV files in the run folder."""
         return {}
 
     @abstractmethod

@@ -84,7 +84,7 @@ class Description(pl.Callback):
         assert isinstance(pl_module, ImageTask)
         data = pl_module.data
         held_out = HeldOut(rows=len(data.split.held_out), digest=data.split.digests[1])
-        describe_run(run, type(pl_module), machine_arguments(type(pl_module), type(data)), held_out)
+        describe_run(run, pl_module, machine_arguments(type(pl_module), type(data)), held_out)
         description = {
             "parameters": sum(parameter.numel() for parameter in pl_module.net.parameters()),
             "commit": _commit(),

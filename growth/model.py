@@ -25,7 +25,7 @@ from common.submission import Outputs
 from common.task import Deployed, ImageTask
 from growth import intervals, plots, tables
 from growth.data import GrowthData
-from growth.leaf_hull import LeafHull, build_leaf_hull, leaves, warn_of_photos
+from growth.leaf_hull import LeafHull, build_leaf_hull, judge_by_leaves, warn_of_photos
 from growth.pair_network import DeployedPairNet, Design, PairNet, pair_days
 from growth.pairs import PairBatch
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Loss = Literal["mse", "rmse", "l1", "huber"]
+LOSS_UNITS: dict[Loss, str] = {"mse": "days²", "rmse": "days", "l1": "days"}  # huber is of either, by the error
 
 
 def pair_loss(name: Loss, predicted: Tensor, days: Tensor) -> Tensor:
@@ -81,10 +82,12 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         "val/rmse_*": "min",  # of each species
         "val/mae": "min",
         "val/r2": "max",
+        "val/loss": "min",
+        "train/rmse": "min",
         "train/loss": "min",
         "train/pairs_per_s": "max",
     }
-    units: ClassVar[dict[str, str]] = {"val/rmse": "days", "val/rmse_*": "days", "val/mae": "days"}
+    units: Mapping[str, str] = dict.fromkeys(("val/rmse", "val/rmse_*", "val/mae", "train/rmse"), "days")
     throughput = "pairs_per_s"
     drawn = ("days", "errors", "worst_errors")
     score_unit = "days"
@@ -133,6 +136,8 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         metrics = {"rmse": MeanSquaredError(squared=False), "mae": MeanAbsoluteError(), "r2": R2Score()}
         super().__init__(net, metrics, lr, weight_decay, warmup, final_lr, pretrained)
         self.loss: Loss = loss
+        if loss in LOSS_UNITS:
+            self.units = {**self.units, "val/loss": LOSS_UNITS[loss], "train/loss": LOSS_UNITS[loss]}
         self.min_days = 1.0 if min_days is None else min_days
         self.round_days = round_days
         photos = torch.zeros(2, channels, image_size, image_size)
@@ -154,7 +159,9 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         return days
 
     def compute_loss(self, batch: PairBatch) -> Tensor:
-        return pair_loss(self.loss, self(batch.images, batch.before, batch.after), batch.days)
+        predicted = self(batch.images, batch.before, batch.after)
+        self.train_metrics.update(predicted.detach().float(), batch.days)
+        return pair_loss(self.loss, predicted, batch.days)
 
     def count_items(self, batch: PairBatch) -> int:
         return len(batch.days)
@@ -174,13 +181,13 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         return self.evaluated[:, 4], self.evaluated[:, 3], self.data.val_set.plant[self.evaluated[:, 0].astype(int)]
 
     def log_evaluation(self) -> None:
-        self.species_rmse = {}
         species, days, predicted = torch.from_numpy(self.evaluated).T[2:]
+        measured = {"val/loss": pair_loss(self.loss, predicted, days)}
         for number in species.unique().int().tolist():
-            own = species == number
-            rmse = mean_squared_error(predicted[own], days[own], squared=False)
-            self.species_rmse[self.data.species[number]] = float(rmse)
-        self.log_dict({f"val/rmse_{name}": rmse for name, rmse in self.species_rmse.items() if name}, sync_dist=True)
+            if name := self.data.species[number]:
+                own = species == number
+                measured[f"val/rmse_{name}"] = mean_squared_error(predicted[own], days[own], squared=False)
+        self.log_dict({name: float(value) for name, value in measured.items()}, sync_dist=True)
 
     def pictures(self) -> dict[str, Figure | Gallery]:
         photos = self.data.val_set
@@ -188,7 +195,7 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         evaluated["species"] = [self.data.species[number] for number in evaluated["species"]]
         days, truth, evaluated["plant"] = self.evaluated_estimates()
         return self.picture_sureness(days, self.cross_fitted(days, truth, evaluated["plant"].to_numpy()), truth) | {
-            "days": plots.days(evaluated, self.species_rmse),
+            "days": plots.days(evaluated),
             "errors": plots.errors(evaluated),
             "worst_errors": plots.worst_errors(evaluated, photos.images[photos.rows]),
         }
@@ -279,15 +286,8 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         return [f"{name} {code:.1f} days" for code in self.net.encode(images)[:, 1].tolist()]
 
     def judge(self, image: Tensor, attribution: Tensor) -> str:
-        """Say how much of an attribution lies on green leaves."""
-        if image.shape[1] != 3:
-            return ""
-        plant, weight = leaves(image)[0], attribution.abs()
-        share = float((weight * plant).sum() / weight.sum().clamp(min=1e-12))
-        return (
-            f"{100 * share:.0f} % of what the answer rests on lies on green leaves, "
-            f"which cover {100 * float(plant.mean()):.0f} % of the photo"
-        )
+        """Say whether an attribution lies on green leaves."""
+        return judge_by_leaves(image, attribution) if image.shape[1] == 3 else ""
 
     def deployed(self) -> Deployed:
         """Give the network as used elsewhere: uint8 photos (U), indices of pairs (P) in; days, bounds (P each) out."""

@@ -19,24 +19,44 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def days(evaluated: pd.DataFrame, rmse: dict[str, float]) -> Figure:
-    """Draw the predicted against the true days of each pair, by species.
+def days(evaluated: pd.DataFrame) -> Figure:
+    """Draw the predicted against the true days of each pair, by species, with the RMSE of each and over all.
 
     Args:
         evaluated: a line a pair: species (name), days, predicted.
-        rmse: of each species, days.
     """
-    figure = new_figure(6.4, 6)
+    from matplotlib.ticker import MaxNLocator
+
+    figure = new_figure(6.4, 6.8)
     axes = figure.add_subplot()
-    most = max(evaluated["days"].max(), evaluated["predicted"].max())
-    axes.plot([0, most], [0, most], color=GREY, linewidth=1)
+    both = evaluated[["days", "predicted"]].to_numpy()
+    low, high = min(0.0, both.min()), both.max()
+    axes.plot([low, high], [low, high], color=GREY, linewidth=1)
+    elapsed = np.unique(both[:, 0])
+    gap = np.median(np.diff(elapsed)) if len(elapsed) > 1 else 1.0
+    rng, groups = np.random.default_rng(0), list(evaluated.groupby("species"))
     looks = zip(cycle(COLOURS), cycle(MARKERS), strict=True)
-    for (name, pairs), (colour, marker) in zip(evaluated.groupby("species"), looks, strict=False):
-        label = f"{str(name) or 'all'}: RMSE {rmse[str(name)]:.2f} days, {len(pairs)} pairs"
-        axes.plot(pairs["days"], pairs["predicted"], marker, color=colour, ms=4, alpha=0.5, mew=0, label=label)
+    for number, ((name, pairs), (colour, marker)) in enumerate(zip(groups, looks, strict=False)):
+        # Side by side within the gap to the next number of days, and there at random.
+        place = (number + rng.uniform(0.1, 0.9, len(pairs))) / len(groups) - 0.5
+        alpha = float(np.clip(400 / len(pairs), 0.1, 0.7))
+        x = pairs["days"] + 0.8 * gap * place
+        label = f"{str(name) or 'all'}: {_rmse(pairs)}"
+        axes.plot(x, pairs["predicted"], marker, color=colour, ms=3, alpha=alpha, mew=0)
+        axes.plot([], [], marker, color=colour, ms=5, mew=0, label=label)
     axes.legend(loc="upper left", frameon=False)
-    tidy(axes, "held-out plants, all pairs", "elapsed, days", "predicted, days")
+    title = f"held-out plants, all pairs: {_rmse(evaluated)}" if len(groups) > 1 else "held-out plants, all pairs"
+    tidy(axes, title, "elapsed, days (points of one number side by side)", "predicted, days")
+    margin = 0.03 * (high - low)
+    axes.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin), aspect="equal")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(8, integer=True))
     return figure
+
+
+def _rmse(pairs: pd.DataFrame) -> str:
+    rmse = float(np.sqrt(np.mean((pairs["predicted"] - pairs["days"]) ** 2)))
+    return f"RMSE {rmse:.2f} days, {len(pairs):,} {'pair' if len(pairs) == 1 else 'pairs'}"
 
 
 def errors(evaluated: pd.DataFrame) -> Figure:
@@ -80,7 +100,7 @@ def growth_curves(ages: pd.DataFrame) -> Figure:
 
 
 def worst_errors(evaluated: pd.DataFrame, images: Images) -> Gallery:
-    """Show the pairs with the greatest errors, the photos side by side.
+    """Show the pair with the greatest error of each plant, the photos side by side.
 
     Args:
         evaluated: as :func:`days`, with before and after (rows of ``images``) and plant (name).
@@ -88,13 +108,13 @@ def worst_errors(evaluated: pd.DataFrame, images: Images) -> Gallery:
     """
     wrong = evaluated.assign(error=evaluated["predicted"] - evaluated["days"])
     order = wrong["error"].abs().sort_values(ascending=False, kind="stable").index
-    # Neighbouring pairs of one plant look alike: the worst three of each plant.
-    worst = wrong.loc[order].groupby("plant", sort=False).head(3).head(GALLERY // 2)
+    # One of each plant, since its neighbouring pairs look alike.
+    worst = wrong.loc[order].drop_duplicates("plant").head(GALLERY // 2)
     gap = np.full((images.shape[1], max(2, images.shape[2] // 32), images.shape[3]), 255, dtype=np.uint8)
     photos = [np.hstack([images[one], gap, images[other]]) for one, other in worst[["before", "after"]].to_numpy()]
     rows = worst[["plant", "days", "predicted"]].itertuples(index=False, name=None)
-    captions = [f"{plant}: {days:.4g} days, predicted {predicted:.1f}" for plant, days, predicted in rows]
-    return Gallery("greatest errors, at most three a plant: earlier and later photo", photos, captions)
+    captions = [f"{plant}\n{days:.4g} days, predicted {predicted:.1f}" for plant, days, predicted in rows]
+    return Gallery("greatest error of each plant: earlier and later photo", photos, captions)
 
 
 def intervals(bounds: np.ndarray, days: np.ndarray) -> Figure:

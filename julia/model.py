@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
@@ -17,7 +17,6 @@ from common.arguments import Resumable
 from common.backbones import Head, Stem, build_backbone, constants_of
 from common.batches import ImageBatch
 from common.calibration import Calibration, fit_temperature, scale_probabilities
-from common.files import replacing
 from common.labelled import LabelledBatch
 from common.networks import FromBytes, Normalization, Normalize, Temperature
 from common.plots import Direction, Gallery
@@ -94,9 +93,11 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
         "val/nll_calibrated": "min",
         "val/ece": "min",
         "val/ece_calibrated": "min",
+        "train/acc": "max",
         "train/loss": "min",
         "train/images_per_s": "max",
     }
+    units: Mapping[str, str] = dict.fromkeys(("val/loss", "val/nll", "val/nll_calibrated", "train/loss"), "nats")
     throughput = "images_per_s"
     drawn = ("confusion", "worst_classes", "worst_errors", "reliability", "answered")
     score_unit = "logit"
@@ -128,7 +129,8 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
             pretrained=pretrained,
         )
         metrics = {
-            "acc": MulticlassAccuracy(len(CLASSES), average="micro"),
+            # Of each training batch, too, where checking the targets would make a GPU wait.
+            "acc": MulticlassAccuracy(len(CLASSES), average="micro", validate_args=False),
             "f1": MulticlassF1Score(len(CLASSES), average="macro"),
             "acc_case_blind": CaseBlindAccuracy(),
         }
@@ -148,7 +150,11 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
         return logits, self.loss(logits, batch.targets)
 
     def compute_loss(self, batch: LabelledBatch) -> Tensor:
-        return self.compute_losses(batch)[1].mean()
+        logits, losses = self.compute_losses(batch)
+        # A blended bitmap counts as the class of which it has most.
+        targets = batch.targets if batch.targets.ndim == 1 else batch.targets.argmax(dim=1)
+        self.train_metrics.update(logits.detach(), targets)
+        return losses.mean()
 
     def evaluate(self, batch: LabelledBatch) -> Tensor:
         logits, losses = self.compute_losses(batch)
@@ -161,32 +167,38 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
         rows, truth = self.evaluated[:, :2].astype(int).T
         return self.evaluated[:, 3:], truth, rows
 
+    def count_confusions(self) -> np.ndarray:
+        """Count how often each class was taken for each, 62×62, rows the truth."""
+        probabilities, truth, _ = self.evaluated_estimates()
+        predicted = torch.from_numpy(probabilities.argmax(axis=1))
+        counts: np.ndarray = multiclass_confusion_matrix(predicted, torch.from_numpy(truth), len(CLASSES)).numpy()
+        return counts
+
     def log_evaluation(self) -> None:
-        """Log the loss and how sure answers are, and save the confusion matrix (rows: truth) in the run folder."""
+        """Log the loss and how sure answers are."""
         probabilities, truth, rows = self.evaluated_estimates()
-        self.cross_fit = self.cross_fitted(probabilities, truth, rows)
         measured = self.sureness(probabilities, truth)
-        measured |= {f"{name}_calibrated": value for name, value in self.sureness(self.cross_fit, truth).items()}
+        after = self.sureness(self.cross_fitted(probabilities, truth, rows), truth)
+        measured |= {f"{name}_calibrated": value for name, value in after.items()}
         measured["loss"] = float(self.evaluated[:, 2].mean())
         self.log_dict({f"val/{name}": value for name, value in measured.items()}, sync_dist=True)
-        predicted = torch.from_numpy(probabilities.argmax(axis=1))
-        self.counts = multiclass_confusion_matrix(predicted, torch.from_numpy(truth), len(CLASSES)).numpy()
-        log_dir = self.trainer.log_dir  # on every rank: it is broadcast
-        if self.trainer.is_global_zero and log_dir and self.trainer.loggers and not self.trainer.sanity_checking:
-            table = pd.DataFrame(self.counts, index=list(CLASSES), columns=list(CLASSES))
-            with replacing(Path(log_dir) / "confusion.csv") as temporary:
-                table.to_csv(temporary, index_label="truth")
 
     def pictures(self) -> dict[str, Figure | Gallery]:
-        bitmaps = self.data.val_set
+        bitmaps, counts = self.data.val_set, self.count_confusions()
         probabilities, truth, rows = self.evaluated_estimates()
-        best = self.cross_fit.argmax(axis=1)
-        columns = {"row": rows, "truth": truth, "predicted": best, "probability": self.cross_fit.max(axis=1)}
-        return self.picture_sureness(probabilities, self.cross_fit, truth) | {
-            "confusion": plots.confusion(self.counts),
-            "worst_classes": plots.worst_classes(self.counts),
+        calibrated = self.cross_fitted(probabilities, truth, rows)
+        best = calibrated.argmax(axis=1)
+        columns = {"row": rows, "truth": truth, "predicted": best, "probability": calibrated.max(axis=1)}
+        return self.picture_sureness(probabilities, calibrated, truth) | {
+            "confusion": plots.confusion(counts),
+            "worst_classes": plots.worst_classes(counts),
             "worst_errors": plots.worst_errors(pd.DataFrame(columns), bitmaps.images[bitmaps.rows]),
         }
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Tabulate the confusion matrix."""
+        index = pd.Index(list(CLASSES), name="truth")
+        return {"confusion": pd.DataFrame(self.count_confusions(), index=index, columns=list(CLASSES))}
 
     def calibrate(self, estimates: np.ndarray, truth: np.ndarray, groups: np.ndarray) -> Calibration:
         """Fit the temperature of the probabilities, N×62; ``rows`` is how many it was fitted on."""

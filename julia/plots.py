@@ -16,25 +16,35 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WORST = 15  # classes
+NAMED = 4  # classes that one is taken for
+GAP = 2  # cells between two groups of classes
 RELIABILITY_BINS = 15  # as many as the expected calibration error has
 
 
 def confusion(counts: np.ndarray) -> Figure:
-    """Draw the confusion matrix, 62×62, rows the truth, as shares of each row."""
+    """Draw the confusion matrix, 62×62, rows the truth, as shares of each row.
+
+    Between small letters, capitals and digits, across which most confusions are, there is a gap with the names again.
+    """
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure = new_figure(9, 8.4)
+    edges = np.flatnonzero(np.diff([name.isdigit() + 2 * name.isupper() for name in CLASSES])) + 1
+    place = np.arange(len(CLASSES)) + GAP * np.searchsorted(edges, np.arange(len(CLASSES)), side="right")
+    spread = np.full((place[-1] + 1, place[-1] + 1), np.nan)
+    spread[np.ix_(place, place)] = np.sqrt(shares)
+    figure = new_figure(10, 9.4)
     axes = figure.add_subplot()
-    image = axes.imshow(np.sqrt(shares), cmap="Greys", vmin=0, vmax=1, interpolation="nearest")
+    image = axes.imshow(spread, cmap="Greys", vmin=0, vmax=1, interpolation="nearest")
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_ticks(range(len(CLASSES)), list(CLASSES), fontsize=7)
-    axes.tick_params(length=0)
-    # Digits, small and capital letters: most confusions are between these groups.
-    for edge in np.flatnonzero(np.diff([name.isdigit() + 2 * name.isupper() for name in CLASSES])) + 0.5:
-        axes.axhline(edge, color=COLOURS[0], linewidth=0.8)
-        axes.axvline(edge, color=COLOURS[0], linewidth=0.8)
+        axis.set_ticks(place, list(CLASSES), fontsize=9)
+    axes.tick_params(length=0, pad=2, labeltop=True, labelright=True)
+    for gap in place[edges] - (GAP + 1) / 2:
+        for name, at in zip(CLASSES, place, strict=True):
+            for x, y in ((at, gap), (gap, at)):
+                axes.text(x, y, name, ha="center", va="center", fontsize=9, color=COLOURS[0])
     accuracy = np.trace(counts) / max(counts.sum(), 1)
-    axes.set_title(f"{counts.sum()} held-out characters, accuracy {accuracy:.3f}", fontsize=11)
-    axes.set(xlabel="predicted", ylabel="truth")
+    axes.set_title(f"{counts.sum():,} held-out characters, accuracy {accuracy:.3f}", fontsize=13)
+    axes.set_xlabel("predicted", fontsize=13)
+    axes.set_ylabel("truth", fontsize=13)
     bar = figure.colorbar(image, ax=axes, shrink=0.6, label="share of the characters of a row, %")
     ticks = np.array([0, 5, 10, 25, 50, 75, 100])
     bar.set_ticks(np.sqrt(ticks / 100).tolist(), labels=[str(tick) for tick in ticks])
@@ -42,24 +52,29 @@ def confusion(counts: np.ndarray) -> Figure:
 
 
 def worst_classes(counts: np.ndarray) -> Figure:
-    """Draw the classes that are recognised worst, and what they are taken for, from the confusion matrix, 62×62."""
-    total = counts.sum(axis=1)
-    present = np.flatnonzero(total)
-    recognised = counts[present, present] / total[present]
-    order = np.argsort(recognised, kind="stable")[:WORST][::-1]
-    figure = new_figure(8, 0.34 * len(order) + 1.2)
+    """Draw the classes of which most were missed, and what they were taken for, from the confusion matrix, 62×62."""
+    total, missed = counts.sum(axis=1), counts.sum(axis=1) - np.diag(counts)
+    order = [row for row in np.argsort(-missed, kind="stable")[:WORST] if missed[row]][::-1]
+    figure = new_figure(6.4, 0.32 * len(order) + 1.6)
     axes = figure.add_subplot()
-    axes.barh(range(len(order)), 100 * recognised[order], color=COLOURS[0], height=0.7)
-    for position, row in enumerate(present[order]):
+    if not order:
+        said = f"None of the {total.sum():,} held-out characters was missed."
+        axes.text(0.5, 0.5, said, ha="center", va="center", fontsize=11)
+        axes.set_axis_off()
+        return figure
+    axes.barh(range(len(order)), total[order], color=COLOURS[5], alpha=0.4, height=0.7, label="held out")
+    axes.barh(range(len(order)), missed[order], color=COLOURS[0], height=0.7, label="missed")
+    for position, row in enumerate(order):
         wrong = counts[row].copy()
         wrong[row] = 0
-        others = [index for index in np.argsort(-wrong, kind="stable")[:4] if wrong[index]]
-        text = ", ".join(f"{CLASSES[index]} {wrong[index]}" for index in others) or "none"
-        axes.text(102, position, f"{total[row]} of it; taken for: {text}", va="center", fontsize=8)
-    axes.set_yticks(range(len(order)), [CLASSES[row] for row in present[order]], fontfamily="monospace")
-    axes.set_xlim(0, 100)
-    axes.set_box_aspect(0.9 * (0.34 * len(order)) / 4)
-    tidy(axes, f"the {len(order)} classes recognised worst", "recognised, %", "class")
+        others = [index for index in np.argsort(-wrong, kind="stable") if wrong[index]]
+        text = ", ".join(f"{CLASSES[index]} ×{wrong[index]}" for index in others[:NAMED])
+        text = f"{missed[row]} of {total[row]} → {text}{', …' if len(others) > NAMED else ''}"
+        axes.text(1.02, position, text, va="center", fontsize=10, transform=axes.get_yaxis_transform())
+    axes.set_yticks(range(len(order)), [CLASSES[row] for row in order], fontfamily="monospace", fontsize=11)
+    axes.set_ylim(-0.7, len(order) - 0.3)
+    tidy(axes, f"{missed.sum():,} of {total.sum():,} characters missed, by class", "characters", "class")
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure
 
 

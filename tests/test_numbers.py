@@ -74,7 +74,7 @@ def test_figures_of_julia_are_those_of_scikit_learn(julia_root: Path) -> None:
     gaps = [abs(confidence[bins == one].mean() - right[bins == one].mean()) * (bins == one).mean() for one in set(bins)]
     assert found["ece"] == pytest.approx(sum(gaps), abs=1e-5)
     assert found["nll_calibrated"] <= found["nll"] + 0.01
-    assert np.array_equal(model.counts, metrics.confusion_matrix(truth, predicted, labels=range(62)))
+    assert np.array_equal(model.count_confusions(), metrics.confusion_matrix(truth, predicted, labels=range(62)))
     assert model.measure(logits.softmax(1).numpy(), truth) == pytest.approx(wanted["acc"])
 
 
@@ -108,6 +108,7 @@ def test_figures_of_growth_are_those_of_scikit_learn(growth_root: Path, tmp_path
         "rmse": metrics.root_mean_squared_error(truth, predicted),
         "mae": metrics.mean_absolute_error(truth, predicted),
         "r2": metrics.r2_score(truth, predicted),
+        "loss": metrics.mean_squared_error(truth, predicted),
         **{
             f"rmse_{name}": metrics.root_mean_squared_error(truth[species == name], predicted[species == name])
             for name in sorted(set(species))

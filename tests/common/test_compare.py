@@ -327,6 +327,21 @@ def test_many_arguments_share_a_column(make: Make, typed: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("losses", "title"), [(["mse", "mse"], "train/loss, days²"), (["mse", "l1"], "train/loss")])
+def test_the_page_gives_a_unit_in_which_all_runs_agree(
+    make: Make, typed: Any, tmp_path: Path, losses: list[str], title: str
+) -> None:
+    for name, loss in zip("ab", losses, strict=True):
+        folder = make(name, [2.0, 1.0], task="growth", loss=loss)
+        about = json.loads((folder / "run.json").read_text())
+        about["units"] = {**about["units"], "train/loss": {"mse": "days²", "l1": "days"}[loss]}
+        (folder / "run.json").write_text(json.dumps(about))
+    typed("runs/growth", "--html", "runs.html")
+    page = (tmp_path / "runs.html").read_text()
+    assert json.dumps({"name": "train/loss", "title": title}, ensure_ascii=True)[:-1] in page
+    assert '"title": "val/rmse, days"' in page
+
+
 def test_the_page_in_a_browser(make: Make, typed: Any, browser: Any, tmp_path: Path) -> None:
     support = pytest.importorskip("selenium.webdriver.support.ui")
     for number, best in enumerate([0.2, 0.9, 0.1]):

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from common.feature_maps import activations, attribution
+from common.feature_maps import Member, activations, attribution, attribution_figure, feature_figure, titles_of
 from growth.model import GrowthRegressor
 from julia.model import CharacterClassifier
 from tests.common.test_export import saved
@@ -44,6 +44,45 @@ def test_a_layer_gives_what_its_module_gives() -> None:
     handle.remove()
     (found,) = activations(module, image, ["layer2"]).values()
     assert torch.allclose(found, kept[0], atol=1e-5)
+
+
+def test_layers_are_named_as_people_name_them() -> None:
+    module = CharacterClassifier("resnet18").eval()
+    found = activations(module, torch.rand(1, 1, 28, 28), None)
+    assert list(found)[1:] == ["layer2", "layer4"]  # as --layers takes them
+    titles = titles_of(module, [*found, "layer3.0.relu_1"])
+    assert list(titles.values())[1:] == ["stage 2 (layer2)", "stage 4 (layer4)", "stage 3 (layer3.0.relu_1)"]
+    module = CharacterClassifier("lenet").eval()
+    titles = titles_of(module, ["1", "4", "5"])
+    counted = ("1 of 2 convolutions (1, ReLU)", "2 of 2 convolutions (4, ReLU)", "2 of 2 convolutions (5, AvgPool2d)")
+    assert list(titles.values()) == [f"after {one}" for one in counted]
+
+
+def test_each_channel_has_a_scale_of_its_own() -> None:
+    module = CharacterClassifier("lenet").eval()
+    maps = torch.stack([torch.linspace(0, 1, 4).view(2, 2), torch.linspace(-50, 50, 4).view(2, 2)])
+    figure = feature_figure([Member(module, "a (epoch 1)"), Member(module, "b")], [{"1": maps}, {"1": maps / 2}], 8)
+    shown = [axes.images[0].get_clim() for axes in figure.subfigs[0].axes]
+    assert shown == [(-50, 50), (0, 1)] * 2  # what varies most first; of a channel, the same for all checkpoints
+    assert [axes.get_title() for axes in figure.subfigs[0].axes[:2]] == ["1\n-50 to 50", "0\n0 to 1"]
+
+
+def test_an_attribution_says_what_its_colours_mean_and_what_follows() -> None:
+    module = GrowthRegressor("lenet", image_size=32, pretrained=False).eval()
+    image, parts = torch.full((1, 3, 32, 32), 0.5), torch.linspace(-2, 1, 32 * 32).view(32, 32)
+    figure = attribution_figure([Member(module, "a")], [parts], image)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "raises the answer: covered, it falls",
+        "lowers it: covered, it rises",
+    ]
+    # As the scale of colours has them: positive is a fall.
+    ends = [figure.axes[1].images[1].cmap(end)[:3] for end in (0.9, 0.1)]
+    assert [patch.get_facecolor()[:3] for patch in legend.get_patches()] == [
+        pytest.approx(end, abs=0.05) for end in ends
+    ]
+    assert legend.get_title().get_text() == "the darker the colour, the more, up to 2 days"
+    assert figure.get_suptitle().startswith("a: no green leaves found")
 
 
 def test_attribution_is_where_the_answer_comes_from() -> None:
@@ -82,7 +121,7 @@ def test_growth_says_how_much_lies_on_the_leaves(run: Run, growth_root: Path) ->
     saved(GrowthRegressor("leaf_hull", image_size=64, normalize="none", pretrained=False), Path("x.ckpt"))
     photo = max((growth_root / "train_dataset").rglob("*.png"))
     said = run("growth", "feature_maps", "--ckpt_path", "x.ckpt", "--image", photo)
-    assert "x (epoch 5): " in said and "% of what the answer rests on lies on green leaves" in said
+    assert "x (epoch 5): the answer rests on the leaves" in said and "% of the photo and carry" in said
     assert "feature maps: none" in said  # measures of the photo, no layers
     assert Path(f"{photo.stem}_attribution.png").is_file()  # beside the checkpoint
 

@@ -5,54 +5,109 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 import growth.plots
 import julia.plots
-from common.plots import Gallery, learning_curves, save_png
+from common.plots import Direction, Gallery, learning_curves, save_png
 from julia.files import CLASSES
 
 
-def test_learning_curves_mark_the_best_epoch_in_its_direction() -> None:
-    metrics = pd.DataFrame(
-        {
-            "epoch": [0, 0, 1, 1, 2, 2],
-            "val/rmse": [np.nan, 3.0, np.nan, 1.0, np.nan, 2.0],
-            "val/r2": [np.nan, 0.1, np.nan, 0.2, np.nan, 0.9],
-            "train/loss": [5.0, np.nan, 4.0, np.nan, 3.0, np.nan],
-        }
-    )
-    figure = learning_curves(
-        metrics, {"val/rmse": "min", "val/r2": "max", "train/loss": "min", "val/mae": "min"}, {"val/rmse": "days"}
-    )
-    titles = {axes.get_ylabel().split("\n")[0]: axes.get_title() for axes in figure.axes}
-    assert titles == {"val/rmse, days": "best 1, epoch 2", "val/r2": "best 0.9, epoch 3", "train/loss": "last 3"}
+def curves(more: dict[str, list[float]]) -> Figure:
+    logged = {
+        "epoch": [0, 0, 1, 1, 2, 2],
+        "val/rmse": [np.nan, 3.0, np.nan, 1.0, np.nan, 2.0],
+        "val/r2": [np.nan, 0.1, np.nan, 0.2, np.nan, 0.9],
+        "val/loss": [np.nan, 9.0, np.nan, 1.0, np.nan, 4.0],
+        "train/rmse": [np.nan, 2.5, np.nan, 1.5, np.nan, 0.5],
+        "train/loss": [7.0, 5.0, 4.0, np.nan, 3.0, np.nan],
+        "train/pairs_per_s": [np.nan, 100.0, np.nan, 90.0, np.nan, 80.0],
+    }
+    directions: dict[str, Direction] = dict.fromkeys(list(logged)[1:], "min") | {
+        "val/r2": "max",
+        "train/pairs_per_s": "max",
+    }
+    units = {"val/rmse": "days", "train/rmse": "days", "val/loss": "days²", "train/loss": "days²"}
+    return learning_curves(pd.DataFrame(logged | more), "val/rmse", directions | {"val/mae": "min"}, units)
+
+
+def test_learning_curves_show_training_beside_validation_and_one_best_epoch() -> None:
+    figure = curves({})
+    panels = {axes.get_ylabel().split("\n")[0]: axes for axes in figure.axes}
+    assert list(panels) == ["rmse, days", "loss, days²", "r2"]  # what decides first; how fast it was is no quantity
     assert {axes.get_xlabel() for axes in figure.axes} == {"epoch"}
+    drawn = {name: [line.get_xydata().tolist() for line in axes.get_lines()] for name, axes in panels.items()}
+    assert drawn["rmse, days"][:2] == [[[1, 2.5], [2, 1.5], [3, 0.5]], [[1, 3], [2, 1], [3, 2]]]
+    assert drawn["loss, days²"][:2] == [[[1, 6], [2, 4], [3, 3]], [[1, 9], [2, 1], [3, 4]]]
+    # The epoch that val/rmse chooses is marked in every panel, also where another one is best.
+    assert figure.get_suptitle() == "best epoch: 2, val/rmse 1.0000"
+    assert [lines[-1] for lines in drawn.values()] == [[[2, 1]], [[2, 1]], [[2, 0.2]]]
+    assert panels["r2"].get_title() == "best epoch 0.2, last 0.9"
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["training", "validation", "best epoch"]
+    assert "augmented" in figure.legends[0].get_title().get_text()
+    for axes in figure.axes:
+        assert {tick % 1 for tick in axes.get_xticks()} == {0} and axes.get_xlim() == (0.5, 3.5)
+
+
+def test_several_validations_in_an_epoch_are_spread_over_it() -> None:
+    figure = curves({"val/rmse": [4.0, 3.0, 0.5, 1.0, 2.0, 2.0]})
+    assert figure.axes[0].get_lines()[1].get_xydata().tolist() == [
+        [0.5, 4],
+        [1, 3],
+        [1.5, 0.5],
+        [2, 1],
+        [2.5, 2],
+        [3, 2],
+    ]
+    assert figure.get_suptitle() == "best epoch: 2, val/rmse 0.5000"  # as best.ckpt, no mean of the epoch
+
+
+def test_calibrated_figures_stand_beside_the_others() -> None:
+    table = pd.DataFrame({"epoch": [0], "val/acc": [0.5], "val/nll": [2.0], "val/nll_calibrated": [1.0]})
+    figure = learning_curves(table, "val/acc", {"val/nll": "min", "val/nll_calibrated": "min", "val/acc": "max"}, {})
+    assert [axes.get_ylabel() for axes in figure.axes] == ["acc\n(higher is better)", "nll\n(lower is better)"]
+    assert [line.get_ydata().tolist() for line in figure.axes[1].get_lines()[:2]] == [[2.0], [1.0]]
 
 
 def test_a_run_without_metrics_has_empty_curves(tmp_path: Path) -> None:
-    save_png(learning_curves(pd.DataFrame({"epoch": [0]}), {"val/acc": "max"}, {}), tmp_path / "empty.png")
+    save_png(learning_curves(pd.DataFrame({"epoch": [0]}), "val/acc", {"val/acc": "max"}, {}), tmp_path / "empty.png")
     assert Image.open(tmp_path / "empty.png").size[0] > 0
 
 
-def test_confusion_shows_shares_of_each_row() -> None:
+def test_confusion_shows_shares_of_each_row_and_names_between_the_groups() -> None:
     counts = np.zeros((62, 62), dtype=int)
-    counts[0, [0, 1]] = 3, 1
+    counts[0, [0, 1, 26]] = 2, 1, 1
     axes = julia.plots.confusion(counts).axes[0]
     shares = np.asarray(axes.images[0].get_array()) ** 2
-    assert shares[0, :3] == pytest.approx([0.75, 0.25, 0])
-    assert [label.get_text() for label in axes.get_xticklabels()] == list(CLASSES)
-    assert axes.get_title() == "4 held-out characters, accuracy 0.750"
+    assert shares[0, [0, 1, 2]] == pytest.approx([0.5, 0.25, 0])
+    place = axes.get_xticks().astype(int)
+    assert [label.get_text() for label in axes.get_xticklabels()] == list(CLASSES) * 2  # below and above
+    assert shares[0, place[26]] == pytest.approx(0.25) and np.isnan(shares[0, place[25] + 1 : place[26]]).all()
+    assert axes.get_title() == "4 held-out characters, accuracy 0.500"
+    # Each class is named in both gaps, above and beside the cells of its column and of its row.
+    gaps = [(place[end] + place[end + 1]) / 2 for end in (25, 51)]
+    named = {(text.get_text(), *text.get_position()) for text in axes.texts}
+    wanted = {(name, *at) for name, p in zip(CLASSES, place, strict=True) for g in gaps for at in ((p, g), (g, p))}
+    assert named == wanted
 
 
-def test_worst_classes_come_first_with_what_they_are_taken_for() -> None:
+def test_classes_come_by_how_many_were_missed_with_what_they_were_taken_for() -> None:
     counts = np.diag(np.full(62, 10))
-    counts[5, [5, 7, 9]] = 2, 5, 3
-    counts[6] = 0  # a class that is not held out is not among them
+    counts[5, [5, 7, 9]] = 2, 3, 5
+    counts[6, [6, 0]] = 0, 1  # a smaller share of it is recognised, but one alone was missed
     axes = julia.plots.worst_classes(counts).axes[0]
     names = [label.get_text() for label in axes.get_yticklabels()]
-    assert names[-1] == CLASSES[5] and CLASSES[6] not in names  # the worst on top
-    assert axes.texts[-1].get_text() == f"10 of it; taken for: {CLASSES[7]} 5, {CLASSES[9]} 3"
+    assert names == [CLASSES[6], CLASSES[5]]  # the worst on top, and no class of which none was missed
+    assert axes.texts[-1].get_text() == f"8 of 10 → {CLASSES[9]} ×5, {CLASSES[7]} ×3"
+    assert axes.texts[0].get_text() == f"1 of 1 → {CLASSES[0]} ×1"
+    assert axes.get_title() == "9 of 611 characters missed, by class"
+
+
+def test_that_no_class_was_missed_is_said_in_words() -> None:
+    axes = julia.plots.worst_classes(np.diag(np.full(62, 10))).axes[0]
+    assert [text.get_text() for text in axes.texts] == ["None of the 620 held-out characters was missed."]
+    assert not axes.patches
 
 
 def test_worst_characters_are_the_surest_mistakes() -> None:
@@ -79,25 +134,34 @@ def pairs() -> pd.DataFrame:
 
 
 def test_days_by_species() -> None:
-    figure = growth.plots.days(pairs(), {"A": 4.21, "B": 2.0})
-    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-    assert labels == ["A: RMSE 4.21 days, 4 pairs", "B: RMSE 2.00 days, 1 pairs"]
-    assert figure.axes[0].get_xlabel() == "elapsed, days"
+    axes = growth.plots.days(pairs()).axes[0]
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert labels == ["A: RMSE 4.21 days, 4 pairs", "B: RMSE 2.00 days, 1 pair"]
+    assert axes.get_title() == "held-out plants, all pairs: RMSE 3.87 days, 5 pairs"
     lines = growth.plots.errors(pairs()).axes[0].get_lines()[1:]  # the first is zero
     assert lines[0].get_xydata().tolist() == [[1, 2], [2, 5], [3, 6]]
     assert lines[1].get_xydata().tolist() == [[4, -2]]
 
 
-def test_worst_pairs_are_of_several_plants() -> None:
+def test_both_axes_of_days_are_alike_and_no_point_hides_another() -> None:
+    same = pd.concat([pairs()] * 10, ignore_index=True).assign(species=["A", "B"] * 25)
+    axes = growth.plots.days(same).axes[0]
+    assert axes.get_xlim() == axes.get_ylim() and axes.get_aspect() == 1
+    assert axes.get_xticks().tolist() == axes.get_yticks().tolist()
+    clouds = [np.asarray(line.get_xydata()) for line in axes.get_lines() if len(line.get_xydata()) == 25]
+    of_a, of_b = (cloud[np.lexsort(cloud.T[::-1])] for cloud in clouds)
+    assert len(np.unique(np.concatenate([of_a, of_b])[:, 0])) == 50
+    for x in np.arange(1, 5):
+        left, right = (cloud[abs(cloud[:, 0] - x) < 0.5, 0] for cloud in (of_a, of_b))
+        assert len(left) + len(right) == 10 * (2 if x == 1 else 1)
+        assert left.max(initial=x) <= x <= right.min(initial=x)  # a species left and the other one right
+
+
+def test_the_worst_pair_of_each_plant() -> None:
     images = np.arange(4, dtype=np.uint8).reshape(4, 1, 1, 1).repeat(3, axis=3)
     gallery = growth.plots.worst_errors(pairs(), images)
-    assert gallery.captions == [
-        "A/1: 3 days, predicted 9.0",
-        "A/1: 2 days, predicted 7.0",
-        "A/1: 1 days, predicted 4.0",
-        "B/1: 4 days, predicted 2.0",
-    ]
-    assert [image[0, [0, -1], 0].tolist() for image in gallery.images] == [[0, 3], [0, 2], [1, 2], [2, 3]]
+    assert gallery.captions == ["A/1\n3 days, predicted 9.0", "B/1\n4 days, predicted 2.0"]
+    assert [image[0, [0, -1], 0].tolist() for image in gallery.images] == [[0, 3], [2, 3]]
 
 
 @pytest.mark.parametrize("number", [0, 1, 24])

@@ -9,7 +9,7 @@ import torch
 
 from common.batches import ImageRows
 from common.errors import UserError
-from growth.leaf_hull import LeafHull, warn_of_photos
+from growth.leaf_hull import LeafHull, judge_by_leaves, warn_of_photos
 from growth.model import GrowthRegressor
 
 
@@ -70,3 +70,30 @@ def test_photos_that_it_does_not_measure_are_warned_of(
     photo = (255 * leaves(96, *discs, colour=colour)).byte().permute(0, 2, 3, 1).numpy()
     warn_of_photos(LeafHull(1), ImageRows(photo.repeat(5, axis=0), np.arange(5)))
     assert ("warning: leaf_hull is for green leaves of one plant" in capsys.readouterr().err) == warned
+
+
+@pytest.mark.parametrize(
+    ("on_leaves", "elsewhere", "said"),
+    [
+        (1.0, 1.0, "the answer rests on the leaves no more than by chance: they are"),
+        (1.0, 0.0, "the answer rests on the leaves: they are"),
+        (
+            4.0,
+            1.0,
+            "the answer rests on the leaves more than by chance, but most of it on what surrounds them: they are",
+        ),
+        (-1.0, -4.0, "the answer rests on the leaves less than by chance: they are"),
+    ],
+)
+def test_an_attribution_gets_a_verdict(on_leaves: float, elsewhere: float, said: str) -> None:
+    image = torch.full((1, 3, 40, 40), 0.5)
+    image[:, :, 14:26, 14:26] = torch.tensor([0.2, 0.8, 0.2])[:, None, None]  # 9 % of the photo
+    attribution = torch.full((40, 40), elsewhere)
+    attribution[14:26, 14:26] = on_leaves
+    share = 100 * 144 * on_leaves / (144 * on_leaves + 1456 * elsewhere)
+    assert judge_by_leaves(image, attribution) == f"{said} 9 % of the photo and carry {share:.0f} % of the weight"
+
+
+def test_without_leaves_there_is_no_verdict() -> None:
+    said = judge_by_leaves(torch.full((1, 3, 40, 40), 0.5), torch.ones(40, 40))
+    assert said == "no green leaves found in the photo, so what the answer rests on cannot be judged"

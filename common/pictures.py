@@ -1,0 +1,109 @@
+"""The pictures of a run: what the weights in ``best.ckpt`` made of the held-out rows."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+from lightning import pytorch as pl
+
+from common.callbacks import BestCheckpoint
+from common.files import replacing
+from common.plots import Gallery, learning_curves, save_png
+from common.resume import callbacks_of
+from common.task import AnyTask, ImageTask
+from common.tracking import log_picture
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DRAWING_SHARE = 0.01
+FIRST_DRAWING = 2.0  # seconds, until one has been timed
+
+
+class Pictures(pl.Callback):
+    """Draw what the held-out rows look like: PNG files in the run folder, images for its loggers, and tables.
+
+    Always at the end of the fit; before it, as long as drawing takes no more than ``DRAWING_SHARE`` of the time.
+
+    They show ``best.ckpt``, which the end of a fit names and a user predicts with, and not the last epoch. That takes
+    no validation of its own, nor the weights: a checkpoint keeps what its validation gave of the held-out rows.
+    """
+
+    def __init__(self) -> None:
+        self.drawn, self.took, self.pending = time.monotonic(), FIRST_DRAWING, False
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.run = Path(str(trainer.log_dir))  # on every rank: it is broadcast
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, object]
+    ) -> None:
+        assert isinstance(pl_module, ImageTask)
+        checkpoint["evaluated"] = torch.from_numpy(pl_module.evaluated)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.pending = self.pending or not trainer.sanity_checking
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # Not right after the validation, which best.ckpt is yet to be written after.
+        if time.monotonic() - self.drawn > self.took / DRAWING_SHARE:
+            self.draw(trainer, pl_module)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.draw(trainer, pl_module)
+
+    def draw(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Draw the module's pictures, write its tables, and draw the learning curves so far."""
+        if not self.pending or not trainer.is_global_zero:
+            return
+        assert isinstance(pl_module, ImageTask)
+        start = time.monotonic()
+        folder = self.run / "pictures"
+        folder.mkdir(exist_ok=True)
+        for logger in trainer.loggers:
+            logger.save()
+        shown, about = shown_rows(trainer, pl_module)
+        latest, pl_module.evaluated = pl_module.evaluated, shown
+        try:
+            pictures, tables = pl_module.pictures(), pl_module.tables()
+        finally:
+            pl_module.evaluated = latest
+        for name, picture in pictures.items():
+            figure = picture.figure() if isinstance(picture, Gallery) else picture
+            entitle(figure, about)
+            save_png(figure, folder / f"{name}.png")
+            for logger in trainer.loggers:
+                log_picture(logger, f"pictures/{name}", picture, figure, folder / f"{name}.png", trainer.global_step)
+        for name, table in tables.items():
+            with replacing(self.run / f"{name}.csv") as temporary:
+                table.to_csv(temporary)
+        metrics = pd.read_csv(self.run / "metrics.csv")
+        curves = learning_curves(metrics, pl_module.monitor, pl_module.directions, pl_module.units)
+        save_png(curves, folder / "learning_curves.png")
+        self.drawn, self.pending = time.monotonic(), False
+        self.took = self.drawn - start
+
+
+def shown_rows(trainer: pl.Trainer, model: AnyTask) -> tuple[np.ndarray, str]:
+    """Give what ``best.ckpt`` made of the held-out rows (M×columns), and which epoch of which figure that was.
+
+    Where a fit writes no checkpoints, or the best one is of an earlier version, the latest validation stands in.
+    """
+    best = next((one for one in callbacks_of(trainer) if isinstance(one, BestCheckpoint)), None)
+    if best is not None and best.best_model_score is not None and Path(best.best_model_path).is_file():
+        saved = torch.load(best.best_model_path, map_location="cpu", weights_only=True, mmap=True)
+        if "evaluated" in saved:
+            about = f"best.ckpt: epoch {saved['epoch'] + 1}, {model.monitor} {float(best.best_model_score):.4f}"
+            return saved["evaluated"].numpy().copy(), about
+    epoch, value = trainer.current_epoch, float(trainer.callback_metrics[model.monitor])
+    return model.evaluated, f"the latest validation, not best.ckpt: epoch {epoch}, {model.monitor} {value:.4f}"
+
+
+def entitle(figure: Figure, about: str) -> None:
+    """Write above a figure's own title which weights it shows."""
+    figure.suptitle("\n".join(filter(None, [about, figure.get_suptitle()])), fontsize=11)

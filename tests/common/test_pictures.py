@@ -1,0 +1,82 @@
+"""Which weights the pictures of a run show, and what its training batches are said to be like."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from common.callbacks import BestCheckpoint
+from common.pictures import entitle, shown_rows
+from common.plots import Gallery, new_figure
+from julia.model import CharacterClassifier
+
+
+def stopped(best: BestCheckpoint | None) -> Any:
+    """A Trainer as it is after five epochs, the last one worse than the best."""
+    callbacks = [] if best is None else [best]
+    return SimpleNamespace(callbacks=callbacks, current_epoch=5, callback_metrics={"val/acc": torch.tensor(0.5)})
+
+
+def test_pictures_show_best_ckpt_and_say_so(tmp_path: Path) -> None:
+    model = CharacterClassifier("lenet", image_size=16)
+    model.evaluated = np.full((3, 65), 5, dtype=np.float32)  # of the last epoch
+    best = BestCheckpoint("val/acc", "max", None)
+    latest = "the latest validation, not best.ckpt: epoch 5, val/acc 0.5000"
+    for without in (None, best):  # a fit without checkpoints, and one that has written none
+        rows, about = shown_rows(stopped(without), model)
+        assert about == latest and (rows == 5).all()
+    best.best_model_path, best.best_model_score = str(tmp_path / "best.ckpt"), torch.tensor(0.75)
+    torch.save({"epoch": 1, "evaluated": torch.full((4, 65), 2.0)}, tmp_path / "best.ckpt")
+    rows, about = shown_rows(stopped(best), model)
+    assert about == "best.ckpt: epoch 2, val/acc 0.7500" and rows.shape == (4, 65) and (rows == 2).all()
+    torch.save({"epoch": 1}, tmp_path / "best.ckpt")  # of an earlier version
+    assert shown_rows(stopped(best), model)[1] == latest
+
+
+def test_the_title_of_every_picture_says_what_it_shows() -> None:
+    for figure, title in (
+        (new_figure(4, 3), "best.ckpt: epoch 2"),
+        (Gallery("worst", [np.zeros((8, 8, 1), np.uint8)], ["one"]).figure(), "best.ckpt: epoch 2\nworst"),
+    ):
+        entitle(figure, "best.ckpt: epoch 2")
+        assert figure.get_suptitle() == title
+
+
+@pytest.mark.slow
+def test_what_is_drawn_of_julia_is_that_of_the_result(offline_fit: Callable[[str], Path]) -> None:
+    run = offline_fit("julia")
+    best = json.loads((run / "result.json").read_text())["best"]
+    counts = pd.read_csv(run / "confusion.csv", index_col="truth", keep_default_na=False).to_numpy()
+    assert np.trace(counts) / counts.sum() == pytest.approx(best)
+    evaluated = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)["evaluated"]
+    assert float((evaluated[:, 3:].argmax(dim=1) == evaluated[:, 1]).float().mean()) == pytest.approx(best)
+    trained = pd.read_csv(run / "metrics.csv")["train/acc"].dropna()
+    right = trained * (248 // 32 * 32)  # of whole batches
+    assert len(trained) == 2 and (abs(right - right.round()) < 1e-3).all() and right.max() > 0
+
+
+@pytest.mark.slow
+def test_what_is_drawn_of_growth_is_that_of_the_result(offline_fit: Callable[[str], Path]) -> None:
+    run = offline_fit("growth")
+    best = json.loads((run / "result.json").read_text())["best"]
+    evaluated = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)["evaluated"]
+    days, predicted = evaluated[:, 3], evaluated[:, 4]
+    assert float((predicted - days).square().mean().sqrt()) == pytest.approx(best, rel=1e-5)
+    table = pd.read_csv(run / "metrics.csv")
+    # Its loss is the mean squared error, logged at every step, of as many pairs each.
+    loss = table.groupby("epoch")["train/loss"].mean()
+    rmse = table.groupby("epoch")["train/rmse"].max().to_numpy()
+    assert rmse**2 == pytest.approx(loss.to_numpy(), rel=1e-4)
+    assert (table["val/rmse"].dropna() ** 2).to_numpy() == pytest.approx(
+        table["val/loss"].dropna().to_numpy(), rel=1e-4
+    )
+    units = json.loads((run / "run.json").read_text())["units"]
+    assert units["train/loss"] == units["val/loss"] == "days²" and units["train/rmse"] == "days"

@@ -20,7 +20,6 @@ from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
 from lightning import pytorch as pl
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.pytorch.callbacks import ModelSummary, ProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from torch import distributed
 
@@ -36,6 +35,7 @@ from common.guards import check_callbacks, check_trainer
 from common.libraries import explain_library_errors, silence_libraries
 from common.machine import act_alone, default_precision, is_first_process, keep_freed_memory
 from common.page import Page
+from common.progress import displays
 from common.resume import WholeFiles, disable_requeue, parser_of
 from common.runs import RUNS, give_up
 from common.task import AnyTask
@@ -233,8 +233,7 @@ class TaskCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: object) -> pl.Trainer:
         given = self.config_init[self.subcommand].trainer
         callbacks = as_list(given.callbacks)
-        if self.settings.trainer.enable_model_summary is not False:
-            callbacks.append(ModelSummary(max_depth=3))
+        callbacks += displays(self.settings.trainer, callbacks)
         callbacks.append(Ranks())
         plugins = as_list(given.plugins)
         if self.subcommand == "fit" and not self.settings.trainer.fast_dev_run:
@@ -249,9 +248,6 @@ class TaskCLI(LightningCLI):
         kwargs["plugins"] = plugins
         if self.subcommand == "crossval":  # here it only predicts, on one device; the fits are processes of their own
             kwargs |= {"devices": 1, "num_nodes": 1, "strategy": "auto", "plugins": LightningEnvironment()}
-        if self.settings.trainer.enable_progress_bar is None:
-            named = any(isinstance(callback, ProgressBar) for callback in callbacks)
-            kwargs["enable_progress_bar"] = named or sys.stderr.isatty()
         check_callbacks(callbacks)
         trainer = super().instantiate_trainer(callbacks=callbacks, **kwargs)
         assert isinstance(trainer, Trainer)

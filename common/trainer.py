@@ -64,7 +64,12 @@ class Trainer(pl.Trainer):
         """Measure a trained network on the rows that were held out of its training."""
         (checkpoint,) = self.checkpoints
         checkpoint.load_into(model)
-        super().validate(model, datamodule=datamodule, ckpt_path=str(checkpoint.path))
+        measured = super().validate(model, datamodule=datamodule, ckpt_path=str(checkpoint.path), verbose=False)
+        for figures in measured if self.is_global_zero else []:
+            print("measured on the held-out rows:")
+            width = max(map(len, figures))
+            for name in sorted(figures, key=lambda name: (name != model.monitor, name)):
+                print(f"{name:{width}}  {model.with_unit(name, figures[name], decimals=6)}")
 
     def predict(  # type: ignore[override]
         self,

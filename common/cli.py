@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import NoReturn
 
 import yaml
 from jsonargparse import Namespace
@@ -35,6 +34,7 @@ from common.guards import check_callbacks, check_trainer
 from common.libraries import explain_library_errors, silence_libraries
 from common.machine import act_alone, default_precision, is_first_process, keep_freed_memory
 from common.page import Page
+from common.parser import CKPT_PATH, Help, OneLineParser, overview, usage
 from common.progress import displays
 from common.resume import WholeFiles, disable_requeue, parser_of
 from common.runs import RUNS, give_up
@@ -56,16 +56,6 @@ CHECKPOINTS = {
 }
 
 
-class OneLineParser(LightningArgumentParser):
-    """Lightning's parser, whose errors are one line instead of all arguments and a few lines."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        if not self.exit_on_error:
-            super().error(message, ex)
-        prog = getattr(ex, "subcommand_parser", self).prog.replace(" [options]", "")
-        self.exit(2, f"error: {' '.join(message.split())} (see {prog} --help)\n")
-
-
 class TaskCLI(LightningCLI):
     """One task's command line; its arguments are those of :func:`main`."""
 
@@ -85,8 +75,13 @@ class TaskCLI(LightningCLI):
                 save_config_kwargs={"save_to_log_dir": False},  # SaveConfig does that
                 trainer_class=Trainer,
                 parser_class=OneLineParser,
-                parser_kwargs={"prog": f"python -m {model.task}"},
-                seed_everything_default=0,
+                parser_kwargs={
+                    "prog": f"python -m {model.task}",
+                    "usage": f"python -m {model.task} COMMAND [--FLAG VALUE ...]",
+                    "description": overview(model.task, model.__doc__),
+                    "formatter_class": Help,
+                    **{name: {"usage": usage(model.task, name), "formatter_class": Help} for name in CHECKPOINTS},
+                },
                 auto_configure_optimizers=False,
             )
         finally:
@@ -118,13 +113,13 @@ class TaskCLI(LightningCLI):
     def subcommands() -> dict[str, set[str]]:
         return {name: {"model", "datamodule"} for name in CHECKPOINTS}
 
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        seed = "Seed of all random numbers but those of the split, from 0; true draws one."
+        parser.add_argument("--seed_everything", type=bool | int, default=0, help=seed)
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--name", type=str | None, help="Name of the run's folder; the backbone if null.")
-        parser.add_argument(
-            "--ckpt_path",
-            nargs="+",
-            help="Checkpoint to start from: paths, patterns, or last or best, of the newest run.",
-        )
+        parser.add_argument("--ckpt_path", nargs="+", help=CKPT_PATH)
         parser.add_argument(
             "--log_model", type=bool, default=False, help="Give W&B the best checkpoint as an artifact."
         )

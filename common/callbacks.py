@@ -1,4 +1,4 @@
-"""Callbacks of every run: its checkpoints, the mark of the newest one, and its speed."""
+"""Callbacks of every run: its checkpoints, and the mark of the newest one."""
 
 from __future__ import annotations
 
@@ -48,11 +48,15 @@ class BestCheckpoint(ModelCheckpoint):
         monitor: metric that decides which epoch is the best one.
         mode: min or max, which of it is better.
         resumed: as :class:`common.resume.Resume`.
+
+    Attributes:
+        taken_over: the metric of the checkpoint that a resumed fit has taken over, and its epoch, from 0.
     """
 
     def __init__(self, monitor: str, mode: str, resumed: Checkpoint | None) -> None:
         super().__init__(filename="best", monitor=monitor, mode=mode, enable_version_counter=False)
         self.resumed = resumed
+        self.taken_over: tuple[float, int] | None = None
 
     def load_state_dict(self, state_dict: dict[str, object]) -> None:
         """Restore nothing: Lightning would take over the path of a file in another run's folder."""
@@ -72,6 +76,7 @@ class BestCheckpoint(ModelCheckpoint):
             return
         if trainer.is_global_zero and source.resolve() != target.resolve():
             link_or_copy(source, target)
+        self.taken_over = best.score, best.epoch
         self.best_model_score = self.current_score = self.kth_value = torch.tensor(best.score, device=pl_module.device)
         self.best_model_path = self.kth_best_model_path = str(target)
         self.best_k_models = {str(target): self.kth_value}
@@ -134,7 +139,7 @@ class LastCheckpoint(ModelCheckpoint):
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         # All ranks must stop at the same step. Where it cannot be this one, another or the end of the epoch is near.
         if self._any_asked(trainer) and is_between_steps(trainer):
-            trainer.save_checkpoint(self.path)
+            trainer.save_checkpoint(self.path, weights_only=False)
             log_step(trainer)
             self.stop(trainer)
 
@@ -217,31 +222,3 @@ class Ranks(pl.Callback):
         launcher = trainer.strategy.launcher
         if launcher is not None and not isinstance(exception, SIGTERMException):
             launcher.kill(KILL)
-
-
-class Throughput(pl.Callback):
-    """Log how many items an epoch trains on a second, without its validation."""
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.items, self.start = 0, time.perf_counter()  # an epoch that is resumed has no start
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.items, self.start = 0, time.perf_counter()
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, index: int
-    ) -> None:
-        assert isinstance(pl_module, ImageTask)
-        self.items += pl_module.count_items(batch)
-
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.paused = time.perf_counter()
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if not trainer.sanity_checking:
-            self.start += time.perf_counter() - self.paused
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        assert isinstance(pl_module, ImageTask)
-        rate = self.items * trainer.world_size / (time.perf_counter() - self.start)
-        pl_module.log(f"train/{pl_module.throughput}", rate, sync_dist=True)

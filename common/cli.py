@@ -12,14 +12,12 @@ import time
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import NoReturn
 
 import yaml
 from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
 from lightning import pytorch as pl
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.pytorch.callbacks import ModelSummary, ProgressBar
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from torch import distributed
 
@@ -35,7 +33,9 @@ from common.guards import check_callbacks, check_trainer
 from common.libraries import explain_library_errors, silence_libraries
 from common.machine import act_alone, default_precision, is_first_process, keep_freed_memory
 from common.page import Page
+from common.parser import CKPT_PATH, Help, OneLineParser, overview, usage
 from common.platforms import UNUSABLE, end_tidily
+from common.progress import displays
 from common.resume import WholeFiles, disable_requeue, parser_of
 from common.runs import RUNS, give_up
 from common.task import AnyTask
@@ -54,16 +54,6 @@ CHECKPOINTS = {
     "app": "several",
     "dashboard": "none",
 }
-
-
-class OneLineParser(LightningArgumentParser):
-    """Lightning's parser, whose errors are one line instead of all arguments and a few lines."""
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        if not self.exit_on_error:
-            super().error(message, ex)
-        prog = getattr(ex, "subcommand_parser", self).prog.replace(" [options]", "")
-        self.exit(2, f"error: {' '.join(message.split())} (see {prog} --help)\n")
 
 
 class TaskCLI(LightningCLI):
@@ -85,8 +75,13 @@ class TaskCLI(LightningCLI):
                 save_config_kwargs={"save_to_log_dir": False},  # SaveConfig does that
                 trainer_class=Trainer,
                 parser_class=OneLineParser,
-                parser_kwargs={"prog": f"python -m {model.task}"},
-                seed_everything_default=0,
+                parser_kwargs={
+                    "prog": f"python -m {model.task}",
+                    "usage": f"python -m {model.task} COMMAND [--FLAG VALUE ...]",
+                    "description": overview(model.task, model.__doc__),
+                    "formatter_class": Help,
+                    **{name: {"usage": usage(model.task, name), "formatter_class": Help} for name in CHECKPOINTS},
+                },
                 auto_configure_optimizers=False,
             )
         finally:
@@ -118,13 +113,13 @@ class TaskCLI(LightningCLI):
     def subcommands() -> dict[str, set[str]]:
         return {name: {"model", "datamodule"} for name in CHECKPOINTS}
 
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        seed = "Seed of all random numbers but those of the split, from 0; true draws one."
+        parser.add_argument("--seed_everything", type=bool | int, default=0, help=seed)
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--name", type=str | None, help="Name of the run's folder; the backbone if null.")
-        parser.add_argument(
-            "--ckpt_path",
-            nargs="+",
-            help="Checkpoint to start from: paths, patterns, or last or best, of the newest run.",
-        )
+        parser.add_argument("--ckpt_path", nargs="+", help=CKPT_PATH)
         parser.add_argument(
             "--log_model", type=bool, default=False, help="Give W&B the best checkpoint as an artifact."
         )
@@ -234,8 +229,7 @@ class TaskCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: object) -> pl.Trainer:
         given = self.config_init[self.subcommand].trainer
         callbacks = as_list(given.callbacks)
-        if self.settings.trainer.enable_model_summary is not False:
-            callbacks.append(ModelSummary(max_depth=3))
+        callbacks += displays(self.settings.trainer, callbacks)
         callbacks.append(Ranks())
         plugins = as_list(given.plugins)
         if self.subcommand == "fit" and not self.settings.trainer.fast_dev_run:
@@ -250,9 +244,6 @@ class TaskCLI(LightningCLI):
         kwargs["plugins"] = plugins
         if self.subcommand == "crossval":  # here it only predicts, on one device; the fits are processes of their own
             kwargs |= {"devices": 1, "num_nodes": 1, "strategy": "auto", "plugins": LightningEnvironment()}
-        if self.settings.trainer.enable_progress_bar is None:
-            named = any(isinstance(callback, ProgressBar) for callback in callbacks)
-            kwargs["enable_progress_bar"] = named or sys.stderr.isatty()
         check_callbacks(callbacks)
         trainer = super().instantiate_trainer(callbacks=callbacks, **kwargs)
         assert isinstance(trainer, Trainer)

@@ -36,15 +36,15 @@ class ImageData(LightningDataModule, ABC):
 
     Args:
         root: folder with the competition's files.
-        image_size: pixels a side that images are resized to.
+        image_size: side of the squares that images are resized to, pixels.
         channels: 1 for grey, 3 for colour.
-        eval_batch_size: images a batch when validating and predicting.
-        val_fraction: share of the training set that is held out, where no fold is given.
-        num_folds: number of folds that the training set is dealt into.
-        fold: which fold to hold out, from 0; none to hold out val_fraction instead.
-        train_fraction: share of the rows or groups left that is trained on; crossval takes several, as [0.5, 1].
+        eval_batch_size: images in a batch when validating and predicting.
+        val_fraction: share of the training set that is held out, if no fold is given.
+        num_folds: number of folds that the training set is divided into.
+        fold: fold to hold out, from 0; null holds out val_fraction instead.
+        train_fraction: share of what is not held out, rows or groups, to train on; crossval takes several, as [0.5, 1].
         seed: seed of the split into training and validation.
-        cache_dir: folder that keeps the decoded images between starts.
+        cache_dir: folder for the decoded images, which later commands reuse.
         num_workers: loader processes; 0 is fastest unless the cache is larger than memory.
 
     Attributes:

@@ -12,13 +12,14 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import Logger, WandbLogger
 
 from common.arguments import RESUMED, T, as_typed
-from common.callbacks import BestCheckpoint, Finite, LastCheckpoint, LatestLink, Throughput
+from common.callbacks import BestCheckpoint, Finite, LastCheckpoint, LatestLink
 from common.checkpoints import Checkpoint
 from common.files import replacing, shown, write_json
 from common.machine import is_first_process
 from common.pictures import Pictures
 from common.platforms import quoted
-from common.resume import Resume, WholeMetrics, callbacks_of, continue_metrics
+from common.progress import Throughput
+from common.resume import Resume, WholeMetrics, callbacks_of, continue_metrics, without_obsolete_arguments
 from common.runs import RESULT, RUNS, claim, number_of
 from common.task import AnyTask
 from common.tracking import Description, wandb_logger
@@ -107,12 +108,12 @@ def open_run(
     if resumed is not None and first:
         continue_metrics(csv, resumed.step)  # before the Trainer asks for the logger's writer, which deletes them
     if given is not None and not isinstance(given, bool):
-        return claimed, [csv, *as_list(given)]
+        return claimed, [csv, *map(without_obsolete_arguments, as_list(given))]
     fold = settings.data.fold
     # What runs are most often told apart by.
     tags = [settings.model.get("backbone"), settings.model.get("design"), None if fold is None else f"fold {fold}"]
     board = wandb_logger(task.task, name, csv.log_dir, [tag for tag in tags if tag])
-    return claimed, [csv] if board is None else [csv, board]
+    return claimed, [csv] if board is None else [csv, without_obsolete_arguments(board)]
 
 
 def _continues(resumed: Checkpoint, home: Path, name: str | None) -> bool:
@@ -155,5 +156,5 @@ def finish_run(trainer: pl.Trainer, task: type[AnyTask], seconds: float, log_mod
     if boards and "offline-run" in boards[0]:
         print(f"W&B: wandb sync {quoted(shown(boards[0]))}")
     if score is not None:
-        print(f"best {task.monitor}: {score:.4f}")
+        print(f"best {task.monitor}: {task.with_unit(task.monitor, score)}")
         print(f"next: python -m {task.task} predict --ckpt_path {quoted(shown(path))}")

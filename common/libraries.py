@@ -16,6 +16,9 @@ from common.errors import UserError
 
 # What Lightning and its libraries say at every start and no user can act on.
 NOISE = (
+    "Seed set to",  # config.yaml has it
+    "Automatic Mixed Precision (AMP)",
+    "`Trainer.fit` stopped: `max_",  # at the end that was asked for
     "Tip: For seamless",
     "Trainer already configured with model summary",
     "TPU available",
@@ -36,7 +39,7 @@ NOISE = (
 
 def silence_libraries() -> None:
     """Keep ``NOISE`` off the screen."""
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch"):
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch", "lightning.fabric.utilities.seed"):
         logging.getLogger(name).addFilter(lambda record: not any(text in record.getMessage() for text in NOISE))
     for text in NOISE:
         warnings.filterwarnings("ignore", f".*{re.escape(text)}")

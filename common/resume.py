@@ -16,7 +16,7 @@ from jsonargparse import ArgumentParser
 from lightning import pytorch as pl
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.cli import LightningCLI
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.loops.progress import _ProcessedTracker
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
@@ -151,6 +151,13 @@ def disable_requeue(trainer: pl.Trainer) -> None:
     environment = trainer._accelerator_connector.cluster_environment
     if isinstance(environment, SLURMEnvironment):
         environment.auto_requeue = False
+
+
+def without_obsolete_arguments(logger: Logger) -> Logger:
+    """Keep Lightning from giving W&B an argument that W&B warns of, whatever its value."""
+    if isinstance(logger, WandbLogger):
+        logger._wandb_init.pop("anonymous", None)
+    return logger
 
 
 def parser_of(cli: LightningCLI, subcommand: str) -> ArgumentParser:

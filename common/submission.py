@@ -30,11 +30,11 @@ class Submission:
     """Where the predictions go, and how they are made.
 
     Args:
-        path: the CSV to write; by default submission_<checkpoint>.csv in the run folder of the checkpoint. The
-            model's raw outputs and a table of the images go beside it.
+        path: the CSV to write; submission_<checkpoint>.csv in the run folder of the checkpoint if null. The model's
+            raw outputs and a table of the images go beside it.
         tta: test-time augmentation: how many views of each image are averaged, of those that training has shown the
             model; 1 is the image alone.
-        min_probability: leave out answers that are less probable, for uses of your own; a competition wants them all.
+        min_probability: leave out answers that are less probable than this; a competition wants them all.
     """
 
     path: str | None = None

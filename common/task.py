@@ -6,6 +6,7 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
@@ -233,6 +234,12 @@ class ImageTask(LightningModule, Calibrated, ABC, Generic[Data, Batch]):
         """Give what ``monitor`` measures of estimates: as they would be submitted, where that changes them."""
         return estimates
 
+    @classmethod
+    def with_unit(cls, metric: str, value: float, decimals: int = 4) -> str:
+        """Write the value of a metric, with its unit where it has one."""
+        unit = next((unit for pattern, unit in cls.units.items() if fnmatch(metric, pattern)), "")
+        return f"{value:.{decimals}f} {unit}".rstrip()
+
     def measure(self, estimates: np.ndarray, truth: np.ndarray) -> float:
         """Compute ``monitor`` of estimates (ids×…) beside the truth (ids)."""
         metric = self.val_metrics[self.monitor].clone().cpu()
@@ -262,7 +269,7 @@ class ImageTask(LightningModule, Calibrated, ABC, Generic[Data, Batch]):
 
     def on_validation_epoch_end(self) -> None:
         # Here, not with each batch: a rank without any must take part in the sums, too.
-        self.log_dict(self.val_metrics, prog_bar=True)
+        self.log_dict(self.val_metrics)
         self.evaluated = self.rows.compute().reshape(-1, len(self.columns)).cpu().numpy()
         self.rows.reset()
         if not self.trainer.sanity_checking:

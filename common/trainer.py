@@ -36,7 +36,7 @@ DEFAULT_SUBMISSION = Submission()
 
 
 class Trainer(pl.Trainer):
-    """Lightning's Trainer, whose ``predict`` writes a submission.
+    """Lightning's Trainer, with a method for each subcommand.
 
     Attributes:
         checkpoints: those that were typed after ``--ckpt_path``.
@@ -64,7 +64,12 @@ class Trainer(pl.Trainer):
         """Measure a trained network on the rows that were held out of its training."""
         (checkpoint,) = self.checkpoints
         checkpoint.load_into(model)
-        super().validate(model, datamodule=datamodule, ckpt_path=str(checkpoint.path))
+        measured = super().validate(model, datamodule=datamodule, ckpt_path=str(checkpoint.path), verbose=False)
+        for figures in measured if self.is_global_zero else []:
+            print("measured on the held-out rows:")
+            width = max(map(len, figures))
+            for name in sorted(figures, key=lambda name: (name != model.monitor, name)):
+                print(f"{name:{width}}  {model.with_unit(name, figures[name], decimals=6)}")
 
     def predict(  # type: ignore[override]
         self,
@@ -79,7 +84,7 @@ class Trainer(pl.Trainer):
             model: the network to predict with.
             datamodule: where the test files come from.
             submission: where the predictions go, and how they are made.
-            output: folder for the tables and pictures of --images; the folder images in the run folder if null.
+            output: folder for the tables and pictures of --images; images in the run folder if null.
         """
         members, least = self.checkpoints, submission.min_probability
         if least and model.classes is None:
@@ -134,7 +139,7 @@ class Trainer(pl.Trainer):
         Args:
             model: the network.
             datamodule: the data; of several --data.train_fraction, each has a cross-validation of its own.
-            folds: some of the folds, such as 0,1; all if null. One whose run is finished is not fitted again.
+            folds: which folds, such as 0,1; all if null. One whose run is finished is not fitted again.
             tta: how many views of each held-out image are averaged, as --submission.tta of predict.
             others: files out_of_fold.npz of other cross-validations, as [A, B], to average the estimates with.
         """
@@ -176,9 +181,9 @@ class Trainer(pl.Trainer):
         Args:
             model: the network of the first checkpoint; others of one network are drawn beside it.
             datamodule: how images are read.
-            image: the file to look at, of any size.
+            image: image file to look at, of any size.
             layers: names of layers, as [layer1,layer4]; three of different depth if null.
-            channels: channels of each layer at most.
+            channels: most channels to draw of each layer.
             output: folder for the pictures; the run folder of the first checkpoint if null.
         """
         first = self.checkpoints[0]

@@ -24,23 +24,23 @@ from growth.photos import MAX_PIXELS, PhotoPairs, Photos, pairs_of
 
 
 class GrowthData(ImageData):
-    """Plant photos of DACON 235851, or of one's own.
+    """Plant photos of DACON 235851, or your own.
 
     Args:
-        root: folder with the competition's files, unpacked or as open.zip, or with photos of one's own, told by
-            photos.csv, by folders of plants, or by pattern (docs/photos.md).
-        pattern: how the names of one's own photos, in one folder, tell plant and day, such as
+        root: folder with the competition's files, unpacked or as open.zip, or with photos of your own, described by
+            photos.csv, by a folder for each plant, or by pattern (docs/photos.md).
+        pattern: how the names of your own photos, all in one folder, give plant and day, such as
             'BR017-{plant}-{date}_{*}_sv_{camera}'; also {day} and {species}.
-        species: species to train and validate on; all that are found where none is given.
-        image_size: pixels a side that photos are resized to; taken from the model.
+        species: species to train and validate on; all that are found if null.
+        image_size: side of the squares that photos are resized to, pixels; taken from the model.
         channels: 3 for colour, 1 for grey; taken from the model.
         pairs: all pairs of the photos in a batch, or random ones as the seed design drew them.
-        plants_per_batch: plants a training batch (with pairs all).
+        plants_per_batch: plants in a training batch (with pairs all).
         images_per_plant: photos of each plant in a training batch (with pairs all).
-        num_pairs: pairs an epoch (with pairs random).
-        pairs_per_batch: pairs a training batch (with pairs random).
-        pair_within: train on pairs within a plant, or within a species: right only where days are counted from sowing.
-        eval_batch_size: photos encoded at once when predicting.
+        num_pairs: pairs in an epoch (with pairs random).
+        pairs_per_batch: pairs in a training batch (with pairs random).
+        pair_within: train on pairs within a plant, or within a species, which is right only for days since sowing.
+        eval_batch_size: photos in a batch when predicting.
         flip: mirror and turn training photos by quarters at random.
         rotation: largest random rotation, degrees.
         shift: largest random shift, share of the side.

@@ -58,20 +58,20 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         design: siamese (one encoder, an age for each photo) or twin (two encoders, as the seed design).
         stem: imagenet, or small: a first convolution of 3×3 taps with stride 1, for images of few pixels.
         head: linear, or imagenet to keep the 1000 logits and stack a linear layer on them.
-        image_size: pixels a side that photos are resized to.
+        image_size: side of the squares that photos are resized to, pixels.
         channels: 3 for colour, 1 for grey.
-        normalize: auto (the constants of the backbone's published weights, also where its weights are random: timm's,
-            or imagenet), imagenet (constants), image (each by its own mean and deviation) or none.
-        pretrained: true for published weights, or a file: of those (.pth, .safetensors) or a fit's checkpoint (.ckpt).
+        normalize: auto (by the mean and deviation that the backbone's published weights expect, even if its own are
+            random), imagenet (by those of ImageNet), image (each photo by its own) or none.
+        pretrained: true for published weights, a file of such (.pth, .safetensors) or another fit's checkpoint (.ckpt).
         days_scale: days that one unit of the network's output stands for.
-        grad_checkpointing: keep only the activations between blocks and compute the rest again: less memory, more time.
+        grad_checkpointing: keep only the activations between blocks, and recompute the others: less memory, more time.
         loss: mse, rmse, l1 or huber, over the pairs of a batch.
         lr: highest learning rate.
         weight_decay: AdamW's decay of matrices and kernels.
         warmup: share of all steps in which the learning rate rises.
         final_lr: share of lr left at the end of the cosine; 1 keeps the rate constant.
-        min_days: smallest number of days in a submission; where none is given, 1, or 0 where photos of a plant that
-            the fit has seen are less than a day apart.
+        min_days: smallest number of days in a submission; if null, 1, or 0 if the fit has seen photos of a plant that
+            are less than a day apart.
         round_days: whether a submission holds whole days.
     """
 

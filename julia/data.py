@@ -21,9 +21,9 @@ class CharacterData(LabelledData):
     Args:
         root: folder with the competition's files, as .zip or unpacked.
         variant: original bitmaps of every size, or the competition's own 20×20 ones.
-        image_size: pixels a side that bitmaps are resized to; taken from the model.
+        image_size: side of the squares that bitmaps are resized to, pixels; taken from the model.
         channels: 1 for grey, 3 for colour; taken from the model.
-        batch_size: images a training batch.
+        batch_size: images in a training batch.
         rotation: largest random rotation, degrees.
         shift: largest random shift, share of the side.
         zoom: largest random change of scale; 0.2 is 0.8× to 1.2×.
@@ -31,8 +31,8 @@ class CharacterData(LabelledData):
         brightness: largest random change of brightness, share of white added or taken away.
         contrast: largest random change of contrast; 0.2 is 0.8× to 1.2×.
         inversion: probability of turning a training image into its negative.
-        mixup: training images are blended in pairs, by a share drawn from Beta(mixup, mixup); 0 is never.
-        cutmix: training images get a box of another, its share drawn from Beta(cutmix, cutmix); 0 is never.
+        mixup: blend training images in pairs, by a share drawn from Beta(mixup, mixup); 0 for never.
+        cutmix: paste a box of another image into each, its share drawn from Beta(cutmix, cutmix); 0 for never.
     """
 
     max_pixels = MAX_PIXELS

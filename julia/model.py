@@ -71,12 +71,12 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
         backbone: a classifier of torchvision or timm (timm/<name>), airbench or lenet.
         stem: imagenet, or small: a first convolution of 3×3 taps with stride 1, for images of few pixels.
         head: linear, or imagenet to keep the 1000 logits and stack a linear layer on them.
-        image_size: pixels a side that bitmaps are resized to.
+        image_size: side of the squares that bitmaps are resized to, pixels.
         channels: 1 for grey, 3 for colour.
-        normalize: image (each by its own mean and deviation), auto (for published weights: the constants of the
-            backbone's, also where its weights are random: timm's, or imagenet), imagenet (constants) or none.
-        pretrained: true for published weights, or a file: of those (.pth, .safetensors) or a fit's checkpoint (.ckpt).
-        label_smoothing: share of the target spread over all classes.
+        normalize: image (each bitmap by its own mean and deviation), auto (by those that the backbone's published
+            weights expect, even if its own are random), imagenet (by those of ImageNet) or none.
+        pretrained: true for published weights, a file of such (.pth, .safetensors) or another fit's checkpoint (.ckpt).
+        label_smoothing: share of the target that is spread over all classes.
         lr: highest learning rate.
         weight_decay: AdamW's decay of matrices and kernels.
         warmup: share of all steps in which the learning rate rises.

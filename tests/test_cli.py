@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 import torch
 import yaml
 
+from common.cli import CHECKPOINTS
 from tests.conftest import Run, Shared
 
 # The smallest network of torchvision's that learns: what is tested here is not the accuracy.
@@ -26,7 +28,7 @@ SMALL = ("--model.backbone", "mobilenet_v3_small", "--model.image_size", 16, "--
 @pytest.fixture(scope="session")
 def julia_run(julia_root: Path, shared: Shared) -> Path:
     """The run folder of a short fit, made by the command itself in a process of its own."""
-    words = [*SMALL, "--data.root", julia_root, "--data.batch_size", 64, "--trainer.max_epochs", 2]
+    words = [*SMALL[:4], "--data.root", julia_root, "--data.batch_size", 64, "--trainer.max_epochs", 2]
     words += ["--model.lr", 1e-3, "--data.shift", 0.05]
     command = [sys.executable, "-m", "julia", "fit", *map(str, words)]
 
@@ -74,6 +76,21 @@ def test_run_folder_and_next_command(julia_run: Path, julia_root: Path) -> None:
 
 
 @pytest.mark.slow
+def test_without_a_terminal_a_fit_prints_the_network_and_a_line_an_epoch_and_no_noise(julia_run: Path) -> None:
+    lines = (julia_run.parents[3] / "output.txt").read_text().splitlines()
+    epochs = [
+        re.fullmatch(r"epoch (\d) of 2: train/loss [\d.]+, val/acc ([\d.]+), best .+ left", line) for line in lines
+    ]
+    logged = pd.read_csv(julia_run / "metrics.csv")["val/acc"].dropna()
+    assert [found.groups() for found in epochs if found] == [(str(n + 1), f"{v:.4f}") for n, v in enumerate(logged)]
+    table = lines.index(next(line for line in lines if line.startswith("Name ")))
+    assert [line.split()[0] for line in lines[table + 1 : table + 4]] == ["net", "net.normalize", "net.backbone"]
+    assert "parameters" in lines[table + 4]
+    expected = r"GPU available|Name |net|\d.* parameters|epoch |run: |W&B: |best val/acc: |next: |$"
+    assert [line for line in lines if not re.match(expected, line)] == []
+
+
+@pytest.mark.slow
 def test_checkpoint_alone_predicts_the_same_elsewhere(run: Run, checkpoint: Path, tmp_path: Path) -> None:
     run("julia", "predict", "--ckpt_path", checkpoint, "--submission.path", "here.csv")
     (tmp_path / "elsewhere").mkdir()
@@ -104,7 +121,13 @@ def test_validate_repeats_the_logged_figures_on_the_same_rows(run: Run, checkpoi
 @pytest.mark.slow
 def test_resume_goes_on_where_it_stopped(run: Run, julia_run: Path) -> None:
     last = julia_run / "checkpoints" / "last.ckpt"
-    run("julia", "fit", "--ckpt_path", last, "--trainer.max_epochs", 3, "--trainer.enable_progress_bar", "false")
+    said = run("julia", "fit", "--ckpt_path", last, "--trainer.max_epochs", 3)
+    before = pd.read_csv(julia_run / "metrics.csv")["val/acc"].dropna()
+    (line,) = [line for line in said.splitlines() if line.startswith("epoch ")]
+    assert line.startswith("epoch 3 of 3: ") and line.endswith(" 0 s left")
+    now = float(re.search(r"val/acc ([\d.]+)", line)[1])  # type: ignore[index]
+    best, epoch = (now, 3) if now > round(before.max(), 4) else (before.max(), int(before.argmax()) + 1)
+    assert f"best {best:.4f} in epoch {epoch}, " in line
     resumed = Path("runs/julia/mobilenet_v3_small/latest")
     epochs = pd.read_csv(resumed / "metrics.csv")["epoch"].dropna().unique().tolist()
     assert epochs == [2]
@@ -169,6 +192,44 @@ def test_help_explains_every_argument_of_model_and_data(
         if text.strip().startswith("(type"):
             bare.append(lines[i])
     assert not bare
+
+
+@pytest.mark.parametrize("task", ["growth", "julia"])
+def test_help_begins_with_commands_that_are_real(
+    run: Run, refused: Run, capsys: pytest.CaptureFixture[str], task: str
+) -> None:
+    with pytest.raises(SystemExit):
+        run(task, "--help")
+    shown = capsys.readouterr().out.partition("options:")[0]
+    commands = re.findall(r"^  [\w& ]+  python -m (\S.*)$", shown, re.MULTILINE)
+    assert {words.split()[1] for words in commands} == {*CHECKPOINTS, f"runs/{task}"}
+    for words in commands:
+        if words.split()[1] in ("dashboard", f"runs/{task}"):  # they need no data
+            continue
+        # What is missing here is no argument. Nothing is to be downloaded.
+        missing, more = (
+            ("no run in", ()) if "--ckpt_path" in words else (f"data/{task}", ("--model.pretrained", "false"))
+        )
+        assert missing in refused(*words.split(), *more)
+
+
+@pytest.mark.parametrize("subcommand", ["fit", "predict"])
+def test_help_has_our_arguments_first_and_says_what_they_do_here(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], subcommand: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "1000")
+    with pytest.raises(SystemExit):
+        run("growth", subcommand, "--help")
+    shown = capsys.readouterr().out
+    flags = re.findall(r"^  (?:-c CONFIG, )?--(\w+)", shown, re.MULTILINE)
+    order = [*(["submission"] if subcommand == "predict" else []), "model", "data", "trainer"]
+    assert [flag for number, flag in enumerate(flags) if flag in order and flag != flags[number - 1]] == order
+    assert flags.index("ckpt_path") < flags.index("model")
+    assert shown.startswith(f"usage: python -m growth {subcommand} ") and len(shown.partition("options:")[0]) < 400
+    texts = dict(re.findall(r"^  --([\w.]+)[^\n]*\n {20,}(.*)$", shown, re.MULTILINE))
+    assert "bf16-mixed where the hardware" in texts["trainer.precision"] and "'32-true'" not in texts["ckpt_path"]
+    assert "last or best, of the newest run" in texts["ckpt_path"]
+    assert ":paramref:" not in shown and "``" not in shown
 
 
 def test_default_recipe_is_the_shipped_configuration(

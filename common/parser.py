@@ -1,0 +1,129 @@
+"""The parser of a command line: errors of one line, and help that begins with what people type."""
+
+from __future__ import annotations
+
+from argparse import Action, RawDescriptionHelpFormatter
+from typing import Any, NoReturn
+
+from jsonargparse import DefaultHelpFormatter
+from lightning.pytorch.cli import LightningArgumentParser
+
+# What each subcommand is for, and its words; {task} is the package.
+EXAMPLES = (
+    ("train", "python -m {task} fit"),
+    ("resume", "python -m {task} fit --ckpt_path last --trainer.max_epochs 40"),
+    ("submit", "python -m {task} predict --ckpt_path last"),
+    ("own images", "python -m {task} predict --ckpt_path last --images photos/*.jpg"),
+    ("measure", "python -m {task} validate --ckpt_path best"),
+    ("all folds", "python -m {task} crossval"),
+    ("in a browser", "python -m {task} app --ckpt_path last"),
+    ("compare runs", "python -m common.compare runs/{task} --html runs.html"),
+    ("W&B workspace", "python -m {task} dashboard"),
+    ("look inside", "python -m {task} feature_maps --ckpt_path last --image photo.jpg"),
+    ("ONNX", "python -m {task} export --ckpt_path last --output model.onnx"),
+)
+
+CKPT_PATH = """Checkpoint to start from: a path, or last or best, of the newest run or of the newest one called --name.
+fit resumes it; validate and export take one; predict and app average several, and feature_maps draws them beside each
+other: several paths, or a pattern such as 'runs/*/airbench/fold_*/latest/checkpoints/last.ckpt'. crossval and dashboard
+take none."""
+
+# Of arguments that Lightning and jsonargparse declare: what they do here, in few words.
+FILE = "YAML file with settings of this group alone."
+LIMIT = "Share (float) or number (int) of the batches of {} on each device; all if null."
+HELP = {
+    "config": "YAML file with settings, such as those in configs/; what is typed after it wins. Several add up.",
+    "print_config": "Print as YAML what the command would use, and exit; =skip_default leaves out what is a default.",
+    "model": FILE,
+    "data": FILE,
+    "trainer": FILE,
+    "submission": FILE,
+    "trainer.accelerator": "Hardware to compute on: auto, cpu, gpu, cuda, mps or tpu.",
+    "trainer.strategy": "How several devices work together: auto, ddp, fsdp, deepspeed or another of Lightning's.",
+    "trainer.devices": "Number of devices, or which ones, as [0, 1]; auto or -1 for all.",
+    "trainer.num_nodes": "Number of machines that work together.",
+    "trainer.precision": """Numbers to compute with, such as 32-true, bf16-mixed, 16-mixed or 64-true. If null:
+        bf16-mixed where the hardware multiplies bf16 (GPUs since Ampere, CPUs with AVX512-BF16 or AMX), 16-mixed on
+        other GPUs, 32-true on other CPUs; but a resumed fit keeps its own, and what was fitted with 32-true is used
+        with it.""",
+    "trainer.logger": """Loggers beside metrics.csv: W&B if null (none with WANDB_MODE=disabled), or in its place one or
+        several, such as TensorBoardLogger; with false, the fit leaves no run folder.""",
+    "trainer.callbacks": "Callbacks beside those of every fit; --trainer.callbacks+ adds to those of a configuration.",
+    "trainer.fast_dev_run": "Try a fit on so many batches, or on one if true, without a run folder.",
+    "trainer.max_epochs": "Epochs to fit; the schedule of the learning rate ends with them.",
+    "trainer.min_epochs": "Epochs before which the fit does not stop early.",
+    "trainer.max_steps": "Steps of the optimizer after which the fit ends even before max_epochs; -1 for no limit.",
+    "trainer.min_steps": "Steps of the optimizer before which the fit does not stop early.",
+    "trainer.max_time": "Time after which the fit ends, as DD:HH:MM:SS.",
+    "trainer.limit_train_batches": LIMIT.format("each training epoch"),
+    "trainer.limit_val_batches": LIMIT.format("each validation"),
+    "trainer.limit_test_batches": "Not used: there is no such subcommand.",
+    "trainer.limit_predict_batches": "Refused by predict and crossval, which need all images.",
+    "trainer.overfit_batches": "Refused: give --trainer.limit_train_batches instead.",
+    "trainer.val_check_interval": """When to validate: after a share of an epoch (float), so many batches (int) or a
+        time (DD:HH:MM:SS); at its end if null.""",
+    "trainer.check_val_every_n_epoch": """Validate in every n-th epoch alone; if null, val_check_interval counts batches
+        across epochs.""",
+    "trainer.num_sanity_val_steps": "Batches to validate before training, to fail early; 2 if null, all if -1.",
+    "trainer.log_every_n_steps": "Steps of the optimizer from one logged training loss to the next.",
+    "trainer.enable_checkpointing": "false keeps no checkpoints.",
+    "trainer.enable_progress_bar": "false prints neither a bar on a terminal nor a line an epoch elsewhere.",
+    "trainer.enable_model_summary": "false prints no table of the network before a fit.",
+    "trainer.accumulate_grad_batches": "Batches whose gradients are summed for one step of the optimizer.",
+    "trainer.gradient_clip_val": "Largest norm of all gradients, or size of each one; null does not clip them.",
+    "trainer.gradient_clip_algorithm": "norm or value: which of them is clipped; norm if null.",
+    "trainer.deterministic": "true uses deterministic algorithms alone; warn, wherever there is one.",
+    "trainer.benchmark": "Whether cuDNN first tries out which algorithms are fastest.",
+    "trainer.inference_mode": "torch.inference_mode, rather than torch.no_grad, for validating and predicting.",
+    "trainer.use_distributed_sampler": "Keep it false: samplers of our own deal the images to the processes.",
+    "trainer.profiler": "Measure where the time goes: simple, advanced, pytorch or a class of Lightning's.",
+    "trainer.detect_anomaly": "Find the operation whose gradient is not finite; slow.",
+    "trainer.barebones": "Refused: it leaves no run and no checkpoint.",
+    "trainer.plugins": "Plugins of Lightning's, such as for a cluster.",
+    "trainer.sync_batchnorm": "Compute the statistics of BatchNorm over all devices.",
+    "trainer.reload_dataloaders_every_n_epochs": "Keep it 0: each epoch draws its batches anew without it.",
+    "trainer.default_root_dir": "Folder in which runs/ lies; the current one if null.",
+    "trainer.enable_autolog_hparams": "Whether Lightning gives the loggers the arguments of model and data, too.",
+    "trainer.model_registry": "Name of the model in Lightning's registry.",
+}
+
+
+def usage(task: str, subcommand: str) -> str:
+    """Give the lines of a subcommand's usage."""
+    known = [words.format(task=task) for _, words in EXAMPLES]
+    return "\n       ".join(f"{words} [--FLAG VALUE ...]" for words in known if f" {subcommand}" in words)
+
+
+def overview(task: str, about: str | None) -> str:
+    """Say what a task is about, and what people type."""
+    width = max(len(name) for name, _ in EXAMPLES)
+    lines = [f"  {name:{width}}  {words.format(task=task)}" for name, words in EXAMPLES]
+    about = (about or "").strip().partition("\n")[0]
+    return "\n".join([about, "", "What to type in the folder that holds, or will hold, data/ and runs/:", "", *lines])
+
+
+class Help(DefaultHelpFormatter, RawDescriptionHelpFormatter):
+    """Says of Lightning's arguments what they do here."""
+
+    def _get_help_string(self, action: Action) -> str:
+        if action.help:
+            action.help = HELP.get(action.dest, action.help)
+        return super()._get_help_string(action)
+
+
+class OneLineParser(LightningArgumentParser):
+    """Lightning's parser, whose errors are one line instead of all arguments and a few lines."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        if not self.exit_on_error:
+            super().error(message, ex)
+        prog = getattr(ex, "subcommand_parser", self).prog.replace(" [options]", "")
+        self.exit(2, f"error: {' '.join(message.split())} (see {prog} --help)\n")
+
+    def format_help(self, *args: Any, **kwargs: Any) -> str:
+        """Put the arguments of the subcommand first, then those of the task, then Lightning's many."""
+        order, groups = {"model": 1, "data": 1, "trainer": 2}, self.groups or {}
+        places = {f"{groups[name].title}:": place for name, place in order.items() if name in groups}
+        places["Linked arguments:"] = 1
+        sections = super().format_help(*args, **kwargs).rstrip("\n").split("\n\n")
+        return "\n\n".join(sorted(sections, key=lambda section: places.get(section.partition("\n")[0], 0))) + "\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import cycle, islice
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +19,13 @@ if TYPE_CHECKING:
     from common.data import ImageData
 
 Batch = TypeVar("Batch", covariant=True)
+
+
+class HasImages(Protocol):
+    """A batch of any task."""
+
+    @property
+    def images(self) -> Tensor: ...
 
 
 class ImageBatch(NamedTuple):

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torchmetrics import CatMetric, Metric, MetricCollection
 
 from common.arguments import Settings, keep_own, kinds_of
-from common.batches import ImageBatch
+from common.batches import HasImages, ImageBatch
 from common.calibration import Calibrated
 from common.data import ImageData
 from common.optim import adamw_warmup_cosine
@@ -31,13 +31,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Data = TypeVar("Data", bound=ImageData)
-
-
-class HasImages(Protocol):
-    """A batch of any task."""
-
-    @property
-    def images(self) -> Tensor: ...
 
 
 Batch = TypeVar("Batch", bound=HasImages)

@@ -31,6 +31,7 @@ COMPETITION = (
     *(156, 25, 52, 54, 196, 28, 32, 45, 128, 20, 26, 74, 44),
     *(125, 129, 37, 28, 123, 95, 107, 39, 23, 24, 23, 37, 20),
 )
+_PREFIX = "drawn_"  # of IDs, so that a fit on the competition's bitmaps does not take these for rows that it holds out
 _EM = 112  # font size in pixels at which masks are drawn, before they are resized to the bitmap
 
 _Array = NDArray[np.float64]
@@ -143,9 +144,9 @@ def draw(
     """Draw `train` labelled and `test` unlabelled bitmaps, with the CSV files of the contest, into `directory`.
 
     The bitmaps are 14 to 150 px a side, RGB or grey, with a copy of 20 by 20 px each. With `fonts` (see
-    :func:`julia.fonts.find_faces`), they look more like photos, lie in archives as the contest's do, and `fonts.csv`
-    says which fonts were used and which were not. Raises `UserError`, and leaves nothing, for a count out of range,
-    fonts that cannot be used, or a folder that is not empty or cannot be written.
+    :func:`julia.fonts.find_faces`), they look more like photos, lie in archives as the contest's do, bear IDs such as
+    drawn_1, and `fonts.csv` says which fonts were used and which were not. Raises `UserError`, and leaves nothing, for
+    a count out of range, fonts that cannot be used, or a folder that is not empty or cannot be written.
     """
     check_range("--train", train, len(CLASSES), why="so that each of the 62 classes appears")
     check_range("--test", test, 1)
@@ -172,8 +173,9 @@ def draw(
                     _reduced(image).save(resized / f"{item}.Bmp", "BMP")
         classes = {"trainLabels": {item: label(seed, item, frequencies) for item in labelled}}
         classes["sampleSubmission"] = dict.fromkeys(unlabelled, "A")
+        prefix = _PREFIX if fonts else ""
         for name, rows in classes.items():
-            lines = ["ID,Class\n", *(f"{item},{row}\n" for item, row in rows.items())]
+            lines = ["ID,Class\n", *(f"{prefix}{item},{row}\n" for item, row in rows.items())]
             (folder / f"{name}.csv").write_text("".join(lines), encoding="ascii", newline="\n")
 
 
@@ -203,8 +205,8 @@ def _archive(target: Path, files: Iterable[tuple[int, bytes, bytes]]) -> None:
         zipfile.ZipFile(target.with_name(f"{name}Resized.zip"), "w") as resized,
     ):
         for item, image, small in files:
-            whole.writestr(f"{name}/{item}.Bmp", image)
-            resized.writestr(f"{name}Resized/{item}.Bmp", small)
+            whole.writestr(f"{name}/{_PREFIX}{item}.Bmp", image)
+            resized.writestr(f"{name}Resized/{_PREFIX}{item}.Bmp", small)
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -67,6 +67,7 @@ class TaskCLI(LightningCLI):
         self.task, self.data_class, self.recipe, self.page = model, data, recipe, page
         self.checkpoints: list[Checkpoint] = []
         self.claimed: Path | None = None
+        made = self.subcommands()
         try:
             super().__init__(
                 model,
@@ -80,7 +81,7 @@ class TaskCLI(LightningCLI):
                     "usage": f"python -m {model.task} COMMAND [--FLAG VALUE ...]",
                     "description": overview(model.task, model.__doc__),
                     "formatter_class": Help,
-                    **{name: {"usage": usage(model.task, name), "formatter_class": Help} for name in CHECKPOINTS},
+                    **{name: {"usage": usage(model.task, name), "formatter_class": Help} for name in made},
                 },
                 auto_configure_optimizers=False,
             )
@@ -111,7 +112,10 @@ class TaskCLI(LightningCLI):
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        return {name: {"model", "datamodule"} for name in CHECKPOINTS}
+        """The one that is typed, or all: the parser of each knows every argument, and takes a while to make."""
+        typed = set(sys.argv[1:2]) & CHECKPOINTS.keys()
+        wanted = typed | ({"fit"} if "crossval" in typed else set()) or CHECKPOINTS
+        return {name: {"model", "datamodule"} for name in CHECKPOINTS if name in wanted}
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         seed = "Seed of all random numbers but those of the split, from 0; true draws one."
@@ -138,12 +142,13 @@ class TaskCLI(LightningCLI):
             if (flag in FILES or flag.startswith("--conf")) and Path(value).is_file():
                 read_config(Path(value))
         # Here, since Lightning adds what is above to every subcommand, and reads methods for values of one word.
-        parser_of(self, "predict").add_argument(
-            "--images",
-            nargs="+",
-            default=[],
-            help="Images of your own to predict instead of the test files: files, folders, archives or patterns.",
-        )
+        if "predict" in self.subcommands():
+            parser_of(self, "predict").add_argument(
+                "--images",
+                nargs="+",
+                default=[],
+                help="Images of your own to predict instead of the test files: files, folders, archives or patterns.",
+            )
         self.config = parser.parse_args(words)
         self.subcommand = subcommand = self.config.subcommand
         self._check_names()

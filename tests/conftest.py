@@ -18,10 +18,9 @@ from filelock import FileLock  # which torch brings
 from matplotlib.figure import Figure
 
 from common.checkpoints import PARTS
-from common.cli import TaskCLI
 from growth.synthetic import draw as draw_growth
 from julia.synthetic import draw as draw_julia
-from tests.quick import REPOSITORY, blank, subcommands
+from tests.quick import REPOSITORY, blank
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -142,7 +141,6 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     def type_command(*words: object, fails: bool = False) -> str:
         monkeypatch.setattr(sys, "argv", [str(word) for word in words])
         monkeypatch.setattr(Figure, "savefig", blank if words[1:2] == ("fit",) else savefig)
-        monkeypatch.setattr(TaskCLI, "subcommands", staticmethod(lambda: subcommands(words)))
         if not fails:
             runpy.run_module(str(words[0]), run_name="__main__")
             captured = capsys.readouterr()

@@ -1,4 +1,4 @@
-"""What spares tests the most: no process imports torch and Lightning again, no figure is rendered, no parser is idle.
+"""What spares tests the most: processes that need not import torch and Lightning again, figures that are not rendered.
 
 A process here is forked from one that has imported all of them. From there on it is as one that was typed: arguments,
 environment, folder, signals, exit code. Tests of its start, and those that look for it by its command, use subprocess.
@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from multiprocessing.reduction import DupFd
 from pathlib import Path
 from typing import Any
@@ -22,12 +21,9 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from common.cli import TaskCLI
-
 REPOSITORY = Path(__file__).parents[1]
 PATIENCE = 1800  # seconds that something may take which would otherwise never end: a busy machine is slow
 TASKS = ("growth", "julia")
-SUBCOMMANDS = TaskCLI.subcommands()
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     # This file, which else each process would import anew, and what a fit imports late.
@@ -38,16 +34,6 @@ CONTEXT.set_forkserver_preload(
 def blank(_: Figure, stream: Any, format: str) -> None:
     """Save a figure as one white pixel: rendering it takes longer than a small fit."""
     Image.new("L", (1, 1), 255).save(stream, format)
-
-
-def subcommands(words: Sequence[object]) -> dict[str, set[str]]:
-    """In place of ``TaskCLI.subcommands()``: only those that a command needs.
-
-    Each has a parser with all arguments of model, data and Trainer; to make eight of them takes longer than most tests.
-    """
-    typed = str(words[1]) if len(words) > 1 else ""
-    needed = {typed, "predict"} | ({"fit"} if typed == "crossval" else set())  # predict gets a flag of its own
-    return {name: parts for name, parts in SUBCOMMANDS.items() if typed not in SUBCOMMANDS or name in needed}
 
 
 class Stream:
@@ -142,7 +128,6 @@ def _run(words: list[str], folder: str, environment: dict[str, str], output: Str
     tempfile.tempdir = None  # that of the environment
     subprocess.Popen = Popen  # type: ignore[misc]
     Figure.savefig = blank  # type: ignore[assignment, method-assign]
-    TaskCLI.subcommands = staticmethod(lambda: subcommands(words))  # type: ignore[method-assign]
     sys.argv = words
     runpy.run_module(words[0], run_name="__main__", alter_sys=True)
 

@@ -18,7 +18,7 @@ import pytest
 import torch
 import yaml
 
-from common.cli import CHECKPOINTS
+from common.cli import CHECKPOINTS, TaskCLI
 from tests.conftest import Run, Shared
 
 # The smallest network of torchvision's that learns: what is tested here is not the accuracy.
@@ -171,6 +171,16 @@ def test_seeded_runs_are_equal(run: Run, julia_root: Path) -> None:
         path = f"runs/julia/{name}/version_0/checkpoints/last.ckpt"
         states.append(torch.load(path, weights_only=True)["state_dict"])
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+def test_only_the_parser_that_is_needed_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = {}
+    for words in ("fit --name x", "predict", "crossval", "--help", "fti", "", "--config fit.yaml fit"):
+        monkeypatch.setattr(sys, "argv", ["julia", *words.split()])
+        made[words] = set(TaskCLI.subcommands())
+    assert made["fit --name x"] == {"fit"} and made["predict"] == {"predict"}
+    assert made["crossval"] == {"crossval", "fit"}  # which its folds are
+    assert made["--help"] == made["fti"] == made[""] == made["--config fit.yaml fit"] == set(CHECKPOINTS)
 
 
 @pytest.mark.parametrize("subcommand", ["fit", "validate", "predict", "crossval", "dashboard"])

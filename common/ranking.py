@@ -12,6 +12,8 @@ import numpy as np
 from common.plots import Direction
 from common.runs import CrossValidated, HeldOut, Run, is_fold, read_json
 
+ABSENT = "–"
+FIXED = ("run", "best", "last", "epochs", "minutes", "state")  # columns of a table of runs; arguments follow
 UNKNOWN = "rows that an earlier version held out, and did not name"
 
 
@@ -22,12 +24,19 @@ class Group:
     Attributes:
         rows: what was held out.
         runs: in order.
-        seeds: a line for each setting that was fitted with several seeds.
+        seeds: of each setting that was fitted with several seeds, its runs and a line about them.
     """
 
     rows: str
     runs: list[Run]
-    seeds: list[str]
+    seeds: list[tuple[list[Run], str]]
+
+
+def text_of(name: object, cell: object) -> str:
+    """Write a cell of a table of runs."""
+    if isinstance(cell, float):
+        return ABSENT if math.isnan(cell) else f"{cell:.1f}" if name == "minutes" else f"{cell:#.4g}"
+    return str(cell)
 
 
 def rank(runs: list[Run], monitor: str, direction: Direction) -> list[Group]:
@@ -82,15 +91,15 @@ def _cross_validation(folder: Path, folds: list[Run]) -> Run:
     return Run(folder, about, arguments, {}, result, name, best=value, last=value)
 
 
-def _over_seeds(runs: list[Run], monitor: str) -> list[str]:
-    """Give mean and deviation of settings that were fitted with several seeds."""
+def _over_seeds(runs: list[Run], monitor: str) -> list[tuple[list[Run], str]]:
+    """Find settings that were fitted with several seeds: the runs of each, with their mean and deviation."""
     settings = {id(run): tuple(sorted(run.arguments.items() - {("seed_everything", run.seed)})) for run in runs}
-    lines = []
+    found = []
     for setting, number in Counter(settings.values()).items():
         same = [run for run in runs if settings[id(run)] == setting and math.isfinite(run.last)]
         if number > 1 and len({run.seed for run in same}) == len(same) > 1:
             last = np.array([run.last for run in same])
             names = ", ".join(run.name for run in same)
             spread = f"{last.mean():.4f} ± {last.std(ddof=1):.4f}"
-            lines.append(f"{monitor}, mean ± deviation over {len(same)} seeds: {spread} ({names})")
-    return lines
+            found.append((same, f"{monitor}, mean ± deviation over {len(same)} seeds: {spread} ({names})"))
+    return found

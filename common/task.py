@@ -21,6 +21,7 @@ from common.arguments import Settings, keep_own, kinds_of
 from common.batches import ImageBatch
 from common.calibration import Calibrated
 from common.data import ImageData
+from common.held_out import HeldOutColumns
 from common.optim import adamw_warmup_cosine
 from common.plots import Direction, Gallery
 from common.pretrained import Pretrained, is_checkpoint, take_weights
@@ -85,6 +86,7 @@ class ImageTask(LightningModule, Calibrated, ABC, Generic[Data, Batch]):
         drawn: names of the :meth:`pictures` of every fit.
         score_unit: unit of what :meth:`explained_scores` gives.
         classes: names of the classes, in order; None of a regression.
+        held_out_columns: of :meth:`table_of_held_out` and :meth:`table_of_evaluated`.
         about_items: what :meth:`table_of_items` has, in a few words, and what to mind when reading it.
         output_arguments: names of the arguments that say what the network's outputs mean, such as their unit.
         learned_from: ids that an earlier fit of this task has learned from, with whose weights this one begins.
@@ -101,6 +103,7 @@ class ImageTask(LightningModule, Calibrated, ABC, Generic[Data, Batch]):
     classes: ClassVar[str | None] = None
     output_arguments: ClassVar[tuple[str, ...]] = ()
     columns: ClassVar[tuple[str, ...]]
+    held_out_columns: ClassVar[HeldOutColumns]
     about_items: ClassVar[str] = "one row an image"
 
     net: nn.Module
@@ -201,7 +204,11 @@ class ImageTask(LightningModule, Calibrated, ABC, Generic[Data, Batch]):
 
     @abstractmethod
     def table_of_held_out(self, outputs: Outputs, data: Data) -> pd.DataFrame:
-        """Tabulate the held-out ids with the true and the predicted value of each."""
+        """Tabulate the held-out ids with the true and the predicted value of each, as ``held_out_columns`` says."""
+
+    @abstractmethod
+    def table_of_evaluated(self) -> pd.DataFrame:
+        """Tabulate ``evaluated`` likewise: the same ids, the same true values."""
 
     @abstractmethod
     def explained_scores(self, images: Tensor) -> tuple[Tensor, Tensor]:

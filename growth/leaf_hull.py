@@ -36,6 +36,16 @@ def leaves(images: Tensor) -> Tensor:
     return ((excess - 0.05) / 0.1).clamp(0, 1)
 
 
+def share_on_leaves(image: Tensor, attribution: Tensor) -> str:
+    """Say how much of an attribution (H×W) of a photo (1×3×H×W, RGB in [0, 1]) lies on green leaves."""
+    plant, weight = leaves(image)[0], attribution.abs()
+    share = float((weight * plant).sum() / weight.sum().clamp(min=1e-12))
+    return (
+        f"{100 * share:.0f} % of what the answer rests on lies on green leaves, "
+        f"which cover {100 * float(plant.mean()):.0f} % of the photo"
+    )
+
+
 class LeafHull(nn.Module):
     """Measures a green plant from above: the hull of its leaves and how blue they are, both as logarithms.
 

@@ -18,6 +18,7 @@ from common.arguments import Resumable
 from common.backbones import Head, Stem, build_backbone, checkpoint_blocks, constants_of
 from common.batches import ImageBatch
 from common.calibration import Calibration
+from common.held_out import HeldOutColumns
 from common.networks import Normalization, Normalize
 from common.plots import Direction, Gallery
 from common.pretrained import Pretrained
@@ -25,7 +26,7 @@ from common.submission import Outputs
 from common.task import Deployed, ImageTask
 from growth import intervals, plots, tables
 from growth.data import GrowthData
-from growth.leaf_hull import LeafHull, build_leaf_hull, leaves, warn_of_photos
+from growth.leaf_hull import LeafHull, build_leaf_hull, share_on_leaves, warn_of_photos
 from growth.pair_network import DeployedPairNet, Design, PairNet, pair_days
 from growth.pairs import PairBatch
 
@@ -90,6 +91,7 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
     score_unit = "days"
     output_arguments = ("days_scale",)
     columns = ("before", "after", "species", "days", "predicted")
+    held_out_columns = HeldOutColumns(ids=("plant", "before", "after"), group="plant", truth="days")
     about_items = "one row a photo; ages have no zero of their own: only their differences within a plant are days"
     net: PairNet
 
@@ -232,6 +234,10 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         bounds = {name: self.values(bound) for name, bound in self.intervals(days).items()}
         return tables.tabulate_held_out(self.values(days), bounds, data.truth, data.test_pairs)
 
+    def table_of_evaluated(self) -> pd.DataFrame:
+        rows, photos = self.select_rows(["before", "after"]), self.data.photos.take(self.data.val_set.rows)
+        return tables.tabulate_evaluated(rows.assign(predicted=self.values(rows["predicted"].to_numpy())), photos)
+
     def calibrate(self, estimates: np.ndarray, truth: np.ndarray, groups: np.ndarray) -> Calibration:
         """Learn from pairs (P) of held-out plants how wide intervals must be."""
         return intervals.learn_intervals(estimates, truth, groups)
@@ -280,14 +286,7 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
 
     def judge(self, image: Tensor, attribution: Tensor) -> str:
         """Say how much of an attribution lies on green leaves."""
-        if image.shape[1] != 3:
-            return ""
-        plant, weight = leaves(image)[0], attribution.abs()
-        share = float((weight * plant).sum() / weight.sum().clamp(min=1e-12))
-        return (
-            f"{100 * share:.0f} % of what the answer rests on lies on green leaves, "
-            f"which cover {100 * float(plant.mean()):.0f} % of the photo"
-        )
+        return share_on_leaves(image, attribution) if image.shape[1] == 3 else ""
 
     def deployed(self) -> Deployed:
         """Give the network as used elsewhere: uint8 photos (U), indices of pairs (P) in; days, bounds (P each) out."""

@@ -18,6 +18,7 @@ from common.backbones import Head, Stem, build_backbone, constants_of
 from common.batches import ImageBatch
 from common.calibration import Calibration, fit_temperature, scale_probabilities
 from common.files import replacing
+from common.held_out import HeldOutColumns
 from common.labelled import LabelledBatch
 from common.networks import FromBytes, Normalization, Normalize, Temperature
 from common.plots import Direction, Gallery
@@ -102,6 +103,7 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
     score_unit = "logit"
     classes = CLASSES
     columns = ("row", "truth", "loss", *CLASSES)
+    held_out_columns = HeldOutColumns(ids=("ID",), group="Class", truth="Class")
     net: CharacterNet
 
     def __init__(
@@ -258,6 +260,12 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
         )
         table.insert(1, "Class", [CLASSES[index] for index in data.truth])
         return table
+
+    def table_of_evaluated(self) -> pd.DataFrame:
+        probabilities, truth, rows = self.evaluated_estimates()
+        ids = [self.data.listing.ids[row] for row in self.data.val_set.rows[rows]]
+        names = {"ID": ids, "Class": [CLASSES[number] for number in truth]}
+        return pd.DataFrame({**names, "predicted": self.values(probabilities)})
 
     @property
     def encoder(self) -> nn.Module:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 
 from common.batches import ImageBatch
+from common.held_out import HeldOutColumns
 from common.labelled import LabelledBatch
 from common.networks import FromBytes
 from common.plots import Gallery
@@ -23,6 +24,7 @@ class SquareClassifier(ImageTask[SquareData, LabelledBatch]):
     task, monitor, throughput, score_unit, classes = "third_task", "val/acc", "images_per_s", "logit", "".join(COLOURS)
     directions = {"val/acc": "max", "train/loss": "min"}  # noqa: RUF012
     drawn, columns = ("squares",), ("row", "truth", "predicted")
+    held_out_columns = HeldOutColumns(ids=("id",), group="colour", truth="colour")
 
     def __init__(self, image_size: int = 8, channels: int = 3, lr: float = 0.05) -> None:
         net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(8, 3))
@@ -55,7 +57,14 @@ class SquareClassifier(ImageTask[SquareData, LabelledBatch]):
         return pd.DataFrame({"id": data.sample.ids, "colour": self.values(outputs["probabilities"])})
 
     def table_of_held_out(self, outputs: Outputs, data: SquareData) -> pd.DataFrame:
-        return self.table_of_items(outputs, data).assign(truth=[self.classes[i] for i in data.truth])
+        table = self.table_of_items(outputs, data).rename(columns={"colour": "predicted"})
+        return table.assign(colour=[self.classes[i] for i in data.truth])
+
+    def table_of_evaluated(self) -> pd.DataFrame:
+        rows, truth, predicted = self.evaluated.astype(int).T
+        ids = [self.data.listing.ids[row] for row in self.data.val_set.rows[rows]]
+        named = {"colour": [self.classes[i] for i in truth], "predicted": [self.classes[i] for i in predicted]}
+        return pd.DataFrame({"id": ids, **named})
 
     encoder = property(lambda self: self.net)
 

@@ -17,8 +17,31 @@ import pandas as pd
 from common.errors import UserError, exit_on_user_error
 from common.files import check_output, replacing
 from common.ranking import ABSENT, FIXED, Group, rank, text_of
-from common.runs import Run, find_runs, read_run
+from common.runs import About, Run, find_runs, read_run
 from common.runs_page import page
+
+
+def read_groups(words: Sequence[str]) -> tuple[list[Group], About]:
+    """Read and rank the runs in folders or patterns, and what one says of their metrics; notes go to stderr.
+
+    Raises:
+        UserError: there are none, they cannot be read, or they are of two tasks.
+    """
+    read = [read_run(path) for path in find_runs(words)]
+    runs = [run for run, _ in read]
+    for note in (note for _, notes in read for note in notes):
+        print(f"note: {note}", file=sys.stderr)
+    first = {run.task: str(run.path) for run in reversed(runs)}
+    if len(first) > 1:
+        two = " and ".join(sorted(first.values()))
+        raise UserError(f"runs of two tasks, such as {two}: give those of one task")
+    tell_apart(runs)
+    # Runs of earlier versions do not say which metric decides; others do, or the results of finished ones.
+    about = next((run.about for run in runs if "units" in run.about), None)
+    about = about or next((run.about for run in runs if run.about["monitor"]), None)
+    if about is None:
+        raise UserError(f"{runs[0].path}: made by an earlier version and unfinished; give it beside a finished run")
+    return rank(runs, about["monitor"], about["directions"][about["monitor"]]), about
 
 
 def tell_apart(runs: Sequence[Run]) -> None:
@@ -74,7 +97,8 @@ def show(table: pd.DataFrame, title: str) -> None:
     console.print(shown)
 
 
-def _counted(runs: int) -> str:
+def counted(runs: int) -> str:
+    """Say how many runs."""
     return f"{runs} run" if runs == 1 else f"{runs} runs"
 
 
@@ -100,23 +124,9 @@ def main() -> None:
                 check_output(path, flag)
         if arguments.csv and arguments.html and arguments.csv.resolve() == arguments.html.resolve():
             raise UserError(f"--csv and --html are both {arguments.csv}; give two files")
-        read = [read_run(path) for path in find_runs(arguments.runs)]
-        runs = [run for run, _ in read]
-        for note in (note for _, notes in read for note in notes):
-            print(f"note: {note}", file=sys.stderr)
-        first = {run.task: str(run.path) for run in reversed(runs)}
-        if len(first) > 1:
-            two = " and ".join(sorted(first.values()))
-            raise UserError(f"runs of two tasks, such as {two}: give those of one task")
-        tell_apart(runs)
-        # Runs of earlier versions do not say which metric decides; others do, or the results of finished ones.
-        about = next((run.about for run in runs if "units" in run.about), None)
-        about = about or next((run.about for run in runs if run.about["monitor"]), None)
-        if about is None:
-            raise UserError(f"{runs[0].path}: made by an earlier version and unfinished; give it beside a finished run")
+        groups, about = read_groups(arguments.runs)
         monitor = about["monitor"]
-        groups = rank(runs, monitor, about["directions"][monitor])
-        table, runs = table_of(groups), [run for group in groups for run in group.runs]
+        table = table_of(groups)
         # Files first: piping the table into head closes it halfway.
         if arguments.csv:
             write(table.to_csv(index=False), arguments.csv, "--csv")
@@ -129,7 +139,7 @@ def main() -> None:
             rows = table.iloc[: len(group.runs)]
             table = table.iloc[len(group.runs) :]
             where = f" on {group.rows}" if len(groups) > 1 else ""
-            title = f"{_counted(len(group.runs))}, best {monitor} first{where}"
+            title = f"{counted(len(group.runs))}, best {monitor} first{where}"
             show(rows.drop(columns="held out", errors="ignore"), title)
             for _, line in group.seeds:
                 print(line)

@@ -7,69 +7,15 @@ One table for each set of held-out rows, best first, with the arguments that dif
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from common.errors import UserError, exit_on_user_error
 from common.files import check_output, replacing
-from common.ranking import ABSENT, FIXED, Group, rank, text_of
-from common.runs import About, Run, find_runs, read_run
+from common.ranking import FIXED, counted, read_groups, table_of, text_of
 from common.runs_page import page
-
-
-def read_groups(words: Sequence[str]) -> tuple[list[Group], About]:
-    """Read and rank the runs in folders or patterns, and what one says of their metrics; notes go to stderr.
-
-    Raises:
-        UserError: there are none, they cannot be read, or they are of two tasks.
-    """
-    read = [read_run(path) for path in find_runs(words)]
-    runs = [run for run, _ in read]
-    for note in (note for _, notes in read for note in notes):
-        print(f"note: {note}", file=sys.stderr)
-    first = {run.task: str(run.path) for run in reversed(runs)}
-    if len(first) > 1:
-        two = " and ".join(sorted(first.values()))
-        raise UserError(f"runs of two tasks, such as {two}: give those of one task")
-    tell_apart(runs)
-    # Runs of earlier versions do not say which metric decides; others do, or the results of finished ones.
-    about = next((run.about for run in runs if "units" in run.about), None)
-    about = about or next((run.about for run in runs if run.about["monitor"]), None)
-    if about is None:
-        raise UserError(f"{runs[0].path}: made by an earlier version and unfinished; give it beside a finished run")
-    return rank(runs, about["monitor"], about["directions"][about["monitor"]]), about
-
-
-def tell_apart(runs: Sequence[Run]) -> None:
-    """Name runs by their path below the folder that they share, where two of them have one name."""
-    if len({run.name for run in runs}) < len(runs):
-        shared = os.path.commonpath([run.path.parent.parent for run in runs])
-        for run in runs:
-            run.name = run.path.relative_to(shared).as_posix()
-
-
-def table_of(groups: list[Group]) -> pd.DataFrame:
-    """Tabulate runs in order, with the arguments in which they differ, and what was held out where that differs."""
-    runs = [run for group in groups for run in group.runs]
-    names = dict.fromkeys(name for run in runs for name in run.arguments)
-    differing = [name for name in names if len(_values(name, runs)) > 1]
-    return pd.DataFrame(
-        {"run": run.name, **run.row, "state": run.state}
-        | ({"held out": group.rows} if len(groups) > 1 else {})
-        | {name: run.arguments.get(name, ABSENT) for name in differing}
-        for group in groups
-        for run in group.runs
-    )
-
-
-def _values(name: str, runs: Sequence[Run]) -> set[str]:
-    """Collect the values of an argument; what a class is given says nothing of runs that do without the class."""
-    of_class = any(name.startswith(f"{other}.") for other in {other for run in runs for other in run.arguments})
-    return {run.arguments.get(name, ABSENT) for run in runs if not of_class or name in run.arguments}
 
 
 def show(table: pd.DataFrame, title: str) -> None:
@@ -95,11 +41,6 @@ def show(table: pd.DataFrame, title: str) -> None:
         joined = [" · ".join(f"{name} {row[name]}" for name in arguments) for _, row in table.iterrows()]
         shown = grid(table[list(FIXED)].assign(arguments=joined))
     console.print(shown)
-
-
-def counted(runs: int) -> str:
-    """Say how many runs."""
-    return f"{runs} run" if runs == 1 else f"{runs} runs"
 
 
 def write(text: str, path: Path, flag: str) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypedDict
 
 import pandas as pd
 
 if TYPE_CHECKING:
     from common.runs import Run
+    from common.submission import Outputs
 
 HELD_OUT = "held_out.csv"  # of a finished fit, at its last validation
 OUT_OF_FOLD = "out_of_fold.csv"  # of a cross-validation
@@ -35,6 +37,24 @@ class Columns(TypedDict):
     group: str
     truth: str
     classes: bool  # whether the truth is one of some classes
+
+
+class HeldOutTables(ABC):
+    """The part of a task's contract that says what was predicted of each held-out row.
+
+    Attributes:
+        held_out_columns: of the tables.
+    """
+
+    held_out_columns: ClassVar[HeldOutColumns]
+
+    @abstractmethod
+    def table_of_held_out(self, outputs: Outputs, data: Any) -> pd.DataFrame:
+        """Tabulate the held-out ids with the true and the predicted value of each, from the outputs of the network."""
+
+    @abstractmethod
+    def table_of_evaluated(self) -> pd.DataFrame:
+        """Tabulate what the latest validation has evaluated likewise: the same ids and true values."""
 
 
 def read_held_out(run: Run) -> tuple[pd.DataFrame | None, list[str]]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from common.compare import counted, read_groups, table_of
 from common.held_out import compare_rows, read_held_out
-from common.ranking import FIXED, Group, text_of
+from common.ranking import FIXED, Group, counted, read_groups, table_of, text_of
 from common.run_tree import SUMMED_UP, Node, order_columns, tree_of
 from common.runs import About, Run
 
@@ -72,7 +71,9 @@ def _beside(best: Node, second: Node) -> list[str]:
     ahead = abs((best.row["best"][1] or 0) - (second.row["best"][1] or 0))
     line = f"It is ahead of the second, {_named(second)}, by {text_of('', ahead)}"
     ranges = [_width(node) for node in (best, second) if node.run is None]
-    if not ranges:
+    if not ahead:
+        line = f"It is no better than the second, {_named(second)}."
+    elif not ranges:
         line += "; several seeds of both would tell whether that is more than chance."
     elif ahead > max(ranges):
         line += f", more than seeds of one setting lie apart ({text_of('', max(ranges))})."
@@ -83,7 +84,7 @@ def _beside(best: Node, second: Node) -> list[str]:
         for name in _settings(best)
         if best.row[name][0] != second.row[name][0]
     ]
-    return [line, f"Of the two, the best has {'; '.join(differ)}."] if differ else [line]
+    return [line, f"Of the two, the first has {'; '.join(differ)}."] if differ else [line]
 
 
 def _width(node: Node) -> float:

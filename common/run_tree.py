@@ -94,7 +94,8 @@ def _sum_up(members: list[Node], columns: list[str]) -> Node:
         elif column in ("epochs", "minutes") and numbers:
             row[column] = _cell(column, max(numbers) if column == "epochs" else float(np.mean(numbers)))
         else:
-            row[column] = _cell(column, ", ".join(dict.fromkeys(text for text, _ in cells)))
+            ordered = sorted(cells, key=lambda cell: (cell[1] is None, cell[1] or 0, cell[0]))
+            row[column] = _cell(column, ", ".join(dict.fromkeys(text for text, _ in ordered)))
     name, what = _pattern([node.name for node in members]), f"{len(members)} seeds"
     row["run"], row["state"] = (name, None), (what, None)
     return Node(name, row, below=members, what=what)

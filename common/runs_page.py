@@ -16,7 +16,7 @@ import pandas as pd
 from common.curves import curves_of, describe_metrics
 from common.held_out import read_held_out
 from common.plots import COLOURS
-from common.ranking import ABSENT, FIXED, Group
+from common.ranking import ABSENT, FIXED, Group, counted
 from common.run_tree import Node, order_columns, tree_of
 from common.runs import About
 
@@ -30,7 +30,7 @@ def page(groups: list[Group], table: pd.DataFrame, about: About, home: Path) -> 
 
     Args:
         groups: the runs, ranked.
-        table: a line for each of them, in order, as :func:`common.compare.table_of` makes it.
+        table: a line for each of them, in order, as :func:`common.ranking.table_of` makes it.
         about: what a run says of the metrics.
         home: the folder that the page is written to, from which links go to pictures of the runs.
 
@@ -60,10 +60,9 @@ def page(groups: list[Group], table: pd.DataFrame, about: About, home: Path) -> 
         inner = "".join(_row(node, styles[node.number], columns, home) for root in roots for node in root.all())
         bodies.append(f"<tbody>{heading}{inner}</tbody>")
     task, number = groups[0].runs[0].task, sum(len(group.runs) for group in groups)
-    runs = "1 run" if number == 1 else f"{number} runs"
     headings = (html.escape(str(name)) for name in columns)
     parts = {
-        "TITLE": html.escape(f"{runs} of {task}, best {about['monitor']} first"),
+        "TITLE": html.escape(f"{counted(number)} of {task}, best {about['monitor']} first"),
         "HEAD": "".join(f'<th scope="col"><button type="button">{name}</button></th>' for name in headings),
         "BODY": "".join(bodies),
         "PLOTLY": get_plotlyjs(),

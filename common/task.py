@@ -21,7 +21,7 @@ from common.arguments import Settings, keep_own, kinds_of
 from common.batches import ImageBatch
 from common.calibration import Calibrated
 from common.data import ImageData
-from common.held_out import HeldOutColumns
+from common.held_out import HeldOutTables
 from common.optim import adamw_warmup_cosine
 from common.plots import Direction, Gallery
 from common.pretrained import Pretrained, is_checkpoint, take_weights
@@ -62,7 +62,7 @@ class Deployed:
     unit: str
 
 
-class ImageTask(LightningModule, Calibrated, ABC, Generic[Data, Batch]):
+class ImageTask(LightningModule, Calibrated, HeldOutTables, ABC, Generic[Data, Batch]):
     """A task: its network, its loss, its metrics, and how outputs become values.
 
     A subclass calls this constructor with the network that it has built, and implements what is abstract.
@@ -86,7 +86,6 @@ class ImageTask(LightningModule, Calibrated, ABC, Generic[Data, Batch]):
         drawn: names of the :meth:`pictures` of every fit.
         score_unit: unit of what :meth:`explained_scores` gives.
         classes: names of the classes, in order; None of a regression.
-        held_out_columns: of :meth:`table_of_held_out` and :meth:`table_of_evaluated`.
         about_items: what :meth:`table_of_items` has, in a few words, and what to mind when reading it.
         output_arguments: names of the arguments that say what the network's outputs mean, such as their unit.
         learned_from: ids that an earlier fit of this task has learned from, with whose weights this one begins.
@@ -103,7 +102,6 @@ class ImageTask(LightningModule, Calibrated, ABC, Generic[Data, Batch]):
     classes: ClassVar[str | None] = None
     output_arguments: ClassVar[tuple[str, ...]] = ()
     columns: ClassVar[tuple[str, ...]]
-    held_out_columns: ClassVar[HeldOutColumns]
     about_items: ClassVar[str] = "one row an image"
 
     net: nn.Module
@@ -201,14 +199,6 @@ class ImageTask(LightningModule, Calibrated, ABC, Generic[Data, Batch]):
     def picture_answers(self, answers: Mapping[str, pd.DataFrame]) -> Figure | None:
         """Draw what :meth:`answers` has tabulated, where a picture says more than the table."""
         return None
-
-    @abstractmethod
-    def table_of_held_out(self, outputs: Outputs, data: Data) -> pd.DataFrame:
-        """Tabulate the held-out ids with the true and the predicted value of each, as ``held_out_columns`` says."""
-
-    @abstractmethod
-    def table_of_evaluated(self) -> pd.DataFrame:
-        """Tabulate ``evaluated`` likewise: the same ids, the same true values."""
 
     @abstractmethod
     def explained_scores(self, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -263,8 +263,7 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
 
     def table_of_evaluated(self) -> pd.DataFrame:
         probabilities, truth, rows = self.evaluated_estimates()
-        ids = [self.data.listing.ids[row] for row in self.data.val_set.rows[rows]]
-        names = {"ID": ids, "Class": [CLASSES[number] for number in truth]}
+        names = {"ID": self.data.held_out_ids(rows), "Class": [CLASSES[number] for number in truth]}
         return pd.DataFrame({**names, "predicted": self.values(probabilities)})
 
     @property

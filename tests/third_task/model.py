@@ -40,9 +40,8 @@ class SquareClassifier(ImageTask[SquareData, LabelledBatch]):
 
     def pictures(self) -> dict[str, Gallery]:
         table, images = self.select_rows(self.columns), self.data.val_set.images[self.data.val_set.rows]
-        return {
-            "squares": Gallery("held out", list(images[table["row"]]), [self.classes[i] for i in table["predicted"]])
-        }
+        captions = [self.classes[i] for i in table["predicted"]]
+        return {"squares": Gallery("held out", list(images[table["row"]]), captions)}
 
     def predict_step(self, batch: ImageBatch, batch_idx: int) -> dict[str, Tensor]:
         return {"row": batch.row, "probabilities": self.net(batch.images).softmax(dim=1)}
@@ -61,16 +60,14 @@ class SquareClassifier(ImageTask[SquareData, LabelledBatch]):
         return table.assign(colour=[self.classes[i] for i in data.truth])
 
     def table_of_evaluated(self) -> pd.DataFrame:
-        rows, truth, predicted = self.evaluated.astype(int).T
-        ids = [self.data.listing.ids[row] for row in self.data.val_set.rows[rows]]
-        named = {"colour": [self.classes[i] for i in truth], "predicted": [self.classes[i] for i in predicted]}
-        return pd.DataFrame({"id": ids, **named})
+        rows, *numbers = self.evaluated.astype(int).T
+        truth, predicted = ([self.classes[i] for i in some] for some in numbers)
+        return pd.DataFrame({"id": self.data.held_out_ids(rows), "colour": truth, "predicted": predicted})
 
     encoder = property(lambda self: self.net)
 
     def explained_scores(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self.net(images)
-        return logits, logits.argmax(dim=1)
+        return (logits := self.net(images)), logits.argmax(dim=1)
 
     def describe(self, images: Tensor) -> list[str]:
         return [self.classes[i] for i in self.net(images).argmax(dim=1)]

@@ -46,24 +46,27 @@ def axis_of(curves: Sequence[np.ndarray]) -> dict[str, object]:
     finite = [curve[np.isfinite(curve)] for curve in curves]
     ends = np.array([(curve.min(), curve.max()) for curve in finite if len(curve)])
     linear: dict[str, object] = {"axis": "linear", "note": ""}
-    if len(ends) < 2:
-        return linear
-    kept = ends
-    for _ in range(max(1, len(ends) // 4)):  # leaves out the curve without which the others take least
-        low, high = np.sort(kept[:, 0]), np.sort(kept[:, 1])
-        lows = np.where(kept[:, 0] == low[0], low[1], low[0])
-        highs = np.where(kept[:, 1] == high[-1], high[-2], high[-1])
-        kept = np.delete(kept, (highs - lows).argmin(), axis=0)
-    (low, high), (least, most) = (kept[:, 0].min(), kept[:, 1].max()), (ends[:, 0].min(), ends[:, 1].max())
-    if least == most or (share := (high - low) / (most - least)) >= FLAT:
+    few = range(1, max(1, len(ends) // 4) + 1)
+    if len(ends) < 2 or (least := ends[:, 0].min()) == (most := ends[:, 1].max()):
         return linear
     if least > 0:
-        wider = math.log(high / low) / math.log(most / least) >= 2 * share if high > low else high < most / 2
-        return {"axis": "log", "note": ", logarithmic axis"} if wider else linear
-    beyond = int(((ends[:, 0] < low) | (ends[:, 1] > high)).sum())
-    room = 0.05 * (high - low) or 0.05 * (most - least)
+        ends = ends[ends[:, 1].argsort()]
+        for number in few:
+            low, high = ends[:-number, 0].min(), ends[:-number, 1].max()
+            share = (high - low) / (most - least)
+            if 0 < share < FLAT and math.log(high / low) / math.log(most / least) >= 2 * share:
+                return {"axis": "log", "note": ", logarithmic axis"}
+        return linear
+    kept = ends
+    for _ in few:  # leaves out the one without which the others take least
+        without = [np.delete(kept, number, axis=0) for number in range(len(kept))]
+        kept = min(without, key=lambda some: some[:, 1].max() - some[:, 0].min())
+    low, high = kept[:, 0].min(), kept[:, 1].max()
+    if not 0 < high - low < FLAT * (most - least):
+        return linear
+    beyond, room = int(((ends[:, 0] < low) | (ends[:, 1] > high)).sum()), 0.05 * (high - low)
     note = f", axis cut: {beyond} of {len(ends)} runs {'goes' if beyond == 1 else 'go'} beyond"
-    return {"axis": "linear", "note": note, "range": [low - room, high + room]}
+    return {"axis": "linear", "note": note, "range": [float(low - room), float(high + room)]}
 
 
 def curves_of(node: Node) -> dict[str, dict[str, object]]:

@@ -87,6 +87,7 @@ def _drawn(node: Node, style: tuple[str, str], columns: list[str]) -> dict[str, 
         "label": html.escape(f"{label} ({node.what})" if node.what else label),  # plotly reads some HTML in names
         "about": [f"<b>{html.escape(node.name)}</b>", *lines],  # hover text
         "what": node.what,
+        "summed": node.run is None,
         "find": " ".join([node.name, node.row["state"][0], *settings]).lower(),
         "parent": node.parent,
         "curves": curves_of(node),

@@ -230,7 +230,7 @@ def test_rows_and_curves_are_tied_to_each_other_in_a_browser(
         return [row.text for row in browser.find_elements("css selector", "#runs .pick") if row.is_displayed()]
 
     def drawn() -> list[list[Any]]:
-        script = "return curves.data.map(trace => [runs[trace.meta].name, trace.fill ?? 'line', trace.opacity ?? 1])"
+        script = "return curves.data.map(trace => [runs[trace.legendgroup].name, trace.fill ?? 'line', trace.opacity ?? 1])"
         traces: list[list[Any]] = browser.execute_script(script)
         return traces
 
@@ -243,7 +243,7 @@ def test_rows_and_curves_are_tied_to_each_other_in_a_browser(
     assert browser.execute_script("return curves.layout.yaxis.type") == "log"
     # The swatch is as the curve.
     swatch = browser.find_element("css selector", "tr[data-run='1'] .swatch line")
-    line = browser.execute_script("return curves.data.find(trace => trace.meta === 1).line")
+    line = browser.execute_script("return curves.data.find(trace => trace.legendgroup == 1).line")
     assert swatch.get_attribute("stroke") == line["color"] and bool(swatch.get_attribute("stroke-dasharray"))
 
     # A click unfolds the folds, of which each has a row and a curve.

@@ -230,7 +230,9 @@ def test_rows_and_curves_are_tied_to_each_other_in_a_browser(
         return [row.text for row in browser.find_elements("css selector", "#runs .pick") if row.is_displayed()]
 
     def drawn() -> list[list[Any]]:
-        script = "return curves.data.map(trace => [runs[trace.legendgroup].name, trace.fill ?? 'line', trace.opacity ?? 1])"
+        script = (
+            "return curves.data.map(trace => [runs[trace.legendgroup].name, trace.fill ?? 'line', trace.opacity ?? 1])"
+        )
         traces: list[list[Any]] = browser.execute_script(script)
         return traces
 

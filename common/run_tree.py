@@ -47,8 +47,9 @@ class Node:
             yield from node.all()
 
     def fitted(self) -> list[Run]:
-        """List the runs that it stands for, each of which has curves of its own."""
-        return [run for node in self.all() if not node.below and (run := node.run) is not None]
+        """List the runs that it stands for, of a fold that was fitted again the newest."""
+        runs = [run for node in self.all() if not node.below and (run := node.run) is not None]
+        return [*{run.path.parent if is_fold(run.path) else run.path: run for run in runs}.values()]
 
 
 def order_columns(table: pd.DataFrame) -> list[str]:
@@ -70,7 +71,7 @@ def tree_of(group: Group, lines: list[dict[Any, object]], columns: list[str], lo
             roots.append(node)
     for root in roots:
         if root.below:
-            root.what = f"{len(root.below)} folds"
+            root.what = f"{len(root.fitted())} folds"
             text, number = root.row["last"]
             root.row["last"] = (f"{text} {_range(_folds(root))}".strip(), number)
             root.row["epochs"] = _cell("epochs", max(node.row["epochs"][1] or 0 for node in root.below))

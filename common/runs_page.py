@@ -48,7 +48,11 @@ def page(groups: list[Group], table: pd.DataFrame, about: About, home: Path) -> 
         for child in node.below:
             child.parent = number
     order = sorted(nodes, key=lambda node: node.parent is not None)  # rows that are seen first get colours apart
-    styles = {node.number: (COLOURS[i % 6], [*DASHES][(i + i // 6) % 6]) for i, node in enumerate(order)}
+    dashes = [*DASHES]
+    styles = {
+        node.number: (COLOURS[i % len(COLOURS)], dashes[(i + i // len(COLOURS)) % len(dashes)])
+        for i, node in enumerate(order)
+    }
     metrics = describe_metrics([run for node in nodes if not node.below for run in node.fitted()], about)
     rows, notes = _rows(nodes)
     drawn = [_drawn(node, styles[node.number], columns) | rows["nodes"].get(node.number, {}) for node in nodes]

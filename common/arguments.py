@@ -42,6 +42,7 @@ MACHINE_OF_TRAINER = (
 )
 # Of the data: what fits of versions did that had no such argument.
 EARLIER = {"train_fraction": 1.0}
+WORDS = {"EMAWeightAveraging": "EMA", "StochasticWeightAveraging": "SWA"}  # as people say; other classes by their names
 EXPERIMENT = ("model", "data", "trainer", "seed_everything")  # other arguments say what a run is called
 
 
@@ -93,6 +94,27 @@ def experiment(settings: Mapping[str, object], machine: Iterable[str]) -> dict[s
         for name, value in (flatten({"data": EARLIER}) | given).items()
         if not any(name == one or name.startswith(f"{one}.") for one in left_out)
     }
+
+
+def in_words(arguments: Mapping[str, object]) -> dict[str, str]:
+    """Show arguments, named by their paths, as they would be typed, but classes by one word each.
+
+    What a class is given stands for itself: ``trainer.callbacks`` is ``EMA`` and ``trainer.callbacks.EMA.decay`` 0.99.
+    """
+    shown: dict[str, str] = {}
+    for name, value in arguments.items():
+        classes = value if isinstance(value, list) else []
+        paths = [one.get("class_path") if isinstance(one, dict) else None for one in classes]
+        if not classes or not all(isinstance(path, str) for path in paths):
+            shown[name] = as_typed(value)
+            continue
+        words = [WORDS.get(last := str(path).rpartition(".")[2], last) for path in paths]
+        shown[name] = ", ".join(words)
+        for word, one in zip(words, classes, strict=True):
+            given = init if isinstance(init := one.get("init_args"), dict) else {}
+            for inner, typed in ((f"{name}.{word}.{key}", as_typed(item)) for key, item in given.items()):
+                shown[inner] = f"{shown[inner]} / {typed}" if inner in shown else typed  # of two of one class
+    return shown
 
 
 def as_typed(value: object) -> str:

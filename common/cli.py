@@ -149,6 +149,9 @@ class TaskCLI(LightningCLI):
                 default=[],
                 help="Images of your own to predict instead of the test files: files, folders, archives or patterns.",
             )
+        if "dashboard" in self.subcommands():
+            flag = "Write or publish a report on the runs: which one is best, and why."
+            parser_of(self, "dashboard").add_argument("--report", action="store_true", help=flag)
         self.config = parser.parse_args(words)
         self.subcommand = subcommand = self.config.subcommand
         self._check_names()
@@ -255,6 +258,7 @@ class TaskCLI(LightningCLI):
         disable_requeue(trainer)
         trainer.checkpoints = self.checkpoints
         trainer.images, trainer.page = self.settings.get("images") or [], self.page
+        trainer.report = bool(self.settings.get("report"))
         if self.subcommand == "crossval":
             trainer.fit_settings = self.fit_settings
             trainer.crossval_home = (self.name, self.root / RUNS / self.task.task / self.name)

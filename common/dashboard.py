@@ -1,8 +1,9 @@
-"""The W&B workspace of a task, as code: ``python -m <task> dashboard [--entity E]``.
+"""The W&B workspace of a task, and a report on its runs, as code: ``python -m <task> dashboard [--report]``.
 
-With a key (``wandb login``) it is published as a saved view of the project; without one its specification is written
-as JSON. Learning curves, the deciding metric against each argument, parallel coordinates, the mean over a group (the
-folds of a ``crossval``), and the pictures of the held-out rows.
+With a key (``wandb login``) they are published in the project; without one the specification of the workspace is
+written as JSON, the report as Markdown. Learning curves, the deciding metric against each argument, parallel
+coordinates, the mean over a group (the folds of a ``crossval``), and the pictures of the held-out rows; runs are
+grouped by the rows that they held out.
 """
 
 from __future__ import annotations
@@ -10,17 +11,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from common.arguments import RESUMED, Kind, kinds_of
+import pandas as pd
+
+from common.arguments import RESUMED, Kind, Settings, experiment, in_words, kinds_of, machine_arguments
 from common.data import ImageData
 from common.errors import UserError
-from common.files import check_output, write_json
+from common.files import check_output, replacing, shown, write_json
+from common.ranking import rank, tell_apart
+from common.report import report_on, write_report
+from common.runs import About, Result, Run
 from common.task import AnyTask
 from common.tracking import STEP, wandb_key_configured
 
 if TYPE_CHECKING:
+    from wandb_workspaces.reports.v2 import Report
     from wandb_workspaces.workspaces import Workspace
 
 # Most compared, and numbers: side by side in the parallel coordinates.
+MOST_POINTS = 10_000  # validations of a run that are read from W&B
+HELD_OUT = "dataset.held_out_digest"  # the argument by which runs are grouped
 COORDINATES = ("model.backbone", "model.image_size", "model.lr", "model.weight_decay", "trainer.max_epochs")
 LOGARITHMIC = ("model.lr", "model.weight_decay")
 
@@ -38,6 +47,7 @@ def workspace(task: type[AnyTask], data: type[ImageData], entity: str) -> Worksp
     """Make the workspace (of ``wandb_workspaces``) of a task, whose name is W&B's project, for a user or team."""
     import wandb_workspaces.reports.v2 as panels
     import wandb_workspaces.workspaces as workspaces
+    from wandb_workspaces import expr
 
     better = {"min": "lower is better", "max": "higher is better"}
     monitor = task.monitor
@@ -58,9 +68,11 @@ def workspace(task: type[AnyTask], data: type[ImageData], entity: str) -> Worksp
     coordinates.append(column(best, inverted=task.directions[monitor] == "min" or None))
     mean = {"groupby": "Group", "groupby_aggfunc": "mean", "groupby_rangefunc": "minmax", "aggregate": True}
     validated = [name for name in task.directions if name.startswith("val/") and "*" not in name]
+    # Where runs are grouped, W&B would draw the means of groups.
+    each = {"aggregate": False}
     main = panels.ParallelCoordinatesPlot(title=f"best {monitor} and the main arguments", columns=coordinates)
     sections = {
-        "learning curves": [curve(name) for name in task.directions],
+        "learning curves": [curve(name, **each) for name in task.directions],
         "held-out rows": [panels.MediaBrowser(title=name, media_keys=[f"pictures/{name}"]) for name in task.drawn],
         "means of groups, such as folds": [curve(name, **mean) for name in validated],
         "main arguments": [main],
@@ -75,32 +87,114 @@ def workspace(task: type[AnyTask], data: type[ImageData], entity: str) -> Worksp
             for name, shown in sections.items()
         ],
         settings=workspaces.WorkspaceSettings(x_axis=STEP),
+        runset_settings=workspaces.RunsetSettings(
+            groupby=[expr.Config(HELD_OUT)],
+            order=[expr.Ordering(expr.Summary(best.name), ascending=task.directions[monitor] == "min")],
+        ),
     )
 
 
-def publish(task: type[AnyTask], data: type[ImageData], entity: str | None) -> str:
-    """Save the workspace with W&B, and give its address; a :class:`UserError` if it refuses or is out of reach."""
+def report_runs(task: type[AnyTask], data: type[ImageData], entity: str) -> Report:
+    """Make the W&B report on the runs of a task's project: the text, and below it the curves of each set of rows.
+
+    Raises:
+        UserError: no run of the project has been measured.
+    """
+    import wandb_workspaces.reports.v2 as panels
+
+    runs = fetch_runs(task, data, entity)
+    if not runs:
+        raise UserError(f"no run in {entity}/{task.task} has been measured; see wandb sync")
+    monitor, direction = task.monitor, task.directions[task.monitor]
+    groups = rank(runs, monitor, direction)
+    title, _, text = write_report(groups, runs[0].about).partition("\n")
+    best = panels.SummaryMetric(f"{monitor}.{direction}")
+    grids = []
+    for group in groups:
+        where = f"Config('{HELD_OUT}') = '{group.runs[0].about['held_out']['digest']}'"
+        order = [panels.OrderBy(best, ascending=direction == "min")]
+        shown = panels.Runset(entity=entity, project=task.task, name=group.rows, filters=where, order=order)
+        curve = panels.LinePlot(title=f"{monitor}, {group.rows}", x=STEP, y=[monitor])
+        grids.append(panels.PanelGrid(runsets=[shown], panels=[curve]))
+    blocks = [panels.MarkdownBlock(text=text.strip()), *grids]
+    return panels.Report(project=task.task, entity=entity, title=title.removeprefix("# "), blocks=blocks)
+
+
+def fetch_runs(task: type[AnyTask], data: type[ImageData], entity: str) -> list[Run]:
+    """Read the measured runs of a task's project from W&B; a fold of a cross-validation counts as a run of its own."""
     import wandb
 
+    machine, monitor = sorted(machine_arguments(task, data)), task.monitor
+    runs = []
+    for one in wandb.Api().runs(f"{entity}/{task.task}"):
+        settings: Settings = one.config
+        points = one.history(keys=["epoch", monitor], samples=MOST_POINTS, pandas=False)
+        described = settings.get("dataset") or {}
+        if not points or "held_out_digest" not in described:
+            continue
+        curve = pd.Series([point[monitor] for point in points], [int(point["epoch"]) + 1 for point in points], float)
+        about: About = {
+            "task": task.task,
+            "monitor": monitor,
+            "directions": task.directions,
+            "units": dict(task.units),
+            "machine": machine,
+            "held_out": {"rows": described["held_out"], "digest": described["held_out_digest"]},
+        }
+        arguments = in_words(experiment(settings, machine))
+        result: Result | None = (
+            {"seconds": float(one.summary.get("_runtime") or 0)} if one.state == "finished" else None
+        )
+        runs.append(Run(Path(*one.path), about, arguments, {monitor: curve}, result, one.name))
+    tell_apart(runs)
+    return runs
+
+
+def publish(task: type[AnyTask], data: type[ImageData], entity: str | None, report: bool) -> str:
+    """Save the workspace, or the report, with W&B, and give its address.
+
+    Raises:
+        UserError: W&B refuses or is out of reach, or there is nothing to report on.
+    """
+    import wandb
+
+    what, make = ("report on", report_runs) if report else ("workspace of", workspace)
     try:
-        view = workspace(task, data, entity or wandb.Api().default_entity or "")
+        view = make(task, data, entity or wandb.Api().default_entity or "")
         view.save()
+    except UserError:
+        raise
     except Exception as error:  # W&B raises CommError, UsageError, ValueError and those of its HTTP library
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"W&B did not accept the workspace of {task.task}: {reason[:200]}; see wandb login") from error
+        raise UserError(f"W&B did not accept the {what} {task.task}: {reason[:200]}; see wandb login") from error
     return str(view.url)
 
 
-def build_dashboard(task: type[AnyTask], data: type[ImageData], entity: str | None, output: Path | None) -> None:
-    """Publish the workspace, or write its specification where there is no key or a file is named."""
+def build_dashboard(
+    task: type[AnyTask], data: type[ImageData], entity: str | None, output: Path | None, report: bool, runs: Path
+) -> None:
+    """Publish the workspace, or the report; without a key, or where a file is named, write it to a file.
+
+    Args:
+        task: class of the model.
+        data: class of the data module.
+        entity: W&B user or team; the default one of the key if None.
+        output: the file to write.
+        report: whether the report is wanted.
+        runs: folder of the runs that a report written to a file is about.
+    """
     if output is None and wandb_key_configured():
-        print(f"published: {publish(task, data, entity)}")
+        print(f"published: {publish(task, data, entity, report)}")
         return
-    path = output or Path(f"dashboard-{task.task}.json")
+    path = output or Path(f"report-{task.task}.md" if report else f"dashboard-{task.task}.json")
     check_output(path, "--output")
-    specification = workspace(task, data, entity or "")._to_model()
-    plain = specification.model_dump(mode="json", by_alias=True, exclude_none=True)
-    write_json(path, plain)
+    if report:
+        text = report_on([shown(runs)])
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    else:
+        specification = workspace(task, data, entity or "")._to_model()
+        write_json(path, specification.model_dump(mode="json", by_alias=True, exclude_none=True))
     if output is None:
         print("no W&B key, so nothing is published: run wandb login or set WANDB_API_KEY, then give this command again")
     print(f"written: {path}")

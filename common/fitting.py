@@ -15,13 +15,14 @@ from common.arguments import RESUMED, T, as_typed
 from common.callbacks import BestCheckpoint, Finite, LastCheckpoint, LatestLink
 from common.checkpoints import Checkpoint
 from common.files import replacing, shown, write_json
+from common.held_out import HELD_OUT
 from common.machine import is_first_process
 from common.pictures import Pictures
 from common.platforms import quoted
 from common.progress import Throughput
 from common.resume import Resume, WholeMetrics, callbacks_of, continue_metrics, without_obsolete_arguments
 from common.runs import RESULT, RUNS, claim, number_of
-from common.task import AnyTask
+from common.task import AnyTask, ImageTask
 from common.tracking import Description, wandb_logger
 from common.training_metrics import TrainingMetrics
 
@@ -141,6 +142,10 @@ def finish_run(trainer: pl.Trainer, task: type[AnyTask], seconds: float, log_mod
         figures = {"last": None if last is None else float(last), "best": score}
         times = {"epochs": trainer.current_epoch, "seconds": round(seconds, 1)}
         write_json(Path(str(run)) / RESULT, {"metric": task.monitor, **figures, **times})
+        if last is not None:  # so there are evaluated rows
+            assert isinstance(trainer.lightning_module, ImageTask)
+            with replacing(Path(str(run)) / HELD_OUT) as temporary:
+                trainer.lightning_module.table_of_evaluated().to_csv(temporary, index=False)
     boards = []
     for logger in trainer.loggers:
         logger.finalize("success")

@@ -86,6 +86,10 @@ class LabelledData(ImageData):
         self.truth = self.listing.truth[val]
         self.truth_groups = val if self.listing.groups is None else self.listing.groups[val]
 
+    def held_out_ids(self, rows: np.ndarray) -> list[str]:
+        """Name held-out images by their positions in ``val_set``."""
+        return [self.listing.ids[row] for row in self.val_set.rows[rows]]
+
     def train_dataloader(self) -> DataLoader[LabelledBatch]:
         # Whole batches alone: BatchNorm fails on a last batch of one.
         number = len(self.train_set) // self.batch_size

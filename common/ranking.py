@@ -1,17 +1,24 @@
-"""Which runs may be ranked with each other: those that were measured on the same held-out rows."""
+"""Which runs may be ranked with each other: those that were measured on the same held-out rows; tables of them."""
 
 from __future__ import annotations
 
 import math
+import os
+import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
+from common.errors import UserError
 from common.plots import Direction
-from common.runs import CrossValidated, HeldOut, Run, is_fold, read_json
+from common.runs import About, CrossValidated, HeldOut, Run, find_runs, is_fold, read_json, read_run
 
+ABSENT = "–"
+FIXED = ("run", "best", "last", "epochs", "minutes", "state")  # columns of a table of runs; arguments follow
 UNKNOWN = "rows that an earlier version held out, and did not name"
 
 
@@ -22,12 +29,43 @@ class Group:
     Attributes:
         rows: what was held out.
         runs: in order.
-        seeds: a line for each setting that was fitted with several seeds.
+        seeds: of each setting that was fitted with several seeds, its runs and a line about them.
     """
 
     rows: str
     runs: list[Run]
-    seeds: list[str]
+    seeds: list[tuple[list[Run], str]]
+
+
+def read_groups(words: Sequence[str]) -> tuple[list[Group], About]:
+    """Read and rank the runs in folders or patterns, and what one says of their metrics; notes go to stderr.
+
+    Raises:
+        UserError: there are none, they cannot be read, or they are of two tasks.
+    """
+    read = [read_run(path) for path in find_runs(words)]
+    runs = [run for run, _ in read]
+    for note in (note for _, notes in read for note in notes):
+        print(f"note: {note}", file=sys.stderr)
+    first = {run.task: str(run.path) for run in reversed(runs)}
+    if len(first) > 1:
+        two = " and ".join(sorted(first.values()))
+        raise UserError(f"runs of two tasks, such as {two}: give those of one task")
+    tell_apart(runs)
+    # Runs of earlier versions do not say which metric decides; others do, or the results of finished ones.
+    about = next((run.about for run in runs if "units" in run.about), None)
+    about = about or next((run.about for run in runs if run.about["monitor"]), None)
+    if about is None:
+        raise UserError(f"{runs[0].path}: made by an earlier version and unfinished; give it beside a finished run")
+    return rank(runs, about["monitor"], about["directions"][about["monitor"]]), about
+
+
+def tell_apart(runs: Sequence[Run]) -> None:
+    """Name runs by their path below the folder that they share, where two of them have one name."""
+    if len({run.name for run in runs}) < len(runs):
+        shared = os.path.commonpath([run.path.parent.parent for run in runs])
+        for run in runs:
+            run.name = run.path.relative_to(shared).as_posix()
 
 
 def rank(runs: list[Run], monitor: str, direction: Direction) -> list[Group]:
@@ -82,15 +120,47 @@ def _cross_validation(folder: Path, folds: list[Run]) -> Run:
     return Run(folder, about, arguments, {}, result, name, best=value, last=value)
 
 
-def _over_seeds(runs: list[Run], monitor: str) -> list[str]:
-    """Give mean and deviation of settings that were fitted with several seeds."""
+def _over_seeds(runs: list[Run], monitor: str) -> list[tuple[list[Run], str]]:
+    """Find settings that were fitted with several seeds: the runs of each, with their mean and deviation."""
     settings = {id(run): tuple(sorted(run.arguments.items() - {("seed_everything", run.seed)})) for run in runs}
-    lines = []
+    found = []
     for setting, number in Counter(settings.values()).items():
         same = [run for run in runs if settings[id(run)] == setting and math.isfinite(run.last)]
         if number > 1 and len({run.seed for run in same}) == len(same) > 1:
             last = np.array([run.last for run in same])
             names = ", ".join(run.name for run in same)
             spread = f"{last.mean():.4f} ± {last.std(ddof=1):.4f}"
-            lines.append(f"{monitor}, mean ± deviation over {len(same)} seeds: {spread} ({names})")
-    return lines
+            found.append((same, f"{monitor}, mean ± deviation over {len(same)} seeds: {spread} ({names})"))
+    return found
+
+
+def table_of(groups: list[Group]) -> pd.DataFrame:
+    """Tabulate runs in order, with the arguments in which they differ, and what was held out where that differs."""
+    runs = [run for group in groups for run in group.runs]
+    names = dict.fromkeys(name for run in runs for name in run.arguments)
+    differing = [name for name in names if len(_values(name, runs)) > 1]
+    return pd.DataFrame(
+        {"run": run.name, **run.row, "state": run.state}
+        | ({"held out": group.rows} if len(groups) > 1 else {})
+        | {name: run.arguments.get(name, ABSENT) for name in differing}
+        for group in groups
+        for run in group.runs
+    )
+
+
+def _values(name: str, runs: Sequence[Run]) -> set[str]:
+    """Collect the values of an argument; what a class is given says nothing of runs that do without the class."""
+    of_class = any(name.startswith(f"{other}.") for other in {other for run in runs for other in run.arguments})
+    return {run.arguments.get(name, ABSENT) for run in runs if not of_class or name in run.arguments}
+
+
+def counted(runs: int) -> str:
+    """Say how many runs."""
+    return f"{runs} run" if runs == 1 else f"{runs} runs"
+
+
+def text_of(name: object, cell: object) -> str:
+    """Write a cell of a table of runs."""
+    if isinstance(cell, float):
+        return ABSENT if math.isnan(cell) else f"{cell:.1f}" if name == "minutes" else f"{cell:#.4g}"
+    return str(cell)

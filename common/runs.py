@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict, final, get_origin, get
 
 import pandas as pd
 
-from common.arguments import T, as_typed, experiment
+from common.arguments import T, experiment, in_words
 from common.config import read_config
 from common.errors import UserError
 from common.files import write_json
+from common.held_out import Columns
 from common.plots import Direction
 from common.tables import read_metrics
 
@@ -47,6 +48,7 @@ class About(TypedDict):
     machine: list[str]
     units: NotRequired[dict[str, str]]
     held_out: NotRequired[HeldOut]
+    columns: NotRequired[Columns]
 
 
 @final
@@ -164,7 +166,8 @@ def describe_run(run: Path, task: AnyTask | type[AnyTask], machine: Iterable[str
         held_out: digest and number of the rows that are held out.
     """
     about = {"task": task.task, "monitor": task.monitor, "directions": task.directions, "units": dict(task.units)}
-    write_json(run / "run.json", about | {"machine": sorted(machine), "held_out": held_out})
+    columns = task.held_out_columns._asdict() | {"classes": task.classes is not None}
+    write_json(run / "run.json", {**about, "machine": sorted(machine), "held_out": held_out, "columns": columns})
 
 
 @dataclass
@@ -250,9 +253,8 @@ def read_run(path: Path) -> tuple[Run, list[str]]:
         if below is None:
             raise UserError(f"{path}: no run.json, and not below {RUNS}/<task>; leave it out")
         about = _earlier(below[0], result, metrics)
-    arguments = {name: as_typed(value) for name, value in experiment(settings, about["machine"]).items()}
     name = below[1] if below else "/".join(path.parts[-2:])
-    return Run(path, about, arguments, metrics, result, name), notes
+    return Run(path, about, in_words(experiment(settings, about["machine"])), metrics, result, name), notes
 
 
 def _earlier(task: str, result: Result | None, metrics: dict[str, pd.Series[float]]) -> About:
@@ -262,9 +264,8 @@ def _earlier(task: str, result: Result | None, metrics: dict[str, pd.Series[floa
 
     machine = sorted(machine_arguments(object, ImageData))
     about: About = {"task": task, "monitor": "", "directions": {}, "machine": machine}
-    metric, best = (
-        (str(result.get("metric")), result.get("best")) if result else ("", None)
-    )  # without checkpoints, none
+    # Without checkpoints, there is no best.
+    metric, best = (str(result.get("metric")), result.get("best")) if result else ("", None)
     curve = metrics.get(metric)
     # Of one value alone, it cannot be told whether more or less is better.
     if isinstance(best, int | float) and curve is not None and curve.min() < curve.max():
@@ -284,9 +285,8 @@ def read_json(path: Path, wanted: type[T], notes: list[str]) -> T | None:
             if kind is not NotRequired and not isinstance(content[key], kind):
                 raise TypeError
     except (ValueError, KeyError, TypeError, RecursionError):
-        notes.append(
-            f"{path} is damaged: the run counts as unfinished" if path.name == RESULT else f"{path} is damaged"
-        )
+        so = ": the run counts as unfinished" if path.name == RESULT else ""
+        notes.append(f"{path} is damaged{so}")
         return None
     described: T = content
     return described

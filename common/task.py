@@ -22,6 +22,7 @@ from common.arguments import Settings, keep_own, kinds_of
 from common.batches import HasImages, ImageBatch
 from common.calibration import Calibrated
 from common.data import ImageData
+from common.held_out import HeldOutTables
 from common.optim import adamw_warmup_cosine
 from common.plots import Direction, Gallery
 from common.pretrained import Pretrained, is_checkpoint, take_weights
@@ -55,7 +56,7 @@ class Deployed:
     unit: str
 
 
-class ImageTask(LightningModule, Calibrated, ABC, Generic[Data, Batch]):
+class ImageTask(LightningModule, Calibrated, HeldOutTables, ABC, Generic[Data, Batch]):
     """A task: its network, its loss, its metrics, and how outputs become values.
 
     A subclass calls this constructor with the network that it has built, and implements what is abstract.
@@ -200,10 +201,6 @@ class ImageTask(LightningModule, Calibrated, ABC, Generic[Data, Batch]):
     def picture_answers(self, answers: Mapping[str, pd.DataFrame]) -> Figure | None:
         """Draw what :meth:`answers` has tabulated, where a picture says more than the table."""
         return None
-
-    @abstractmethod
-    def table_of_held_out(self, outputs: Outputs, data: Data) -> pd.DataFrame:
-        """Tabulate the held-out ids with the true and the predicted value of each."""
 
     @abstractmethod
     def explained_scores(self, images: Tensor) -> tuple[Tensor, Tensor]:

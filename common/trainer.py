@@ -29,6 +29,7 @@ from common.images import read_image, resize
 from common.machine import is_first_process
 from common.page import Page
 from common.predictor import Predictor
+from common.runs import RUNS
 from common.submission import Outputs, Submission, SubmissionFiles, default_path
 from common.task import AnyTask
 
@@ -42,6 +43,7 @@ class Trainer(pl.Trainer):
         checkpoints: those that were typed after ``--ckpt_path``.
         images: of the user's own, as typed after ``--images``.
         page: class of the page that ``app`` shows.
+        report: whether ``dashboard`` is to write the report.
         fit_settings: the arguments of ``fit``, which a cross-validation hands to each fold.
         crossval_home: name and folder of a cross-validation.
     """
@@ -49,6 +51,7 @@ class Trainer(pl.Trainer):
     checkpoints: list[Checkpoint]
     images: list[str]
     page: type[Page]
+    report: bool
     fit_settings: Settings
     crossval_home: tuple[str, Path]
 
@@ -238,15 +241,17 @@ class Trainer(pl.Trainer):
     def dashboard(
         self, model: AnyTask, datamodule: ImageData, entity: str | None = None, output: str | None = None
     ) -> None:
-        """Save the W&B workspace that compares this task's runs; without a key, write it as JSON.
+        """Save the W&B workspace that compares this task's runs, or a report on them; without a key, write a file.
 
         Args:
             model: says what is logged.
             datamodule: says what can be set.
             entity: W&B user or team that owns the project; the default one of the key if null.
-            output: write the specification as JSON to this file instead of publishing it.
+            output: write to this file instead of publishing: the workspace as JSON, the report as Markdown.
         """
-        build_dashboard(type(model), type(datamodule), entity, None if output is None else Path(output))
+        runs = Path(self.default_root_dir) / RUNS / model.task
+        path = None if output is None else Path(output)
+        build_dashboard(type(model), type(datamodule), entity, path, self.report, runs)
 
 
 def _chosen_folds(folds: list[int] | int | str | None, number: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""The training of ``growth``: its loss, its metrics, and how codes of photos become days."""
+"""The training of ``growth``: its metrics, and how codes of photos become days."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from common.arguments import Resumable
 from common.backbones import Head, Stem, build_backbone, checkpoint_blocks, constants_of
 from common.batches import ImageBatch
 from common.calibration import Calibration
+from common.held_out import HeldOutColumns
 from common.networks import Normalization, Normalize
 from common.plots import Direction, Gallery
 from common.pretrained import Pretrained
@@ -26,25 +27,12 @@ from common.task import Deployed, ImageTask
 from growth import intervals, plots, tables
 from growth.data import GrowthData
 from growth.leaf_hull import LeafHull, build_leaf_hull, judge_by_leaves, warn_of_photos
+from growth.losses import LOSS_UNITS, Loss, pair_loss
 from growth.pair_network import DeployedPairNet, Design, PairNet, pair_days
 from growth.pairs import PairBatch
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Loss = Literal["mse", "rmse", "l1", "huber"]
-LOSS_UNITS: dict[Loss, str] = {"mse": "days²", "rmse": "days", "l1": "days"}  # huber is of either, by the error
-
-
-def pair_loss(name: Loss, predicted: Tensor, days: Tensor) -> Tensor:
-    """The loss over pairs, P and P → scalar; ``rmse`` is in days, ``huber`` turns linear at one day."""
-    if name == "mse":
-        return nn.functional.mse_loss(predicted, days)
-    if name == "rmse":
-        return (nn.functional.mse_loss(predicted, days) + 1e-8).sqrt()  # its slope is infinite at 0
-    if name == "l1":
-        return nn.functional.l1_loss(predicted, days)
-    return nn.functional.huber_loss(predicted, days)
 
 
 class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
@@ -93,6 +81,7 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
     score_unit = "days"
     output_arguments = ("days_scale",)
     columns = ("before", "after", "species", "days", "predicted")
+    held_out_columns = HeldOutColumns(ids=("plant", "before", "after"), group="plant", truth="days")
     about_items = "one row a photo; ages have no zero of their own: only their differences within a plant are days"
     net: PairNet
 
@@ -238,6 +227,10 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         days = self.estimates(outputs, data)
         bounds = {name: self.values(bound) for name, bound in self.intervals(days).items()}
         return tables.tabulate_held_out(self.values(days), bounds, data.truth, data.test_pairs)
+
+    def table_of_evaluated(self) -> pd.DataFrame:
+        rows, photos = self.select_rows(["before", "after"]), self.data.photos.take(self.data.val_set.rows)
+        return tables.tabulate_evaluated(rows.assign(predicted=self.values(rows["predicted"].to_numpy())), photos)
 
     def calibrate(self, estimates: np.ndarray, truth: np.ndarray, groups: np.ndarray) -> Calibration:
         """Learn from pairs (P) of held-out plants how wide intervals must be."""

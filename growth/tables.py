@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from growth.pair_network import ages_of
-from growth.photos import PhotoPairs
+from growth.photos import PhotoPairs, Photos
 
 
 def tabulate_photos(codes: np.ndarray, pairs: PhotoPairs, twin: bool) -> pd.DataFrame:
@@ -40,6 +40,13 @@ def tabulate_held_out(
     before, after = pairs.name[pairs.before], pairs.name[pairs.after]
     columns = {"plant": pairs.plant[pairs.before], "before": before, "after": after, "days": days}
     return pd.DataFrame({**columns, "predicted": predicted, **bounds})
+
+
+def tabulate_evaluated(rows: pd.DataFrame, photos: Photos) -> pd.DataFrame:
+    """Tabulate pairs, ``before`` and ``after`` of which are positions in ``photos``, by plant and names of photos."""
+    before, after = rows["before"].to_numpy(), rows["after"].to_numpy()
+    named = {"plant": photos.plant[before], "before": photos.name[before], "after": photos.name[after]}
+    return pd.DataFrame({**named, "days": rows["days"], "predicted": rows["predicted"]})
 
 
 def note_reversed(days: np.ndarray, pairs: PhotoPairs) -> list[str]:

@@ -17,13 +17,14 @@ from common.arguments import Resumable
 from common.backbones import Head, Stem, build_backbone, constants_of
 from common.batches import ImageBatch
 from common.calibration import Calibration, fit_temperature, scale_probabilities
+from common.held_out import HeldOutColumns
 from common.labelled import LabelledBatch
 from common.networks import FromBytes, Normalization, Normalize, Temperature
 from common.plots import Direction, Gallery
 from common.pretrained import Pretrained
 from common.submission import Outputs
 from common.task import Deployed, ImageTask
-from julia import plots
+from julia import plots, tables
 from julia.data import CharacterData
 from julia.files import CLASSES
 
@@ -103,6 +104,7 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
     score_unit = "logit"
     classes = CLASSES
     columns = ("row", "truth", "loss", *CLASSES)
+    held_out_columns = HeldOutColumns(ids=("ID",), group="Class", truth="Class")
     net: CharacterNet
 
     def __init__(
@@ -254,22 +256,15 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
         return spread
 
     def table_of_items(self, outputs: Outputs, data: CharacterData) -> pd.DataFrame:
-        """Tabulate the bitmaps with the three most probable classes and their probabilities."""
-        probabilities = self.calibrated(outputs["probabilities"])
-        order = np.argsort(-probabilities, axis=1, kind="stable")[:, :3]
-        table = pd.DataFrame({"ID": data.sample.ids})
-        for rank, suffix in enumerate(("", "_2", "_3")):
-            table[f"Class{suffix}"] = np.array(list(CLASSES))[order[:, rank]]
-            table[f"probability{suffix}"] = np.take_along_axis(probabilities, order[:, rank, None], axis=1)[:, 0]
-        return table
+        return tables.tabulate_bitmaps(data.sample.ids, self.calibrated(outputs["probabilities"]))
 
     def table_of_held_out(self, outputs: Outputs, data: CharacterData) -> pd.DataFrame:
-        """Tabulate held-out bitmaps with their class and the predicted one."""
-        table = self.table_of_items(outputs, data)[["ID", "Class", "probability"]].rename(
-            columns={"Class": "predicted"}
-        )
-        table.insert(1, "Class", [CLASSES[index] for index in data.truth])
-        return table
+        return tables.tabulate_held_out(self.table_of_items(outputs, data), data.truth)
+
+    def table_of_evaluated(self) -> pd.DataFrame:
+        probabilities, truth, rows = self.evaluated_estimates()
+        table = tables.tabulate_bitmaps(self.data.held_out_ids(rows), self.calibrated(probabilities))
+        return tables.tabulate_held_out(table, truth)
 
     @property
     def encoder(self) -> nn.Module:

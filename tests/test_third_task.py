@@ -51,6 +51,9 @@ def test_every_subcommand_takes_it(run: Run, refused: Run, squares: Path) -> Non
     assert "resuming" in run("third_task", "fit", "--ckpt_path", "last", "--trainer.max_epochs", 12, *QUIET)
     metrics = pd.read_csv(home / "metrics.csv")["val/acc"].dropna()
     assert (len(metrics), metrics.iloc[-1]) == (12, 1.0)
+    rows = pd.read_csv(home / "held_out.csv")  # as run.json says
+    assert about["columns"] == {"ids": ["id"], "group": "colour", "truth": "colour", "classes": True}
+    assert rows["colour"].tolist() == rows["predicted"].tolist() == rows["id"].str[-1].tolist() and len(rows) == 6
 
     run("third_task", "predict", "--ckpt_path", "last")
     submission = pd.read_csv(home / "submission_last.csv")

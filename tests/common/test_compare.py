@@ -4,8 +4,6 @@ import errno
 import json
 import os
 import shutil
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,69 +11,9 @@ import pandas as pd
 import pytest
 import yaml
 
-from common import compare
-from common.arguments import machine_arguments
-from common.data import ImageData
 from common.files import write_json
-from common.runs import describe_run
-from common.task import ImageTask
-from growth.data import GrowthData
-from growth.model import GrowthRegressor
-from julia.data import CharacterData
-from julia.model import CharacterClassifier
-from tests.conftest import requested
-
-Make = Callable[..., Path]
-TASKS: dict[str, tuple[type[ImageTask[Any, Any]], type[ImageData]]] = {
-    "julia": (CharacterClassifier, CharacterData),
-    "growth": (GrowthRegressor, GrowthData),
-}
-
-
-@pytest.fixture
-def make(tmp_path: Path) -> Make:
-    """Write a run folder as ``fit`` leaves it."""
-
-    def run(name: str, values: list[float] | None, finished: bool = True, task: str = "julia", **model: object) -> Path:
-        of_task, of_data = TASKS[task]
-        metric = of_task.monitor
-        folder = tmp_path / "runs" / task / name / "version_0"
-        (folder / "wandb" / "files").mkdir(parents=True)
-        (folder / "wandb" / "files" / "config.yaml").write_text("not: ours\n")
-        settings = {"model": {"backbone": "resnet18", "lr": 0.1} | model, "data": {"root": "data"}, "name": name}
-        (folder / "config.yaml").write_text(yaml.safe_dump(settings))
-        if values is not None:
-            lines = [
-                f"{epoch},{epoch * 9},{value},\n{epoch},{epoch * 9 + 8},,{1 - value}"
-                for epoch, value in enumerate(values)
-            ]
-            (folder / "metrics.csv").write_text("\n".join([f"epoch,step,{metric},train/loss", *lines]) + "\n")
-        machine = sorted(machine_arguments(of_task, of_data))
-        describe_run(folder, of_task, machine, {"rows": 9, "digest": "0" * 16})
-        if finished:
-            best = (min if of_task.directions[metric] == "min" else max)(values) if values else None
-            figures = {"last": values[-1] if values else None, "best": best}
-            write_json(folder / "result.json", {"metric": metric, **figures, "epochs": 9, "seconds": 90.0})
-        (folder.parent / "latest").symlink_to("version_0")
-        return folder
-
-    return run
-
-
-@pytest.fixture
-def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[str, str]]:
-    def run(*words: object, fails: bool = False) -> tuple[str, str]:
-        monkeypatch.setattr(sys, "argv", ["compare", *map(str, words)])
-        if fails:
-            with pytest.raises(SystemExit) as caught:
-                compare.main()
-            assert caught.value.code == 2
-        else:
-            compare.main()
-        captured = capsys.readouterr()
-        return captured.out, captured.err
-
-    return run
+from common.ranking import FIXED
+from tests.common.conftest import Make, held_out
 
 
 def test_the_best_comes_first_with_what_differs(make: Make, typed: Any) -> None:
@@ -83,21 +21,13 @@ def test_the_best_comes_first_with_what_differs(make: Make, typed: Any) -> None:
     make("better/one", [0.3, 0.9], finished=False)
     out, err = typed("runs/julia", "--csv", "runs.csv")
     table = pd.read_csv("runs.csv", keep_default_na=False)
-    assert table.columns.tolist() == [*compare.FIXED, "model.lr"]  # all others are the same
+    assert table.columns.tolist() == [*FIXED, "model.lr"]  # all others are the same
     assert table["run"].tolist() == ["better/one/version_0", "worse/version_0"]
     assert table["best"].tolist() == [0.9, 0.5] and table["last"].tolist() == [0.9, 0.4]
     assert table["epochs"].tolist() == [2, 3] and table["minutes"].tolist() == ["", "1.5"]
     assert table["state"].tolist() == ["unfinished", ""]
     assert "2 runs, best val/acc first" in out and out.index("better/one") < out.index("worse")
     assert err == ""
-
-
-def held_out(folder: Path, rows: int, digest: str, **settings: Any) -> None:
-    """Let a run have held out other rows, and have other settings at the top of its configuration."""
-    about = json.loads((folder / "run.json").read_text()) | {"held_out": {"rows": rows, "digest": digest * 16}}
-    (folder / "run.json").write_text(json.dumps(about))
-    config = yaml.safe_load((folder / "config.yaml").read_text()) | settings
-    (folder / "config.yaml").write_text(yaml.safe_dump(config))
 
 
 def test_runs_on_other_rows_are_ranked_apart(make: Make, typed: Any) -> None:
@@ -207,11 +137,11 @@ def test_what_a_run_says_of_itself_decides(make: Make, typed: Any) -> None:
     out, err = typed("elsewhere", "--csv", "runs.csv")
     table = pd.read_csv("runs.csv")
     assert table["run"].tolist() == ["b/version_0", "a/version_0"] and table["best"].tolist() == [0.5, 1.0]
-    assert table.columns.tolist() == [*compare.FIXED, "model.backbone", "data.root"]  # the rate is the machine's
+    assert table.columns.tolist() == [*FIXED, "model.backbone", "data.root"]  # the rate is the machine's
     assert "best val/acc first" in out and err == ""
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", ["julia", "growth"])
 def test_runs_of_earlier_versions_are_told_by_their_folder_and_result(make: Make, typed: Any, task: str) -> None:
     for name, values in (("low", [0.3, 0.1]), ("high", [0.2, 0.9]), ("none", None)):
         make(name, values, finished=values is not None, task=task)
@@ -324,86 +254,3 @@ def test_many_arguments_share_a_column(make: Make, typed: Any) -> None:
     out, _ = typed("runs/julia")
     assert "arguments" in out and "argument_19 1" in " ".join(out.replace("│", " ").split())
     assert max(map(len, out.splitlines())) <= 160
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("losses", "title"), [(["mse", "mse"], "train/loss, days²"), (["mse", "l1"], "train/loss")])
-def test_the_page_gives_a_unit_in_which_all_runs_agree(
-    make: Make, typed: Any, tmp_path: Path, losses: list[str], title: str
-) -> None:
-    for name, loss in zip("ab", losses, strict=True):
-        folder = make(name, [2.0, 1.0], task="growth", loss=loss)
-        about = json.loads((folder / "run.json").read_text())
-        about["units"] = {**about["units"], "train/loss": {"mse": "days²", "l1": "days"}[loss]}
-        (folder / "run.json").write_text(json.dumps(about))
-    typed("runs/growth", "--html", "runs.html")
-    page = (tmp_path / "runs.html").read_text()
-    assert json.dumps({"name": "train/loss", "title": title}, ensure_ascii=True)[:-1] in page
-    assert '"title": "val/rmse, days"' in page
-
-
-def test_the_page_in_a_browser(make: Make, typed: Any, browser: Any, tmp_path: Path) -> None:
-    support = pytest.importorskip("selenium.webdriver.support.ui")
-    for number, best in enumerate([0.2, 0.9, 0.1]):
-        make(f"run{number}", [0.05, best], lr=[10, 9, 0.001][number])
-    make("evil", None, backbone="<script>document.title = 'broken'</script>")
-    tag = "<img src=x onerror=alert(1)>%{y}"
-    make(tag, [0.05, 0.06])
-    typed("runs/julia", "--html", "runs.html")
-    requested(browser)
-    browser.get((tmp_path / "runs.html").as_uri())
-    assert browser.title == "5 runs of julia, best val/acc first"
-    assert {url.split(":")[0] for url in requested(browser)} <= {"file", "data", "blob"}
-    assert browser.find_elements("css selector", "img") == []
-    legend = [text.text for text in browser.find_elements("css selector", ".legendtext")]
-    assert legend == [
-        f"{name}/version_0" if name != tag else compare._middle_cut(f"{tag}/version_0")
-        for name in ("run1", "run0", "run2", tag)
-    ]
-    assert browser.get_log("browser") == []
-    assert browser.execute_script("return performance.getEntriesByType('resource').length") == 0
-
-    def column(number: int) -> list[str]:
-        cells = browser.find_elements("css selector", f"tbody td:nth-child({number})")
-        return [cell.text for cell in cells]
-
-    runs = ["run1/version_0", "run0/version_0", "run2/version_0", f"{tag}/version_0", "evil/version_0"]
-    assert column(1) == runs
-    headers = browser.find_elements("css selector", "th button")
-    rates = [header.text.split()[0] for header in headers].index("model.lr")
-    for expected, order in (
-        (["0.001", "0.1", "0.1", "9", "10"], "ascending"),
-        (["10", "9", "0.1", "0.1", "0.001"], "descending"),
-    ):
-        headers[rates].click()
-        assert column(rates + 1) == expected  # as numbers, not as text
-        assert headers[rates].find_element("xpath", "..").get_attribute("aria-sort") == order
-    headers[1].click()
-    assert column(2) == ["0.06000", "0.1000", "0.2000", "0.9000", "–"]
-    sorted_by = browser.find_elements("css selector", "th[aria-sort]")
-    assert [th.text.split()[0] for th in sorted_by] == ["best"]
-    traces = "return document.getElementById('curves').data.map(trace => [trace.name, trace.y])"
-    assert browser.execute_script(traces)[:3] == [
-        ["run1/version_0", [0.05, 0.9]],
-        ["run0/version_0", [0.05, 0.2]],
-        ["run2/version_0", [0.05, 0.1]],
-    ]
-    browser.find_element("css selector", "#metric option:nth-child(2)").click()
-    assert browser.execute_script(traces)[0] == ["run1/version_0", [0.95, pytest.approx(0.1)]]
-    browser.execute_script("Plotly.Fx.hover('curves', [{curveNumber: 3, pointNumber: 1}])")
-    lines = [line.text for line in browser.find_elements("css selector", ".hoverlayer .nums tspan.line")]
-    assert lines[0] == f"{tag}/version_0" and "model.lr: 0.1" in lines and lines[-1] == "epoch 2: 0.9400"
-    browser.set_window_size(700, 900)
-    fits = "return document.documentElement.scrollWidth <= window.innerWidth"
-    # plotly draws anew some time after the window has changed
-    support.WebDriverWait(browser, 10).until(lambda _: browser.execute_script(fits))
-
-
-@pytest.mark.slow
-def test_the_page_of_runs_without_metrics(make: Make, typed: Any, browser: Any, tmp_path: Path) -> None:
-    make("a", None)
-    typed("runs/julia", "--html", "runs.html")
-    browser.get((tmp_path / "runs.html").as_uri())
-    assert browser.get_log("browser") == []
-    assert browser.find_element("css selector", ".ytitle").text == "no metrics"
-    assert [cell.text for cell in browser.find_elements("css selector", "td")][:3] == ["a/version_0", "–", "–"]

@@ -74,6 +74,9 @@ def test_crossval_predicts_each_row_once_and_goes_on_where_it_stopped(
     for fold in range(3):
         result = json.loads((home / f"fold_{fold}" / "latest" / "result.json").read_text())
         assert result["last"] == pytest.approx(summary.loc[fold, "val/acc"], abs=0.011)
+        own = pd.read_csv(home / f"fold_{fold}" / "latest" / "held_out.csv", dtype=str, keep_default_na=False)
+        assert (own["Class"] == own["predicted"]).mean() == pytest.approx(result["last"])
+        assert own.merge(rows, on=["ID", "Class"])["fold"].tolist() == [str(fold)] * (rows["fold"] == str(fold)).sum()
 
     # The same estimates twice average to themselves; those of other rows are refused.
     output = crossval("--others", f"[{home}/out_of_fold.npz]")
@@ -207,6 +210,9 @@ def test_growth_folds_are_by_plant_and_turned_photos_average(
     summary = pd.read_csv("runs/growth/both/crossval_tta8.csv")
     pooled = ((summary["val/rmse"] ** 2 * summary["rows"]).sum() / summary["rows"].sum()) ** 0.5
     assert rmse == pytest.approx(pooled, rel=1e-6)
+    own = pd.concat([pd.read_csv(f"runs/growth/both/fold_{fold}/latest/held_out.csv") for fold in range(2)])
+    assert len(own) == len(rows) and (own["predicted"] >= 1).all()
+    assert len(own.merge(rows, on=["plant", "before", "after", "days"])) == len(rows)
 
     pattern = "runs/growth/both/fold_*/latest/checkpoints/last.ckpt"
     members = sorted(Path().glob(pattern))

@@ -4,10 +4,12 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import wandb
+import wandb_workspaces.reports.v2 as reports
 from wandb_workspaces.workspaces import Workspace
 
 from common.dashboard import arguments
@@ -85,6 +87,55 @@ def test_with_a_key_it_is_published(run: Run, monkeypatch: pytest.MonkeyPatch) -
     assert [(view.entity, view.project) for view in saved] == [("us", "growth")]
     assert "published: https://wandb.example.org/view" in said.splitlines()
     assert not list(Path().iterdir())
+
+
+def test_runs_are_grouped_by_the_rows_that_they_held_out(run: Run) -> None:
+    run("growth", "dashboard", "--output", "x.json")
+    section = json.loads(Path("x.json").read_text())["spec"]["section"]
+    (runs,) = section["runSets"]
+    assert runs["grouping"] == [{"section": "config", "name": "dataset.value.held_out_digest"}]
+    (key,) = runs["sort"]["keys"]
+    assert key == {"key": {"section": "summary", "name": "val/rmse.min"}, "ascending": True}
+    curves = sections("x.json")["learning curves"]
+    assert {panel["config"]["aggregate"] for panel in curves} == {False}  # or they would be means over a group
+
+
+def measured(name: str, lr: float, values: list[float], digest: str = "a" * 16, **config: Any) -> SimpleNamespace:
+    """Make a run as W&B's API gives it."""
+    settings: dict[str, Any] = {"model": {"lr": lr}, "data": {"root": name}, "seed_everything": 0} | config
+    settings["dataset"] = {"held_out": 9, "held_out_digest": digest}
+    points = [{"epoch": epoch, "val/rmse": value} for epoch, value in enumerate(values)]
+    state = {"state": "finished", "summary": {"_runtime": 60}, "path": ["us", "growth", name]}
+    return SimpleNamespace(name=name, config=settings, history=lambda **_: points, **state)
+
+
+def test_with_a_key_the_report_is_of_the_runs_of_the_project(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved: list[Any] = []
+    runs = [measured("b", 0.1, [3.0, 2.0]), measured("a", 0.2, [2.5, 1.5, 1.6]), measured("none", 0.2, [])]
+    runs.append(measured("c", 0.2, [0.5], "c" * 16))
+    monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
+    monkeypatch.setattr(wandb, "Api", lambda: SimpleNamespace(runs={"us/growth": runs}.get))
+    monkeypatch.setattr(reports.Report, "save", lambda report: saved.append(report))
+    monkeypatch.setattr(reports.Report, "url", "https://wandb.example.org/report")
+    said = run("growth", "dashboard", "--entity", "us", "--report")
+    assert "published: https://wandb.example.org/report" in said.splitlines()
+    (report,) = saved
+    assert (report.entity, report.project) == ("us", "growth")
+    text, *grids = report.blocks
+    assert "**Best: `a`, val/rmse 1.500.**" in text.text and "by 0.5000" in text.text
+    assert "| `model.lr` | 0.2 | 0.1 | 2.000 | 0.5000 |" in text.text and "data.root" not in text.text
+    assert [grid.runsets[0].filters for grid in grids] == [
+        f"Config('dataset.held_out_digest') = '{digest * 16}'" for digest in "ac"
+    ]
+    assert not list(Path().iterdir())
+
+
+def test_without_runs_there_is_nothing_to_report_on(refused: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert refused("growth", "dashboard", "--report").startswith("error: runs/growth: no such folder")
+    monkeypatch.setenv("WANDB_API_KEY", "k" * 40)
+    monkeypatch.setattr(wandb, "Api", lambda: SimpleNamespace(runs=lambda _: []))
+    error = refused("growth", "dashboard", "--entity", "us", "--report")
+    assert error == "error: no run in us/growth has been measured; see wandb sync"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ import torch
 from common.backbones import build_backbone
 from common.image_files import ImageFile
 from common.networks import Normalize
-from growth.model import GrowthRegressor, pair_loss
+from growth.losses import pair_loss
+from growth.model import GrowthRegressor
 from growth.pair_network import PairNet, pair_days
 from growth.pairs import PairDataset, PlantBatches, RandomPairBatches, all_pairs
 from growth.photos import Photos

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 
 from common.batches import ImageBatch
+from common.held_out import HeldOutColumns
 from common.labelled import LabelledBatch
 from common.networks import FromBytes
 from common.plots import Gallery
@@ -23,6 +24,7 @@ class SquareClassifier(ImageTask[SquareData, LabelledBatch]):
     task, monitor, throughput, score_unit, classes = "third_task", "val/acc", "images_per_s", "logit", "".join(COLOURS)
     directions = {"val/acc": "max", "train/acc": "max", "train/loss": "min"}  # noqa: RUF012
     drawn, columns = ("squares",), ("row", "truth", "predicted")
+    held_out_columns = HeldOutColumns(ids=("id",), group="colour", truth="colour")
 
     def __init__(self, image_size: int = 8, channels: int = 3, lr: float = 0.05) -> None:
         net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(8, 3))
@@ -40,9 +42,8 @@ class SquareClassifier(ImageTask[SquareData, LabelledBatch]):
 
     def pictures(self) -> dict[str, Gallery]:
         table, images = self.select_rows(self.columns), self.data.val_set.images[self.data.val_set.rows]
-        return {
-            "squares": Gallery("held out", list(images[table["row"]]), [self.classes[i] for i in table["predicted"]])
-        }
+        captions = [self.classes[i] for i in table["predicted"]]
+        return {"squares": Gallery("held out", list(images[table["row"]]), captions)}
 
     def predict_step(self, batch: ImageBatch, batch_idx: int) -> dict[str, Tensor]:
         return {"row": batch.row, "probabilities": self.net(batch.images).softmax(dim=1)}
@@ -57,13 +58,18 @@ class SquareClassifier(ImageTask[SquareData, LabelledBatch]):
         return pd.DataFrame({"id": data.sample.ids, "colour": self.values(outputs["probabilities"])})
 
     def table_of_held_out(self, outputs: Outputs, data: SquareData) -> pd.DataFrame:
-        return self.table_of_items(outputs, data).assign(truth=[self.classes[i] for i in data.truth])
+        table = self.table_of_items(outputs, data).rename(columns={"colour": "predicted"})
+        return table.assign(colour=[self.classes[i] for i in data.truth])
+
+    def table_of_evaluated(self) -> pd.DataFrame:
+        rows, *numbers = self.evaluated.astype(int).T
+        truth, predicted = ([self.classes[i] for i in some] for some in numbers)
+        return pd.DataFrame({"id": self.data.held_out_ids(rows), "colour": truth, "predicted": predicted})
 
     encoder = property(lambda self: self.net)
 
     def explained_scores(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self.net(images)
-        return logits, logits.argmax(dim=1)
+        return (logits := self.net(images)), logits.argmax(dim=1)
 
     def describe(self, images: Tensor) -> list[str]:
         return [self.classes[i] for i in self.net(images).argmax(dim=1)]

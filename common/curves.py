@@ -1,0 +1,90 @@
+"""Learning curves of runs as data: which metrics there are, on which axis, and each row's curves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatch
+
+import numpy as np
+import pandas as pd
+
+from common.run_tree import Node
+from common.runs import About, Run
+
+FLAT = 0.1  # share of an axis; what takes less of it looks flat
+
+
+def describe_metrics(runs: list[Run], about: About) -> list[dict[str, object]]:
+    """Describe the metrics of the runs, that which decides first: title, which way is better, axis."""
+
+    def find(metric: str, patterns: Mapping[str, str]) -> str:
+        return next((value for pattern, value in patterns.items() if fnmatch(metric, pattern)), "")
+
+    logged = {name for run in runs for name in run.metrics}
+    names = dict.fromkeys([about["monitor"], *about["directions"], *(name for run in runs for name in run.metrics)])
+    better = {"min": " (lower is better)", "max": " (higher is better)", "": ""}
+    described: list[dict[str, object]] = []
+    for name in names:
+        if name in logged:
+            # The unit of a loss depends on which one it is: none where runs differ.
+            units = {find(name, run.about["units"]) for run in runs if "units" in run.about and name in run.metrics}
+            unit, direction = units.pop() if len(units) == 1 else "", find(name, about["directions"])
+            title = f"{name}, {unit}" if unit else name
+            axis = axis_of([run.metrics[name].to_numpy() for run in runs if name in run.metrics])
+            described.append({"name": name, "title": title, "better": better[direction], **axis})
+    return described
+
+
+def axis_of(curves: Sequence[np.ndarray]) -> dict[str, object]:
+    """Choose the axis of some curves, one array each: logarithmic, or cut, where a few would flatten the others.
+
+    A few are a quarter of the curves at most. Their axis is logarithmic where that gives the others at least twice the
+    room; where values are not positive it is cut to the others.
+
+    Returns:
+        ``axis`` (linear or log), ``note`` (what the axis says of itself) and, of a cut one, its ``range``.
+    """
+    finite = [curve[np.isfinite(curve)] for curve in curves]
+    ends = np.array([(curve.min(), curve.max()) for curve in finite if len(curve)])
+    linear: dict[str, object] = {"axis": "linear", "note": ""}
+    few = range(1, max(1, len(ends) // 4) + 1)
+    if len(ends) < 2 or (least := ends[:, 0].min()) == (most := ends[:, 1].max()):
+        return linear
+    if least > 0:
+        ends = ends[ends[:, 1].argsort()]
+        for number in few:
+            low, high = ends[:-number, 0].min(), ends[:-number, 1].max()
+            share = (high - low) / (most - least)
+            if 0 < share < FLAT and math.log(high / low) / math.log(most / least) >= 2 * share:
+                return {"axis": "log", "note": ", logarithmic axis"}
+        return linear
+    kept = ends
+    for _ in few:  # leaves out the one without which the others take least
+        without = [np.delete(kept, number, axis=0) for number in range(len(kept))]
+        kept = min(without, key=lambda some: some[:, 1].max() - some[:, 0].min())
+    low, high = kept[:, 0].min(), kept[:, 1].max()
+    if not 0 < high - low < FLAT * (most - least):
+        return linear
+    beyond, room = int(((ends[:, 0] < low) | (ends[:, 1] > high)).sum()), 0.05 * (high - low)
+    note = f", axis cut: {beyond} of {len(ends)} runs {'goes' if beyond == 1 else 'go'} beyond"
+    return {"axis": "linear", "note": note, "range": [float(low - room), float(high + room)]}
+
+
+def curves_of(node: Node) -> dict[str, dict[str, object]]:
+    """Give the curves of a row by metric: x and y, and, of several runs, their mean with the least and the most."""
+
+    def plain(values: pd.Series[float]) -> list[float | None]:
+        return [value if math.isfinite(value) else None for value in values.tolist()]
+
+    runs, curves = node.fitted(), {}
+    for name in dict.fromkeys(name for run in runs for name in run.metrics):
+        series = [run.metrics[name] for run in runs if name in run.metrics]
+        # The last of each epoch; of several runs, epochs that all have reached.
+        last = [values[~values.index.duplicated(keep="last")] for values in series]
+        table = pd.concat(last, axis=1, join="inner")
+        curve: dict[str, object] = {"x": table.index.tolist(), "y": plain(table.mean(axis=1, skipna=False))}
+        if node.below:
+            curve |= {"low": plain(table.min(axis=1)), "high": plain(table.max(axis=1))}
+        curves[name] = curve
+    return curves

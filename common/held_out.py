@@ -1,0 +1,111 @@
+"""What was predicted of each held-out row: the tables that fits and cross-validations leave, and how two differ."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypedDict
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from common.runs import Run
+    from common.submission import Outputs
+
+HELD_OUT = "held_out.csv"  # of a finished fit, at its last validation
+OUT_OF_FOLD = "out_of_fold.csv"  # of a cross-validation
+
+
+class HeldOutColumns(NamedTuple):
+    """Which columns of a table of held-out rows hold what, beside ``predicted``.
+
+    Attributes:
+        ids: what names a row.
+        group: what rows are summed up by; of a classification, the truth.
+        truth: what is predicted.
+    """
+
+    ids: tuple[str, ...]
+    group: str
+    truth: str
+
+
+class Columns(TypedDict):
+    """The same, as ``run.json`` says it."""
+
+    ids: list[str]
+    group: str
+    truth: str
+    classes: bool  # whether the truth is one of some classes
+
+
+class HeldOutTables(ABC):
+    """The part of a task's contract that says what was predicted of each held-out row.
+
+    Attributes:
+        held_out_columns: of the tables.
+    """
+
+    held_out_columns: ClassVar[HeldOutColumns]
+
+    @abstractmethod
+    def table_of_held_out(self, outputs: Outputs, data: Any) -> pd.DataFrame:
+        """Tabulate the held-out ids with the true and the predicted value of each, from the outputs of the network."""
+
+    @abstractmethod
+    def table_of_evaluated(self) -> pd.DataFrame:
+        """Tabulate what the latest validation has evaluated likewise: the same ids and true values."""
+
+
+def read_held_out(run: Run) -> tuple[pd.DataFrame | None, list[str]]:
+    """Read what was predicted of each held-out row, and what is wrong with the table, a line each.
+
+    Gives the columns ``id`` (which no two rows share), ``group``, ``truth`` and ``predicted``: text, or, where the
+    truth is no class, numbers in the latter two. None where a run says nothing, as those of earlier versions do.
+    """
+    path = next((path for name in (HELD_OUT, OUT_OF_FOLD) if (path := run.path / name).is_file()), None)
+    columns: Any = run.about.get("columns")
+    if path is None or columns is None:
+        return None, []
+    try:
+        table = _read(path, columns)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None, [f"{path} is damaged: what this run got wrong is not compared"]
+    if table["id"].duplicated().any():
+        return None, [f"{path}: rows of one name, {table['id'][table['id'].duplicated()].iloc[0]}: not compared"]
+    return table, []
+
+
+def _read(path: Path, columns: Columns) -> pd.DataFrame:
+    cells = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table = pd.DataFrame({"id": cells[columns["ids"]].agg(" · ".join, axis=1), "group": cells[columns["group"]]})
+    for name, column in (("truth", columns["truth"]), ("predicted", "predicted")):
+        table[name] = cells[column] if columns["classes"] else cells[column].astype(float)
+    return table
+
+
+def compare_rows(one: pd.DataFrame, other: pd.DataFrame, classes: bool) -> pd.DataFrame:
+    """Sum up by group how two runs do on the rows that both held out, of equal truth.
+
+    Args:
+        one: as :func:`read_held_out` gives it.
+        other: likewise.
+        classes: whether the truth is one of some classes.
+
+    Returns:
+        For each group its number of ``rows`` and, of classes, how many ``only_one`` and ``only_other`` got right;
+        else the mean absolute errors ``one`` and ``other``. The group where the first run is most ahead comes first.
+    """
+    both = one.merge(other.drop(columns="group"), on=["id", "truth"], suffixes=("_one", "_other"))
+    truth = both["truth"]
+    if classes:
+        right, also = both["predicted_one"] == truth, both["predicted_other"] == truth
+        both = both.assign(only_one=right & ~also, only_other=also & ~right)
+        summed = both.groupby("group")[["only_one", "only_other"]].sum().astype(int)
+        ahead = summed["only_one"] - summed["only_other"]
+    else:
+        errors = {"one": (both["predicted_one"] - truth).abs(), "other": (both["predicted_other"] - truth).abs()}
+        summed = both.assign(**errors).groupby("group")[["one", "other"]].mean()
+        ahead = summed["other"] - summed["one"]
+    summed.insert(0, "rows", both.groupby("group").size())
+    return summed.loc[ahead.sort_values(ascending=False, kind="stable").index]

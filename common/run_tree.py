@@ -1,0 +1,139 @@
+"""Rows of runs as a person reads them: folds below their cross-validation, seeds of one setting in one row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import takewhile
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from common.ranking import FIXED, Group, text_of
+from common.runs import Run, is_fold
+
+SUMMED_UP = ("seed_everything", "data.fold")  # what rows that can be unfolded differ in
+Cell = tuple[str, float | None]  # what it shows, and the number that it sorts by, if it is one
+
+
+@dataclass(eq=False)
+class Node:
+    """A row of the table: a run, or several in one that can be unfolded.
+
+    Attributes:
+        name: of the run, or a pattern of those below.
+        row: its cells by column.
+        run: the run or the cross-validation; None of several seeds.
+        below: the runs that it stands for; empty of one run.
+        what: what these are, such as ``5 folds``.
+        number: which row it is, in order.
+        parent: the row that it is unfolded from; None of others.
+    """
+
+    name: str
+    row: dict[str, Cell]
+    run: Run | None = None
+    below: list[Node] = field(default_factory=list)
+    what: str = ""
+    number: int = 0
+    parent: int | None = None
+
+    def all(self) -> Iterator[Node]:
+        """Give it and all below it, in order."""
+        yield self
+        for node in self.below:
+            yield from node.all()
+
+    def fitted(self) -> list[Run]:
+        """List the runs that it stands for, of a fold that was fitted again the newest."""
+        runs = [run for node in self.all() if not node.below and (run := node.run) is not None]
+        return [*{run.path.parent if is_fold(run.path) else run.path: run for run in runs}.values()]
+
+
+def order_columns(table: pd.DataFrame) -> list[str]:
+    """Order the columns: the argument that differs most stands beside what it may have changed."""
+    fixed, others = list(FIXED), [str(name) for name in table.columns if name not in (*FIXED, "held out")]
+    told = [name for name in others if name not in SUMMED_UP] or others
+    most = [max(told, key=lambda name: table[name].nunique())] if told else []
+    return [*fixed[:2], *most, *fixed[2:], *(name for name in others if name not in most)]
+
+
+def tree_of(group: Group, lines: list[dict[Any, object]], columns: list[str], lowest_first: bool) -> list[Node]:
+    """Put folds below their cross-validation, and the seeds of a setting in one row, ranked by its mean."""
+    roots: list[Node] = []
+    for run, line in zip(group.runs, lines, strict=True):
+        node = Node(run.name, {name: _cell(name, line[name]) for name in columns}, run)
+        if is_fold(run.path):  # its cross-validation stands above
+            roots[-1].below.append(node)
+        else:
+            roots.append(node)
+    for root in roots:
+        if root.below:
+            root.what = f"{len(root.fitted())} folds"
+            text, number = root.row["last"]
+            root.row["last"] = (f"{text} {_range(_folds(root))}".strip(), number)
+            root.row["epochs"] = _cell("epochs", max(node.row["epochs"][1] or 0 for node in root.below))
+    for runs, _ in group.seeds:
+        members = [node for node in roots if any(node.run is run for run in runs)]
+        roots = [node for node in roots if node not in members]
+        roots.append(_sum_up(members, columns))
+    sign = 1 if lowest_first else -1
+    return sorted(roots, key=lambda node: ((best := node.row["best"][1]) is None, sign * (best or 0), node.name))
+
+
+def _sum_up(members: list[Node], columns: list[str]) -> Node:
+    """Make one row of the seeds of a setting: means and ranges."""
+    row: dict[str, Cell] = {}
+    for column in columns:
+        cells = [node.row[column] for node in members]
+        numbers = [number for _, number in cells if number is not None]
+        if column in ("best", "last") and numbers:
+            mean = float(np.mean(numbers))
+            row[column] = (f"{text_of(column, mean)} {_range(numbers)}".strip(), mean)
+        elif column in ("epochs", "minutes") and numbers:
+            row[column] = _cell(column, max(numbers) if column == "epochs" else float(np.mean(numbers)))
+        else:
+            ordered = sorted(cells, key=lambda cell: (cell[1] is None, cell[1] or 0, cell[0]))
+            row[column] = _cell(column, ", ".join(dict.fromkeys(text for text, _ in ordered)))
+    name, what = _pattern([node.name for node in members]), f"{len(members)} seeds"
+    row["run"], row["state"] = (name, None), (what, None)
+    return Node(name, row, below=members, what=what)
+
+
+def _pattern(names: list[str]) -> str:
+    """Put an asterisk where names differ."""
+    start = _shared(names)
+    return f"{start}*{_shared([name[len(start) :][::-1] for name in names])[::-1]}"
+
+
+def _shared(names: list[str]) -> str:
+    """Give what names begin with."""
+    return "".join(letters[0] for letters in takewhile(lambda letters: len({*letters}) == 1, zip(*names, strict=False)))
+
+
+def _folds(root: Node) -> list[float | None]:
+    """Give the figure of each fold, measured as that over all of them, or, where there is none, of its last epoch."""
+    assert root.run is not None
+    try:
+        figures: list[float | None] = pd.read_csv(root.run.path / "crossval.csv")[root.run.about["monitor"]].tolist()
+    except (OSError, ValueError, KeyError):
+        return [node.row["last"][1] for node in root.below]
+    return figures
+
+
+def _range(numbers: Sequence[float | None]) -> str:
+    known = [number for number in numbers if number is not None]
+    return f"({text_of('', min(known))}–{text_of('', max(known))})" if len(known) > 1 else ""
+
+
+def _cell(column: str, value: object) -> Cell:
+    """Write a cell, and find the number that it sorts by."""
+    if isinstance(value, float) and value.is_integer() and column == "epochs":
+        value = int(value)
+    try:
+        number = float(str(value)) if column not in ("run", "state") else math.nan
+    except ValueError:
+        number = math.nan
+    return text_of(column, value), number if math.isfinite(number) else None

@@ -427,7 +427,7 @@ def test_the_best_is_of_the_metric_that_decides_whatever_else_is_kept() -> None:
         is_global_zero=True,
         loggers=[SimpleNamespace(finalize=lambda _: None)],
         interrupted=False,
-        callback_metrics={"val/acc": torch.tensor(0.4)},
+        callback_metrics={},
         current_epoch=3,
     )
     finish_run(trainer, CharacterClassifier, 1.0, False)  # type: ignore[arg-type]

@@ -75,7 +75,7 @@ def test_without_a_key_it_says_what_is_missing(run: Run) -> None:
     spec = json.loads(Path("dashboard-julia.json").read_text())
     assert (spec["entity"], spec["project"]) == ("us", "julia")
     curves = {panel["config"]["chartTitle"] for panel in sections("dashboard-julia.json")["learning curves"]}
-    assert {"val/acc (higher is better)", "val/loss (lower is better)"} <= curves
+    assert {"val/acc (higher is better)", "val/loss, nats (lower is better)"} <= curves
 
 
 def test_with_a_key_it_is_published(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import CSVLogger, WandbLogger
 
 from common import resume
 from common.errors import UserError
@@ -224,7 +224,13 @@ def test_damaged_metrics_are_refused_and_stay(tmp_path: Path, line: str) -> None
     assert path.read_text().endswith(line)
 
 
+def test_lightning_still_gives_wandb_what_is_taken_out(tmp_path: Path) -> None:
+    logger = WandbLogger(save_dir=tmp_path, offline=True)
+    assert "anonymous" in logger._wandb_init, "Lightning has changed _wandb_init, which common/resume.py changes"
+    assert "anonymous" not in resume.without_obsolete_arguments(logger)._wandb_init  # type: ignore[attr-defined]
+
+
 def test_every_private_name_is_looked_at_here() -> None:
     used = set(re.findall(r"\.(_[a-z]\w+)", Path(resume.__file__).read_text()))
-    looked_at = {*SEEN, "_accelerator_connector", "_subcommand_parsers"}
+    looked_at = {*SEEN, "_accelerator_connector", "_subcommand_parsers", "_wandb_init"}
     assert used <= looked_at

@@ -40,9 +40,7 @@ class SquareData(LabelledData):
         flip: turn training images by quarters at random.
     """
 
-    max_pixels = 1_000_000
-    label = "squares"
-    columns = ("id", "colour")
+    max_pixels, label, columns = 1_000_000, "squares", ("id", "colour")
 
     def __init__(
         self, root: Machine[str] = "squares", batch_size: int = 6, flip: Resumable[bool] = True, **shared: Any

@@ -58,13 +58,13 @@ class SquareClassifier(ImageTask[SquareData, LabelledBatch]):
         return pd.DataFrame({"id": data.sample.ids, "colour": self.values(outputs["probabilities"])})
 
     def table_of_held_out(self, outputs: Outputs, data: SquareData) -> pd.DataFrame:
-        table = self.table_of_items(outputs, data).rename(columns={"colour": "predicted"})
-        return table.assign(colour=[self.classes[i] for i in data.truth])
+        items, truth = self.table_of_items(outputs, data), [self.classes[i] for i in data.truth]
+        return items.rename(columns={"colour": "predicted"}).assign(colour=truth)
 
     def table_of_evaluated(self) -> pd.DataFrame:
-        rows, *numbers = self.evaluated.astype(int).T
-        truth, predicted = ([self.classes[i] for i in some] for some in numbers)
-        return pd.DataFrame({"id": self.data.held_out_ids(rows), "colour": truth, "predicted": predicted})
+        table = self.select_rows(self.columns).rename(columns={"truth": "colour"})
+        names = table[["colour", "predicted"]].map(self.classes.__getitem__)
+        return names.assign(id=self.data.held_out_ids(table["row"].to_numpy()))
 
     encoder = property(lambda self: self.net)
 

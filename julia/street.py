@@ -28,7 +28,7 @@ class Layers(NamedTuple):
 
 
 def draw_character(character: str, families: list[list[Face]], rng: np.random.Generator) -> Image.Image:
-    """Draw a bitmap, RGB or grey, of about 8 to 300 px a side; each family of fonts is as likely as another."""
+    """Draw a bitmap, RGB or grey, 8 to 200 px wide, 14 to 160 px high; each family of fonts is as likely as another."""
     faces = families[rng.integers(len(families))]
     layers = _lay_out(character, faces[rng.integers(len(faces))], rng)
     picture = _paint(layers, rng)

@@ -144,9 +144,10 @@ def draw(
     """Draw `train` labelled and `test` unlabelled bitmaps, with the CSV files of the contest, into `directory`.
 
     The bitmaps are 14 to 150 px a side, RGB or grey, with a copy of 20 by 20 px each. With `fonts` (see
-    :func:`julia.fonts.find_faces`), they look more like photos, lie in archives as the contest's do, bear IDs such as
-    drawn_1, and `fonts.csv` says which fonts were used and which were not. Raises `UserError`, and leaves nothing, for
-    a count out of range, fonts that cannot be used, or a folder that is not empty or cannot be written.
+    :func:`julia.fonts.find_faces`), they look like photos (:func:`julia.street.draw_character`), lie in archives as
+    the contest's do, bear IDs such as drawn_1, and `fonts.csv` says which fonts were used and which were not. Raises
+    `UserError`, and leaves nothing, for a count out of range, fonts that cannot be used, or a folder that is not empty
+    or cannot be written.
     """
     check_range("--train", train, len(CLASSES), why="so that each of the 62 classes appears")
     check_range("--test", test, 1)

@@ -17,8 +17,8 @@ from PIL import Image
 
 from benchmarks.timing import Row, hardware, interleaved, median_ratio, show
 from common.cache import cached_images
+from common.decoding import Mode
 from common.image_files import ImageFile, find_images
-from common.images import Mode
 from growth.photos import MAX_PIXELS
 from growth.synthetic import draw as draw_growth
 from julia.files import read_test_set, read_training_set

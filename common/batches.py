@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from common.arguments import T
-from common.images import Images
+from common.decoding import Images
 
 if TYPE_CHECKING:
     from common.data import ImageData

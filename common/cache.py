@@ -31,9 +31,9 @@ import numpy as np
 from PIL import UnidentifiedImageError
 from tqdm import tqdm
 
+from common.decoding import Images, Mode, decode, resize
 from common.errors import UserError, listed
 from common.image_files import ImageFile, read_bytes
-from common.images import Images, Mode, decode, resize
 from common.platforms import ENDING, patiently
 
 STALE = 3600  # seconds without a write

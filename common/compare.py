@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from common.compare_page import page
 from common.errors import UserError, exit_on_user_error
 from common.files import check_output, replacing
 from common.ranking import FIXED, counted, read_groups, table_of, text_of
-from common.runs_page import page
 
 
 def show(table: pd.DataFrame, title: str) -> None:

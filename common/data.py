@@ -23,10 +23,10 @@ from common.arguments import Machine, keep_own
 from common.augment import View
 from common.batches import Batch, ImageBatch, ImageDataset, ImageRows, as_is, key_of, progress_of
 from common.cache import cached_images
+from common.decoding import Images, Mode
 from common.familiar import Familiar, learn_familiar
 from common.folds import Listing, Split, digest_of, keep_share, naming_share, split_rows
 from common.image_files import ImageFile
-from common.images import Images, Mode
 from common.submission import SampleSubmission
 
 

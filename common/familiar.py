@@ -7,7 +7,7 @@ from typing import TypedDict
 
 import numpy as np
 
-from common.images import Images
+from common.decoding import Images
 
 SLACK = 0.1  # of the range seen in training, at either end
 CHUNK = 256  # images looked at together

@@ -15,7 +15,7 @@ from common.arguments import RESUMED, T, as_typed
 from common.callbacks import BestCheckpoint, Finite, LastCheckpoint, LatestLink
 from common.checkpoints import Checkpoint
 from common.files import replacing, shown, write_json
-from common.held_out import HELD_OUT
+from common.held_out_tables import HELD_OUT
 from common.machine import is_first_process
 from common.pictures import Pictures
 from common.platforms import quoted

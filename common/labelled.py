@@ -12,9 +12,9 @@ from torch.utils.data import DataLoader
 
 from common.batches import EpochSampler, ImageRows
 from common.data import ImageData
+from common.decoding import Images
 from common.errors import UserError
 from common.image_files import ImageFile, find_given
-from common.images import Images
 from common.submission import SampleSubmission
 
 

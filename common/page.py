@@ -18,9 +18,9 @@ import pandas as pd
 import torch
 from PIL import Image
 
+from common.decoding import Images, read_image, resize
 from common.errors import UserError
 from common.feature_maps import attribution, draw_attribution, windows
-from common.images import Images, read_image, resize
 from common.plots import new_figure
 from common.predictor import Predictor
 from common.submission import Outputs, SampleSubmission

@@ -19,9 +19,9 @@ from common.batches import ImageDataset
 from common.calibration import average_calibrations
 from common.checkpoints import find_checkpoints, precision_of, read_checkpoint
 from common.data import ImageData
+from common.decoding import Mode, flatten, read_image, resize
 from common.ensemble import average_members, average_views, data_of, learned_views, on_cpu, unlike_training
 from common.errors import UserError
-from common.images import Mode, flatten, read_image, resize
 from common.machine import default_precision
 from common.runs import RUNS
 from common.submission import Outputs

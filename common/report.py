@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from common.held_out import compare_rows, read_held_out
+from common.held_out_tables import compare_rows, read_held_out
 from common.ranking import FIXED, Group, counted, read_groups, table_of, text_of
 from common.run_tree import SUMMED_UP, Node, order_columns, tree_of
 from common.runs import About, Run

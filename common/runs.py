@@ -20,7 +20,7 @@ from common.arguments import T, experiment, in_words
 from common.config import read_config
 from common.errors import UserError
 from common.files import write_json
-from common.held_out import Columns
+from common.held_out_tables import Columns
 from common.plots import Direction
 from common.tables import read_metrics
 

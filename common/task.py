@@ -22,7 +22,7 @@ from common.arguments import Settings, keep_own, kinds_of
 from common.batches import HasImages, ImageBatch
 from common.calibration import Calibrated
 from common.data import ImageData
-from common.held_out import HeldOutTables
+from common.held_out_tables import HeldOutTables
 from common.optim import adamw_warmup_cosine
 from common.plots import Direction, Gallery
 from common.pretrained import Pretrained, is_checkpoint, take_weights

@@ -19,13 +19,13 @@ from common.crossval import CrossValidation, Measured
 from common.dashboard import build_dashboard
 from common.data import ImageData
 from common.data_curve import write_data_curve
+from common.decoding import read_image, resize
 from common.ensemble import average_members, notes_on, predict_members
 from common.errors import UserError
 from common.export import export
 from common.feature_maps import Member, draw
 from common.files import check_folder, shown
 from common.folds import check_train_fraction
-from common.images import read_image, resize
 from common.machine import is_first_process
 from common.page import Page
 from common.predictor import Predictor

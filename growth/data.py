@@ -14,10 +14,10 @@ from common.arguments import Machine, Resumable
 from common.augment import Augmentation, View, laid_views
 from common.batches import EpochSampler, as_is
 from common.data import ImageData
+from common.decoding import Images
 from common.errors import UserError, listed
 from common.folds import Listing
 from common.image_files import ImageFile
-from common.images import Images
 from growth.layouts import read_given, read_test_set, read_training_set
 from growth.pairs import PairBatch, PairDataset, PairWithin, PlantBatches, RandomPairBatches
 from growth.photos import MAX_PIXELS, PhotoPairs, Photos, pairs_of

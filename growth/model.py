@@ -18,7 +18,7 @@ from common.arguments import Resumable
 from common.backbones import Head, Stem, build_backbone, checkpoint_blocks, constants_of
 from common.batches import ImageBatch
 from common.calibration import Calibration
-from common.held_out import HeldOutColumns
+from common.held_out_tables import HeldOutColumns
 from common.networks import Normalization, Normalize
 from common.plots import Direction, Gallery
 from common.pretrained import Pretrained

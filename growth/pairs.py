@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from common.batches import ImageRows
-from common.images import Images
+from common.decoding import Images
 from growth.photos import Photos, all_pairs
 
 PairWithin = Literal["plant", "species"]

@@ -17,7 +17,7 @@ from common.arguments import Resumable
 from common.backbones import Head, Stem, build_backbone, constants_of
 from common.batches import ImageBatch
 from common.calibration import Calibration, fit_temperature, scale_probabilities
-from common.held_out import HeldOutColumns
+from common.held_out_tables import HeldOutColumns
 from common.labelled import LabelledBatch
 from common.networks import FromBytes, Normalization, Normalize, Temperature
 from common.plots import Direction, Gallery

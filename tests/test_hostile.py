@@ -26,10 +26,10 @@ from PIL import Image
 from common.cache import cached_images
 from common.checkpoints import read_checkpoint
 from common.crossval import _Estimates
+from common.decoding import read_image, resize
 from common.errors import UserError
 from common.files import replacing
 from common.image_files import find_images
-from common.images import read_image, resize
 from common.runs import find_runs, read_run
 from common.tables import read_table
 from growth.layouts import read_test_set as growth_test

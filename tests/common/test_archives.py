@@ -13,7 +13,7 @@ from common.archives import open_zip
 from common.errors import UserError
 from common.image_files import find_images, read_bytes
 from common.tables import TableFile, read_table
-from tests.common.test_images import encoded
+from tests.common.test_decoding import encoded
 
 
 def pack(path: Path, names: Sequence[bytes], data: bytes = b"x", extra: bytes = b"") -> Path:

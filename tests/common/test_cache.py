@@ -16,10 +16,10 @@ from PIL import Image
 
 from common import cache
 from common.cache import cached_images
+from common.decoding import Images, Mode
 from common.errors import UserError
 from common.image_files import find_images
-from common.images import Images, Mode
-from tests.common.test_images import encoded
+from tests.common.test_decoding import encoded
 
 
 def photo(seed: int, size: tuple[int, int] = (23, 17)) -> Image.Image:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from common.images import decode
+from common.decoding import decode
 from tests.common.drawn import DRAWN, HEIGHT, WIDTH, over_white
-from tests.common.test_images import encoded
+from tests.common.test_decoding import encoded
 
 READ = [(name, data, shown) for name, data, shown in DRAWN if shown is not None]
 REFUSED = [(name, data) for name, data, shown in DRAWN if shown is None]

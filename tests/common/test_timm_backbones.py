@@ -16,8 +16,8 @@ from torchvision.transforms import Normalize as Constant
 
 from common import timm_backbones
 from common.backbones import build_backbone, checkpoint_blocks, constants_of
+from common.decoding import read_image, resize
 from common.errors import UserError
-from common.images import read_image, resize
 from common.networks import IMAGENET, Float32Linear, Normalize, head_of
 from common.timm_backbones import SyncBatchNorm
 from growth.model import GrowthRegressor

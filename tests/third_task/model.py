@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 
 from common.batches import ImageBatch
-from common.held_out import HeldOutColumns
+from common.held_out_tables import HeldOutColumns
 from common.labelled import LabelledBatch
 from common.networks import FromBytes
 from common.plots import Gallery

@@ -11,7 +11,7 @@ import pytest
 
 from common.curves import axis_of
 from common.files import write_json
-from common.held_out import compare_rows
+from common.held_out_tables import compare_rows
 from tests.common.conftest import Make, held_out
 from tests.conftest import requested
 

@@ -14,7 +14,7 @@ from urllib.parse import quote
 import pandas as pd
 
 from common.curves import curves_of, describe_metrics
-from common.held_out import read_held_out
+from common.held_out_tables import read_held_out
 from common.plots import COLOURS
 from common.ranking import ABSENT, FIXED, Group, counted
 from common.run_tree import Node, order_columns, tree_of

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.decoding import decode
 from common.errors import UserError
 from common.image_files import HEIF, find_images
-from common.images import decode
 
 
 def encoded(image: Image.Image, encoding: str = "PNG", **options: object) -> bytes:

@@ -82,6 +82,11 @@ class BestCheckpoint(ModelCheckpoint):
         self.best_k_models = {str(target): self.kth_value}
 
 
+def best_checkpoint(trainer: pl.Trainer) -> BestCheckpoint | None:
+    """Find what keeps the best checkpoint of a fit, if anything does."""
+    return next((one for one in trainer.checkpoint_callbacks if isinstance(one, BestCheckpoint)), None)
+
+
 class LastCheckpoint(ModelCheckpoint):
     """Write ``last.ckpt`` at the end of an epoch: of the last one always, of others as far as time allows.
 

@@ -33,7 +33,7 @@ from common.guards import check_callbacks, check_trainer
 from common.libraries import explain_library_errors, silence_libraries
 from common.machine import act_alone, default_precision, is_first_process, keep_freed_memory
 from common.page import Page
-from common.parser import CKPT_PATH, Help, OneLineParser, overview, usage
+from common.parser import CHECKPOINTS, Help, OneLineParser, about_checkpoints, overview, taking, usage
 from common.platforms import UNUSABLE, end_tidily
 from common.progress import displays
 from common.resume import WholeFiles, disable_requeue, parser_of
@@ -43,17 +43,6 @@ from common.timm_backbones import SyncBatchNorm
 from common.trainer import Trainer
 
 FILES = ("-c", "--model", "--data", "--trainer")  # flags, beside --config, after which a file of settings may stand
-# Subcommands, and whether they take no checkpoint, may take one, need one, or take several.
-CHECKPOINTS = {
-    "fit": "may",
-    "validate": "one",
-    "predict": "several",
-    "crossval": "none",
-    "feature_maps": "several",
-    "export": "one",
-    "app": "several",
-    "dashboard": "none",
-}
 
 
 class TaskCLI(LightningCLI):
@@ -67,7 +56,7 @@ class TaskCLI(LightningCLI):
         self.task, self.data_class, self.recipe, self.page = model, data, recipe, page
         self.checkpoints: list[Checkpoint] = []
         self.claimed: Path | None = None
-        made = self.subcommands()
+        helps = {name: {"usage": usage(model.task, name), "formatter_class": Help} for name in self.subcommands()}
         try:
             super().__init__(
                 model,
@@ -81,7 +70,7 @@ class TaskCLI(LightningCLI):
                     "usage": f"python -m {model.task} COMMAND [--FLAG VALUE ...]",
                     "description": overview(model.task, model.__doc__),
                     "formatter_class": Help,
-                    **{name: {"usage": usage(model.task, name), "formatter_class": Help} for name in made},
+                    **helps,
                 },
                 auto_configure_optimizers=False,
             )
@@ -123,7 +112,7 @@ class TaskCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--name", type=str | None, help="Name of the run's folder; the backbone if null.")
-        parser.add_argument("--ckpt_path", nargs="+", help=CKPT_PATH)
+        parser.add_argument("--ckpt_path", nargs="+", help=about_checkpoints())
         parser.add_argument(
             "--log_model", type=bool, default=False, help="Give W&B the best checkpoint as an artifact."
         )
@@ -166,10 +155,8 @@ class TaskCLI(LightningCLI):
             return
         paths = find_checkpoints(given, self.root / RUNS / self.task.task, self.settings.name)
         if len(paths) > 1 and takes != "several":
-            several = " and ".join(name for name, takes in CHECKPOINTS.items() if takes == "several")
-            raise UserError(
-                f"--ckpt_path names {len(paths)} checkpoints: {subcommand} takes one, {several} take several"
-            )
+            several = f"{subcommand} takes one, {taking('several')} take several"
+            raise UserError(f"--ckpt_path names {len(paths)} checkpoints: {several}")
         self.checkpoints = [read_checkpoint(path, self.task) for path in paths]
         for checkpoint in self.checkpoints if len(paths) > 1 else []:
             doubt = " (its fit has not finished)" if checkpoint.unfinished else ""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from fnmatch import fnmatch
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
+from common.plots import of_metric
 from common.run_tree import Node
 from common.runs import About, Run
 
@@ -18,20 +18,18 @@ FLAT = 0.1  # share of an axis; what takes less of it looks flat
 def describe_metrics(runs: list[Run], about: About) -> list[dict[str, object]]:
     """Describe the metrics of the runs, that which decides first: title, which way is better, axis."""
 
-    def find(metric: str, patterns: Mapping[str, str]) -> str:
-        return next((value for pattern, value in patterns.items() if fnmatch(metric, pattern)), "")
-
     logged = {name for run in runs for name in run.metrics}
     names = dict.fromkeys([about["monitor"], *about["directions"], *(name for run in runs for name in run.metrics)])
-    better = {"min": " (lower is better)", "max": " (higher is better)", "": ""}
+    better = {"min": " (lower is better)", "max": " (higher is better)", None: ""}
     described: list[dict[str, object]] = []
     for name in names:
         if name in logged:
             # The unit of a loss depends on which one it is: none where runs differ.
-            units = {find(name, run.about["units"]) for run in runs if "units" in run.about and name in run.metrics}
-            unit, direction = units.pop() if len(units) == 1 else "", find(name, about["directions"])
+            measured = [run for run in runs if name in run.metrics]
+            units = {of_metric(name, run.about["units"]) for run in measured if "units" in run.about}
+            unit, direction = units.pop() if len(units) == 1 else None, of_metric(name, about["directions"])
             title = f"{name}, {unit}" if unit else name
-            axis = axis_of([run.metrics[name].to_numpy() for run in runs if name in run.metrics])
+            axis = axis_of([run.metrics[name].to_numpy() for run in measured])
             described.append({"name": name, "title": title, "better": better[direction], **axis})
     return described
 

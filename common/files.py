@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from glob import glob, has_magic
 from pathlib import Path
 
@@ -128,10 +129,10 @@ def new_folder(target: Path) -> Iterator[Path]:
         yield work
         if filled:
             for child in list(work.iterdir()):
-                child.rename(home / child.name)
+                patiently(partial(child.rename, home / child.name))
             work.rmdir()
         else:
-            work.rename(home)
+            patiently(lambda: work.rename(home))
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(f"{target}: cannot be written ({reason}); choose another folder or free space") from error

@@ -12,7 +12,7 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import Logger, WandbLogger
 
 from common.arguments import RESUMED, T, as_typed
-from common.callbacks import BestCheckpoint, Finite, LastCheckpoint, LatestLink
+from common.callbacks import BestCheckpoint, Finite, LastCheckpoint, LatestLink, best_checkpoint
 from common.checkpoints import Checkpoint
 from common.files import replacing, shown, write_json
 from common.held_out_tables import HELD_OUT
@@ -20,7 +20,7 @@ from common.machine import is_first_process
 from common.pictures import Pictures
 from common.platforms import quoted
 from common.progress import Throughput
-from common.resume import Resume, WholeMetrics, callbacks_of, continue_metrics, without_obsolete_arguments
+from common.resume import Resume, WholeMetrics, continue_metrics, without_obsolete_arguments
 from common.runs import RESULT, RUNS, claim, number_of
 from common.task import AnyTask, ImageTask
 from common.tracking import Description, wandb_logger
@@ -133,7 +133,7 @@ def finish_run(trainer: pl.Trainer, task: type[AnyTask], seconds: float, log_mod
         seconds: that the fit took.
         log_model: whether W&B is given the best checkpoint.
     """
-    best = next((one for one in callbacks_of(trainer) if isinstance(one, BestCheckpoint)), None)
+    best = best_checkpoint(trainer)
     score = None if best is None or best.best_model_score is None else float(best.best_model_score)
     path, run = best.best_model_path if best is not None else "", trainer.log_dir
     first = trainer.is_global_zero and run is not None

@@ -23,10 +23,17 @@ EXAMPLES = (
     ("ONNX", "python -m {task} export --ckpt_path last --output model.onnx"),
 )
 
-CKPT_PATH = """Checkpoint to start from: a path, or last or best, of the newest run or of the newest one called --name.
-fit resumes it; validate and export take one; predict and app average several, and feature_maps draws them beside each
-other: several paths, or a pattern such as 'runs/*/airbench/fold_*/latest/checkpoints/last.ckpt'. crossval and dashboard
-take none."""
+# Subcommands, and whether they take no checkpoint, may take one, need one, or take several.
+CHECKPOINTS = {
+    "fit": "may",
+    "validate": "one",
+    "predict": "several",
+    "crossval": "none",
+    "feature_maps": "several",
+    "export": "one",
+    "app": "several",
+    "dashboard": "none",
+}
 
 # Of arguments that Lightning and jsonargparse declare: what they do here, in few words.
 FILE = "YAML file with settings of this group alone."
@@ -86,6 +93,18 @@ HELP = {
     "trainer.enable_autolog_hparams": "Whether Lightning gives the loggers the arguments of model and data, too.",
     "trainer.model_registry": "Name of the model in Lightning's registry.",
 }
+
+
+def taking(number: str) -> str:
+    """Name the subcommands that take so many checkpoints, as ``CHECKPOINTS`` says it."""
+    return " and ".join(name for name, takes in CHECKPOINTS.items() if takes == number)
+
+
+def about_checkpoints() -> str:
+    """Say what ``--ckpt_path`` takes."""
+    return f"""Checkpoint to start from: a path, or last or best, of the newest run or of the newest one called --name.
+        fit resumes it; {taking("one")} take one; {taking("several")} take several: paths, or a pattern such as
+        'runs/*/airbench/fold_*/latest/checkpoints/last.ckpt'; {taking("none")} take none."""
 
 
 def usage(task: str, subcommand: str) -> str:

@@ -11,10 +11,9 @@ import pandas as pd
 import torch
 from lightning import pytorch as pl
 
-from common.callbacks import BestCheckpoint
+from common.callbacks import best_checkpoint
 from common.files import replacing
 from common.plots import Gallery, learning_curves, save_png
-from common.resume import callbacks_of
 from common.task import AnyTask, ImageTask
 from common.tracking import log_picture
 
@@ -94,7 +93,7 @@ def shown_rows(trainer: pl.Trainer, model: AnyTask) -> tuple[np.ndarray, str]:
 
     Where a fit writes no checkpoints, or the best one is of an earlier version, the latest validation stands in.
     """
-    best = next((one for one in callbacks_of(trainer) if isinstance(one, BestCheckpoint)), None)
+    best = best_checkpoint(trainer)
     if best is not None and best.best_model_score is not None and Path(best.best_model_path).is_file():
         saved = torch.load(best.best_model_path, map_location="cpu", weights_only=True, mmap=True)
         if "evaluated" in saved:

@@ -6,8 +6,9 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ if TYPE_CHECKING:  # importing matplotlib takes as long as starting
     from matplotlib.lines import Line2D
 
 Direction = Literal["min", "max"]  # of a metric: which way it gets better
+Said = TypeVar("Said", bound=str)
 
 # Okabe and Ito's colours, which the colour-blind tell apart; markers and dashes tell them apart in grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -29,6 +31,11 @@ GREY = "#555555"
 DPI = 120
 GALLERY = 24  # pictures of a gallery
 WIDE = 5  # times that a curve must have fallen to be drawn on a logarithmic scale
+
+
+def of_metric(name: str, patterns: Mapping[str, Said]) -> Said | None:
+    """Look up what is said of a metric, such as its unit, by names in which an asterisk stands for any."""
+    return next((said for pattern, said in patterns.items() if fnmatch(name, pattern)), None)
 
 
 @dataclass(frozen=True)

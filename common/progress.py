@@ -18,7 +18,7 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 from rich import get_console
 from rich.progress import BarColumn, ProgressColumn
 
-from common.callbacks import BestCheckpoint
+from common.callbacks import best_checkpoint
 from common.task import ImageTask
 
 LOSS_EVERY = 10  # steps, after which a bar asks a GPU for the loss
@@ -88,9 +88,9 @@ class Progress(ProgressBar):
 
     def best(self, trainer: pl.Trainer, module: ImageTask[Any, Any]) -> Reached | None:
         """Find the best value so far, also of before a fit was resumed."""
-        ours = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, BestCheckpoint)]
-        before = [Reached(*callback.taken_over) for callback in ours if callback.taken_over is not None]
-        return best_of(module, *before, self.seen)
+        kept = best_checkpoint(trainer)
+        before = None if kept is None or kept.taken_over is None else Reached(*kept.taken_over)
+        return best_of(module, before, self.seen)
 
     def epochs(self, trainer: pl.Trainer) -> int:
         """Count the epochs of the whole fit."""

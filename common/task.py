@@ -6,7 +6,6 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
@@ -24,7 +23,7 @@ from common.calibration import Calibrated
 from common.data import ImageData
 from common.held_out_tables import HeldOutTables
 from common.optim import adamw_warmup_cosine
-from common.plots import Direction, Gallery
+from common.plots import Direction, Gallery, of_metric
 from common.pretrained import Pretrained, is_checkpoint, take_weights
 from common.submission import Outputs
 
@@ -227,8 +226,7 @@ class ImageTask(LightningModule, Calibrated, HeldOutTables, ABC, Generic[Data, B
     @classmethod
     def with_unit(cls, metric: str, value: float, decimals: int = 4) -> str:
         """Write the value of a metric, with its unit where it has one."""
-        unit = next((unit for pattern, unit in cls.units.items() if fnmatch(metric, pattern)), "")
-        return f"{value:.{decimals}f} {unit}".rstrip()
+        return f"{value:.{decimals}f} {of_metric(metric, cls.units) or ''}".rstrip()
 
     def measure(self, estimates: np.ndarray, truth: np.ndarray) -> float:
         """Compute ``monitor`` of estimates (ids×…) beside the truth (ids)."""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import torch
+from torchmetrics.functional.regression import mean_squared_error
 
 from common.decoding import Images
 from common.plots import COLOURS, DASHES, GALLERY, GREY, MARKERS, Gallery, new_figure, tidy
@@ -55,7 +57,8 @@ def days(evaluated: pd.DataFrame) -> Figure:
 
 
 def _rmse(pairs: pd.DataFrame) -> str:
-    rmse = float(np.sqrt(np.mean((pairs["predicted"] - pairs["days"]) ** 2)))
+    predicted, truth = (torch.from_numpy(pairs[name].to_numpy(float)) for name in ("predicted", "days"))
+    rmse = float(mean_squared_error(predicted, truth, squared=False))
     return f"RMSE {rmse:.2f} days, {len(pairs):,} {'pair' if len(pairs) == 1 else 'pairs'}"
 
 

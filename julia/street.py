@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import colorsys
 import io
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -64,9 +63,13 @@ def _lay_out(character: str, face: Face, rng: np.random.Generator) -> Layers:
         outline = drawn(texts, thicker + rng.uniform(0.03, 0.09) * EM)
     box = alone.getbbox()
     assert box is not None, "the font drew nothing"
-    text_mask, *others = _cut(alone, [text, shadow, outline], _back(_corners(box, rng)), rng)
-    assert text_mask is not None
-    return Layers(text_mask, *others)
+    back = _back(_corners(box, rng))
+    frame, size = _frame(_tilt(alone, back), rng)
+
+    def cut(mask: Image.Image) -> Array:
+        return np.asarray(_tilt(mask, back).crop(frame).resize(size, Image.Resampling.BILINEAR)) / 255
+
+    return Layers(cut(text), None if shadow is None else cut(shadow), None if outline is None else cut(outline))
 
 
 def _neighbour(character: str, rng: np.random.Generator) -> str:
@@ -101,26 +104,21 @@ def _back(corners: Array) -> list[float]:
     return values
 
 
-def _cut(
-    alone: Image.Image, masks: Sequence[Image.Image | None], back: list[float], rng: np.random.Generator
-) -> list[Array | None]:
-    """Tilt the masks, cut them round the character as by hand, and resize them to the bitmap."""
+def _tilt(mask: Image.Image, back: list[float]) -> Image.Image:
+    return mask.transform(CANVAS, Image.Transform.PERSPECTIVE, back, Image.Resampling.BILINEAR)
 
-    def tilted(mask: Image.Image) -> Image.Image:
-        return mask.transform(CANVAS, Image.Transform.PERSPECTIVE, back, Image.Resampling.BILINEAR)
 
-    box = tilted(alone).point(lambda value: 255 * (value > 32)).getbbox()
-    left, top, right, bottom = box or (0, 0, *CANVAS)
+def _frame(alone: Image.Image, rng: np.random.Generator) -> tuple[tuple[int, int, int, int], tuple[int, int]]:
+    """Frame the character as by hand: the edges on the canvas, and the size of the bitmap."""
+    left, top, right, bottom = alone.point(lambda value: 255 * (value > 32)).getbbox() or (0, 0, *CANVAS)
     high = bottom - top
     margin = rng.normal(0.07, 0.06, size=4).clip(-0.05, 0.3) * max(high, 0.5 * EM)
     thin = max(0.0, 0.25 * high - (right - left)) / 2
     frame = (left - margin[0] - thin, top - margin[1], right + margin[2] + thin, bottom + margin[3])
     aspect = (frame[2] - frame[0]) / (frame[3] - frame[1])
     height = np.clip(np.exp(rng.normal(np.log(62), 0.6)), 14, 160)
-    size = (int(np.clip(height * aspect, 8, 200)), int(height))
-    edges = tuple(round(edge) for edge in frame)
-    cut = [mask and tilted(mask).crop(edges).resize(size, Image.Resampling.BILINEAR) for mask in masks]
-    return [None if mask is None else np.asarray(mask) / 255 for mask in cut]
+    x0, y0, x1, y1 = (round(edge) for edge in frame)
+    return (x0, y0, x1, y1), (int(np.clip(height * aspect, 8, 200)), int(height))
 
 
 def _colour(rng: np.random.Generator) -> Array:
@@ -137,7 +135,8 @@ def _colour(rng: np.random.Generator) -> Array:
     return 255 * np.asarray(colorsys.hsv_to_rgb(hue, saturation, value))
 
 
-def _grey(colour: Array) -> float:
+def grey(colour: Array) -> float:
+    """Tell how bright a colour is, 0 to 255."""
     return float(colour @ np.asarray([0.299, 0.587, 0.114]))
 
 
@@ -172,7 +171,7 @@ def _paint(layers: Layers, rng: np.random.Generator) -> Array:
     contrast = np.exp(rng.uniform(np.log(25), np.log(150)))
     ground, ink, edge = _colour(rng), _colour(rng), _colour(rng)
     for _ in range(50):
-        if abs(_grey(ground) - _grey(ink)) >= contrast:
+        if abs(grey(ground) - grey(ink)) >= contrast:
             break
         ground, ink = _colour(rng), _colour(rng)
     picture = _surface(ground, shape, rng)
@@ -182,9 +181,9 @@ def _paint(layers: Layers, rng: np.random.Generator) -> Array:
         beyond = 1 - beyond if beyond.mean() > 0.5 else beyond
         picture += beyond[..., None] * (_surface(_colour(rng), shape, rng) - picture)
     if layers.shadow is not None:
-        picture += rng.uniform(0.3, 1) * layers.shadow[..., None] * (min(_grey(ground), _grey(edge)) / 2 - picture)
+        picture += rng.uniform(0.3, 1) * layers.shadow[..., None] * (min(grey(ground), grey(edge)) / 2 - picture)
     # An outline as grey as the ink would fatten the character past recognition.
-    if layers.outline is not None and abs(_grey(edge) - _grey(ink)) > contrast:
+    if layers.outline is not None and abs(grey(edge) - grey(ink)) > contrast:
         picture += layers.outline[..., None] * (_surface(edge, shape, rng) - picture)
     worn = layers.text
     if rng.random() < 0.15:  # paint that has come off

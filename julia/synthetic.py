@@ -20,7 +20,7 @@ from common.errors import exit_on_user_error
 from common.files import new_folder
 from common.platforms import quoted
 from julia.fonts import CLASSES, Face, find_faces, load_face, plain_faces
-from julia.street import draw_character
+from julia.street import draw_character, grey
 
 Frequencies = Literal["even", "competition"]
 # How many of the competition's 6,283 training bitmaps have each of CLASSES, in that order.
@@ -93,10 +93,6 @@ def _colour(rng: np.random.Generator) -> _Array:
     return 255 * np.asarray(colorsys.hsv_to_rgb(rng.random(), saturation, rng.uniform(0.1, 1)))
 
 
-def _grey(colour: _Array) -> float:
-    return float(colour @ np.asarray([0.299, 0.587, 0.114]))
-
-
 def _surface(colour: _Array, shape: tuple[int, ...], rng: np.random.Generator) -> _Array:
     """Return `colour` as a plain, shaded or blotched surface: (height, width, 3), from 0 to 255."""
     kind, amount = rng.integers(3), rng.uniform(10, 35)
@@ -118,12 +114,12 @@ def _bitmap(seed: int, item: int, frequencies: Frequencies = "even") -> tuple[Im
     masks = _crop(_masks(label(seed, item, frequencies), rng), rng)
     ground, ink, edge = _colour(rng), _colour(rng), _colour(rng)
     contrast = rng.uniform(45, 120)
-    while abs(_grey(ground) - _grey(ink)) < contrast:
+    while abs(grey(ground) - grey(ink)) < contrast:
         ground, ink = _colour(rng), _colour(rng)
     shape = masks.shape[:2]
     picture = _surface(ground, shape, rng)
     # An outline as grey as the ink would fatten the character past recognition.
-    if rng.random() < 0.3 and abs(_grey(edge) - _grey(ink)) > contrast:
+    if rng.random() < 0.3 and abs(grey(edge) - grey(ink)) > contrast:
         picture += masks[..., 2:] * (edge - picture)
     picture += masks[..., 1:2] * (_surface(ink, shape, rng) - picture)
     image = Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8))

@@ -422,7 +422,7 @@ def test_the_best_is_of_the_metric_that_decides_whatever_else_is_kept() -> None:
     other.best_model_score, other.best_model_path = torch.tensor(4.1), "other.ckpt"
     ours.best_model_score, ours.best_model_path = torch.tensor(0.5), "best.ckpt"
     trainer = SimpleNamespace(
-        callbacks=[other, ours],
+        checkpoint_callbacks=[other, ours],
         log_dir=".",
         is_global_zero=True,
         loggers=[SimpleNamespace(finalize=lambda _: None)],

@@ -22,7 +22,9 @@ from julia.model import CharacterClassifier
 def stopped(best: BestCheckpoint | None) -> Any:
     """A Trainer as it is after five epochs, the last one worse than the best."""
     callbacks = [] if best is None else [best]
-    return SimpleNamespace(callbacks=callbacks, current_epoch=5, callback_metrics={"val/acc": torch.tensor(0.5)})
+    return SimpleNamespace(
+        checkpoint_callbacks=callbacks, current_epoch=5, callback_metrics={"val/acc": torch.tensor(0.5)}
+    )
 
 
 def test_pictures_show_best_ckpt_and_say_so(tmp_path: Path) -> None:

@@ -34,8 +34,8 @@ def check_range(flag: str, value: int, low: int, high: int | None = None, why: s
 
 
 def spread_out(work: Callable[[Item], Result], items: Iterable[Item], many: bool) -> Iterator[Result]:
-    """Give the results of `work` in the order of `items`, worked out by several processes where there are `many`."""
-    if not many:  # starting processes would take longer
+    """Yield the results of `work` in the order of `items`; where there are `many`, several processes share the work."""
+    if not many:  # starting processes would take longer than the work
         yield from map(work, items)
         return
     with ProcessPoolExecutor() as pool:

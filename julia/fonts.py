@@ -19,9 +19,10 @@ from common.drawing import spread_out
 from common.errors import UserError, listed
 
 CLASSES = string.digits + string.ascii_uppercase + string.ascii_lowercase
+SYSTEM = "system"  # in place of a file or folder: the fonts that are installed
 SUFFIXES = {".ttf", ".otf", ".ttc", ".otc"}
 
-# These carry the 62 characters in the plain shapes by which those of other fonts are judged, and come with matplotlib.
+# They come with matplotlib, and draw the 62 characters in plain shapes, by which those of other fonts are judged.
 PLAIN = (
     *("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSans-BoldOblique"),
     *("DejaVuSansMono", "DejaVuSansMono-Bold", "DejaVuSansMono-Oblique", "DejaVuSansMono-BoldOblique"),
@@ -29,11 +30,11 @@ PLAIN = (
     *("STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic", "STIXGeneralBolIta"),
     *("cmr10", "cmb10", "cmss10", "cmtt10"),
 )
-# Letters whose lower case is not their upper case drawn smaller.
+# Letters whose lower case looks unlike their upper case, at any size.
 _DISTINCT = "abdefghlmnqrt"
 _SIDE = 20
 READ = 0.35  # share of digits, of capitals and of small letters that must resemble the right plain character most
-SMALL_CAPITALS = 0.75  # mean correlation of lower with upper case from which the lower case is capitals drawn smaller
+SMALL_CAPITALS = 0.75  # mean correlation of these letters' cases above which the lower case is capitals drawn smaller
 
 Shapes = NDArray[np.float32]
 
@@ -75,7 +76,7 @@ def find_faces(given: Sequence[str]) -> tuple[list[list[Face]], pd.DataFrame]:
         last says why a face is not used, and is empty where it is.
 
     Raises:
-        UserError: there is no such file or folder, or no face in them that can be used.
+        UserError: there is no such file or folder, or one that is called system, or no face in them that can be used.
     """
     files = list(dict.fromkeys(chain.from_iterable(map(_files, given))))
     looked_at = list(chain.from_iterable(spread_out(_inspect, files, many=len(files) > 50)))
@@ -94,7 +95,10 @@ def find_faces(given: Sequence[str]) -> tuple[list[list[Face]], pd.DataFrame]:
 
 
 def _files(word: str) -> list[str]:
-    if word == "system":
+    if word == SYSTEM:
+        if Path(word).exists():
+            two = f"the installed fonts, or {word} in this folder? Give ./{word} for the latter"
+            raise UserError(f"--fonts {word}: {two}; rename it for the former")
         from matplotlib.font_manager import findSystemFonts
 
         return sorted(findSystemFonts())
@@ -102,7 +106,7 @@ def _files(word: str) -> list[str]:
     if path.is_dir():
         return sorted(str(file) for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
     if not path.is_file():
-        raise UserError(f"--fonts {word}: no such file or folder; give system, a folder or font files")
+        raise UserError(f"--fonts {word}: no such file or folder; give {SYSTEM}, a folder or font files")
     return [word]
 
 

@@ -98,6 +98,18 @@ def test_fonts_that_cannot_be_used_are_refused(tmp_path: Path, given: str, messa
     assert sorted(item.name for item in tmp_path.iterdir()) == ["note.txt"]
 
 
+def test_a_folder_called_system_is_not_taken_for_the_installed_fonts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "system").mkdir()
+    (tmp_path / "system" / SANS.name).write_bytes(SANS.read_bytes())
+    with pytest.raises(UserError, match=r"the installed fonts, or system in this folder\? Give \./system"):
+        find_faces(["system"])
+    families, _ = find_faces(["./system"])
+    assert [[face.family for face in faces] for faces in families] == [["DejaVu Sans"]]
+
+
 def test_a_family_of_many_faces_is_drawn_as_often_as_one_of_few(monkeypatch: pytest.MonkeyPatch) -> None:
     many, few = [Face(str(SANS), 0, "many", str(style)) for style in range(9)], [Face(str(SERIF), 0, "few")]
     drawn: Counter[str] = Counter()

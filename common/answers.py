@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from common.files import check_folder, check_output, replacing, shown
+from common.errors import UserError
+from common.files import check_folder, check_output, expand, replacing, shown
 from common.plots import save_png
 from common.submission import leave_out
 
@@ -25,15 +26,21 @@ class Answers:
     Args:
         run: the run folder of the first checkpoint, which gets a folder ``images``.
         output: another folder that exists; None for that one.
+        images: what was typed after ``--images``.
 
     Raises:
-        UserError: the folder cannot be written to.
+        UserError: the folder cannot be written to, or the images lie there.
     """
 
-    def __init__(self, run: Path, output: str | None) -> None:
+    def __init__(self, run: Path, output: str | None, images: Sequence[str]) -> None:
         self.folder = run / "images" if output is None else Path(output)
         if output is not None:
             check_folder(self.folder, "--output")
+            for path in (path for word in images for path in expand("--images", word)):
+                below = path.is_dir() and self.folder.resolve().is_relative_to(path.resolve())
+                if below or (path.suffix.lower() != ".zip" and self.folder.resolve() == path.resolve().parent):
+                    reason = f"{path} is read there: a picture of the answers could replace an image, or be read as one"
+                    raise UserError(f"--output {output}: {reason}; give another folder")
         check_output((run if output is None else self.folder) / "images.csv", "--output")
 
     def write(self, outputs: Outputs, model: AnyTask, data: ImageData, notes: Sequence[str], least: float) -> None:

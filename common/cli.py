@@ -175,7 +175,11 @@ class TaskCLI(LightningCLI):
             self.settings.model.pretrained = False
 
     def _check_names(self) -> None:
-        """Refuse names of runs and seeds that cannot be used."""
+        """Refuse names of runs and seeds that cannot be used, and paths whose ``~`` no shell has replaced."""
+        for flag, value in vars(self.settings.as_flat()).items():
+            for word in value if isinstance(value, list) else [value]:
+                if isinstance(word, str) and re.match("~(/|$)", word):
+                    raise UserError(f"--{flag} {word}: ~ is not replaced by your home here; write the whole path")
         name, seed = self.settings.name, self.settings.get("seed_everything")
         if name is not None and (UNUSABLE.search(name) or not re.fullmatch(r"\w[\w.+=-]*(/\w[\w.+=-]*)*", name)):
             but = "no dot at the end, nor con, nul or another device of Windows"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from argparse import Action, RawDescriptionHelpFormatter
 from typing import Any, NoReturn
 
@@ -136,7 +137,8 @@ class OneLineParser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         if not self.exit_on_error:
             super().error(message, ex)
-        prog = getattr(ex, "subcommand_parser", self).prog.replace(" [options]", "")
+        prog = getattr(ex, "subcommand_parser", self).prog
+        prog = re.sub(r" (COMMAND )?\[[^]]*\]", "", prog)  # argparse puts the usage of all between
         self.exit(2, f"error: {' '.join(message.split())} (see {prog} --help)\n")
 
     def format_help(self, *args: Any, **kwargs: Any) -> str:

@@ -85,7 +85,8 @@ class SubmissionFiles:
         source: digest of the images that are predicted.
 
     Raises:
-        UserError: ``path`` cannot be written, or holds a submission of other images.
+        UserError: ``path`` cannot be written, or it or the file of raw outputs is there and of other images, or of
+            something else.
     """
 
     def __init__(self, path: Path, source: str) -> None:
@@ -97,12 +98,12 @@ class SubmissionFiles:
         if path.suffix != ".csv":
             raise UserError(f"--submission.path {path}: give the name of a .csv file")
         check_output(path, "--submission.path")
-        if self._source() not in (None, source):
-            raise UserError(f"{path} is a submission of other data: give another --submission.path, or delete it")
+        if taken := [name for name in (path, self.raw_path) if name.exists() and self._source() != source]:
+            raise UserError(f"{taken[0]} is no submission of these data: give another --submission.path, or delete it")
 
     def _source(self) -> str | None:
         """Read the digest of the images that an existing submission was made of; None where it is not known."""
-        if not self.path.exists() or not self.raw_path.is_file():
+        if not self.raw_path.is_file():
             return None
         try:
             with np.load(self.raw_path, allow_pickle=False) as file:

@@ -95,7 +95,7 @@ class Trainer(pl.Trainer):
         if self.images:
             if submission.path is not None:
                 raise UserError(f"--submission.path {submission.path}: --images makes no submission; give --output")
-            answers = Answers(members[0].run, output)
+            answers = Answers(members[0].run, output, self.images)
             datamodule.take_images(self.images)
             outputs = self._average(model, datamodule, submission.tta)[0]
             if self.is_global_zero:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -13,13 +14,13 @@ import pandas as pd
 from common.arguments import T
 from common.errors import UserError, listed
 from common.files import expand
-from common.image_files import SUFFIXES, find_given
+from common.image_files import SUFFIXES, ImageFile, find_given
 from growth import dacon
 from growth.days import read_days, tell_days
 from growth.name_pattern import parse_pattern, read_names, split_name
 from growth.own import PAIRS, WRITTEN, read_own_pairs, read_own_training_set
 from growth.photo_table import PHOTOS
-from growth.photos import ONE_PHOTO, PhotoPairs, Photos, days_in_names, pairs_of, refuse_uncertain
+from growth.photos import ONE_PHOTO, PhotoPairs, Photos, days_in_names, pairs_of, refuse_lone, refuse_uncertain
 
 
 def read_training_set(root: Path, pattern: str | None = None) -> Photos:
@@ -93,30 +94,45 @@ def read_given(given: Sequence[str], pattern: str | None) -> PhotoPairs:
         if len(found) < len(files):
             raise UserError(f"--data.pattern {pattern}: of {len(files)} photos some have one name; rename one of each")
         table = read_names(paths[0].parent, found, pattern)
+        refuse_lone(given[0], table["plant"], pd.Series(table["day"]))
         return pairs_of(Photos.of(table.assign(name=table["path"])))[0]
-    homes = [file.path / file.name.parent if file.member else file.path.parent for file in files]
+    homes = [file.path.joinpath(file.member.lstrip("/")).parent if file.member else file.path.parent for file in files]
+    several = set(homes)
+    nested = any(parent in several for home in several for parent in home.parents)
+    if nested if inside else 1 < len(several) < len(homes):
+        where = listed(sorted(map(str, several)))
+        raise UserError(f"--images: photos in {where} may be of one plant or of several; give the folders for several")
     if inside:
         table["plant"] = _plants_of(homes, inside)
         table = table.iloc[sorted(range(len(table)), key=lambda row: _natural(table["path"][row]))]
         table = table.reset_index(drop=True)
-    elif 1 < len(set(homes)) < len(homes):
-        where = listed(sorted({str(home) for home in homes}))
-        raise UserError(f"--images: photos in {where} may be of one plant or of several; give the folders for several")
+    else:
+        _refuse_order(files, homes[0].name)
     day, dated = np.arange(len(table), dtype=np.float32), False
     stems = table.groupby("plant")["name"].agg(list)
     if inside and any(tell_days(PurePosixPath(str(plant)).name, names) for plant, names in stems.items()):
         day, faults = days_in_names(table["plant"], table["name"], lambda plant: ("", PurePosixPath(plant).name))
         refuse_uncertain(given[0], table["path"], faults)
         dated = True
+    refuse_lone(given[0], table["plant"].replace("", given[0]), pd.Series(day))
     pairs = pairs_of(Photos.of(table.assign(day=day)))[0]
     return pairs if dated else replace(pairs, day=None)
+
+
+def _refuse_order(files: list[ImageFile], plant: str) -> None:
+    """Refuse photos of a plant that are typed in another order than that of the days in their names."""
+    stems = [file.name.stem for file in files]
+    days = read_days("", plant, stems)[0] if tell_days(plant, stems) else []
+    for (day, file), (next_day, later) in pairwise(zip(days, files, strict=False)):
+        if day > next_day:
+            raise UserError(f"--images: {file} is typed before {later}, but is the later one by their names; swap them")
 
 
 def _plants_of(homes: list[Path], inside: list[Path]) -> list[str]:
     """Name the plant of each photo after its folder: within the folder or archive that is given, if it is one."""
     if len(inside) > 1:
         return [home.as_posix() for home in homes]
-    return [home.relative_to(inside[0]).as_posix().removeprefix(".") for home in homes]
+    return ["" if home == inside[0] else home.relative_to(inside[0]).as_posix() for home in homes]
 
 
 def _natural(path: str) -> list[str | int]:

@@ -139,7 +139,9 @@ def _named(root: Path, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _refuse_alike(root: Path, column: str, table: pd.DataFrame, name: pd.Series) -> None:
-    """Refuse two names (N) that differ in no more than case, spaces and leading zeros of a column of the table (N)."""
+    """Refuse two names (N) of a column of the table (N) that differ in no more than case, spaces, leading zeros,
+    ``-`` for ``_``, and what is not seen.
+    """
     key = [re.sub(r"\s|(?<![0-9.])0+(?=[0-9])", "", _plain(text)) for text in table[column]]
     first = table.assign(key=key, said=name).drop_duplicates("said")
     for _, alike in first.groupby("key"):
@@ -154,7 +156,8 @@ def _refuse_alike(root: Path, column: str, table: pd.DataFrame, name: pd.Series)
 
 
 def _plain(text: str) -> str:
-    return unicodedata.normalize("NFKC", text).casefold()
+    seen = "".join(sign for sign in text if unicodedata.category(sign) != "Cf")  # no marks of direction or zero width
+    return unicodedata.normalize("NFKC", seen).casefold().replace("-", "_")
 
 
 def _pairs(root: Path, photos: pd.DataFrame) -> PhotoPairs:

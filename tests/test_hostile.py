@@ -741,6 +741,9 @@ def test_names_that_are_too_long_or_taken(refused: Run) -> None:
     assert "File name too long; give a shorter one" in refused("common.compare", "x" * 300)
     for name in ("latest", "lenet/version_3"):
         assert name in refused("julia", "fit", "--name", name)
+    for flag in ("--data.root", "--data.cache_dir", "--trainer.default_root_dir"):  # as --flag=~/x reaches us
+        assert f"{flag} ~/x: ~ is not replaced by your home here; write" in refused("julia", "fit", f"{flag}=~/x")
+    assert not Path("~").exists()
     assert "--seed_everything -1" in refused("julia", "fit", "--seed_everything", -1)
 
 

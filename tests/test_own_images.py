@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -114,6 +115,7 @@ def test_what_is_no_image_is_refused(refused: Run, best: Callable[[str], Path], 
     assert "--images *.nef: the pattern matches no file" in refused(*predict, "*.nef")
     assert "--images absent.png: no such file" in refused(*predict, one, "absent.png")
     assert "one photo has no age" in refused(*predict, one)
+    assert "expected at least one argument (see python -m growth predict --help)" in refused(*predict)
     assert "--output nowhere: no such folder" in refused(*predict, one, two, "--output", "nowhere")
     assert "makes no submission" in refused(*predict, one, two, "--submission.path", "a.csv")
     assert "--output empty: it is for --images" in refused(
@@ -157,6 +159,48 @@ def test_each_folder_is_a_plant_however_it_is_given(
     (Path("plants/two") / "photos.csv").write_text("photo,plant,day\n")
     assert "plants/two/photos.csv is read only where its folder is given alone" in refused(*predict, "plants")
     assert "--images: an empty name" in refused(*predict, "")
+    Path("plants/two/photos.csv").unlink()
+    shutil.copy(one[0], "plants/loose.png")
+    assert "photos in plants, plants/one, plants/two may be of one plant or of several" in refused(*predict, "plants")
+
+
+def test_photos_that_make_no_pair_have_no_days(refused: Run, best: Callable[[str], Path], growth_root: Path) -> None:
+    source = photos(growth_root)
+    for number, name in enumerate(("lone/a/1.png", "lone/b/1.png", "once/P_DAT01_a.png", "once/P_DAT01_b.png")):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source[number], name)
+    predict = ("growth", "predict", "--ckpt_path", best("growth"), "--images")
+    assert "lone: 2 plants have one photo, which makes no pair: a, b" in refused(*predict, "lone")
+    assert "once: 1 plants have photos of one moment only, which make no pair: once" in refused(*predict, "once")
+    pattern = ("--data.pattern", "{plant}_DAT{day}_{camera}")
+    assert "make no pair: P" in refused(*predict, "once/P_DAT01_a.png", "once/P_DAT01_b.png", *pattern)
+
+
+def test_answers_do_not_go_to_where_images_are_read(
+    refused: Run, best: Callable[[str], Path], julia_root: Path, growth_root: Path
+) -> None:
+    predict = ("growth", "predict", "--ckpt_path", best("growth"), "--images")
+    Path("plants/old").mkdir(parents=True)
+    for number, name in enumerate(("ages", "days", "third")):  # as a picture of answers is called
+        shutil.copy(photos(growth_root)[number], f"plants/{name}.png")
+    taken = "read there: a picture of the answers could replace an image, or be read as one; give another folder"
+    assert f"--output plants: plants is {taken}" in refused(*predict, "plants", "--output", "plants")
+    assert f"--output plants/old: plants is {taken}" in refused(*predict, "plants", "--output", "plants/old")
+    Path("images.png").write_bytes(Path(bitmaps(julia_root)[0]).read_bytes())
+    said = refused("julia", "predict", "--ckpt_path", best("julia"), "--images", "images.png", "--output", ".")
+    assert f"--output .: images.png is {taken}" in said
+    assert Path("images.png").is_file() and not list(Path().glob("plants/*.csv"))
+
+
+def test_members_of_an_archive_lie_where_their_names_say(
+    run: Run, refused: Run, best: Callable[[str], Path], growth_root: Path
+) -> None:
+    path = best("growth")
+    with zipfile.ZipFile("up.zip", "w") as archive:  # as zip packs photos of another folder
+        for number, name in enumerate(("../one/1.png", "../one/2.png", "/two/1.png", "/two/2.png")):
+            archive.writestr(name, Path(photos(growth_root)[number]).read_bytes())
+    table = answered(run, path, "up.zip")
+    assert table["plant"].tolist() == ["../one"] * 2 + ["two"] * 2
 
 
 def test_names_tell_days_for_certain_or_an_order(
@@ -177,6 +221,11 @@ def test_names_tell_days_for_certain_or_an_order(
     assert answered(run, path, named("DAT02", "DAT01", "DAT10"))["day"].tolist() == [0, 1, 9]
     predict = ("growth", "predict", "--ckpt_path", path, "--images")
     assert "03-04-2024 may be 2024-04-03 or 2024-03-04" in refused(*predict, named("03-04-2024", "02-05-2024"))
+    folder = Path(named("DAT10", "DAT2", "DAT03"))
+    typed = [folder / f"{name}.png" for name in ("DAT10", "DAT2", "DAT03")]  # as a shell sorts the first two
+    said = "DAT10.png is typed before named/DAT2.png, but is the later one by their names; swap them"
+    assert said in refused(*predict, *typed)
+    assert len(answered(run, path, *typed[1:], typed[0])) == 3
     assert "IMG_5.png (5 may be day 5 or something else" in refused(*predict, named("DAT01", "DAT03", "IMG_5"))
 
 

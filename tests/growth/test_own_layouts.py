@@ -157,6 +157,8 @@ def test_letters_in_pieces_are_the_same_letters(tmp_path: Path) -> None:
         (ROWS[:1] + ROWS[2:], "1 photos of {root} have no row: a/2.png"),
         ((*ROWS[:3], "b/2.png,p2 ,7"), "one plant or 2: 'P2' (row 4), 'p2 ' (row 5); give each one name"),
         ((*ROWS[:3], "b/2.png,P02,7"), "one plant or 2: 'P2' (row 4), 'P02' (row 5)"),
+        ((*ROWS[:3], "b/2.png,P2\u200b,7"), "one plant or 2: 'P2' (row 4), 'P2\\u200b' (row 5)"),
+        (("a/1.png,P-1,0", "a/2.png,P_1,1", *ROWS[2:]), "one plant or 2: 'P-1' (row 2), 'P_1' (row 3)"),
         ((*ROWS[:2], "b/1.png,P2,7", "b/2.png,P3,7"), "2 plants have one photo, which makes no pair: P2, P3"),
         (
             (*ROWS[:2], "b/1.png,P2,7", "b/2.png,P2,7.0"),

@@ -63,8 +63,8 @@ def main() -> None:
         for path, flag in ((arguments.csv, "--csv"), (arguments.html, "--html")):
             if path is not None:
                 check_output(path, flag)
-        if arguments.csv and arguments.html and arguments.csv.resolve() == arguments.html.resolve():
-            raise UserError(f"--csv and --html are both {arguments.csv}; give two files")
+                if path.suffix != (suffix := flag.replace("--", ".")):
+                    raise UserError(f"{flag} {path}: give the name of a {suffix} file")
         groups, about = read_groups(arguments.runs)
         monitor = about["monitor"]
         table = table_of(groups)

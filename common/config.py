@@ -35,7 +35,9 @@ def read_config(path: Path) -> dict[str, object]:
 
 
 class _OneOfEach(yaml.SafeLoader):  # type: ignore[misc]
-    """Refuses a key that appears twice, of which YAML's plain loader silently keeps the last."""
+    """Refuses a key that appears twice, of which YAML's plain loader silently keeps the last, and 010 or 1:30, which
+    are 8 and 90 to it.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:
         lines: dict[str, int] = {}
@@ -48,6 +50,16 @@ class _OneOfEach(yaml.SafeLoader):  # type: ignore[misc]
                     )
                 lines[key.value] = key.start_mark.line + 1
         return dict(super().construct_mapping(node, deep))
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        if re.match("[-+]?0[0-9_]|[^:]*:", node.value):
+            problem = f"{node.value} may be {super().construct_yaml_int(node)}, as YAML has it, or what it looks like"
+            remedy = "write a plain number, or text in quotes"
+            raise yaml.constructor.ConstructorError(None, None, f"{problem}: {remedy}", node.start_mark)
+        return int(super().construct_yaml_int(node))
+
+
+_OneOfEach.add_constructor("tag:yaml.org,2002:int", _OneOfEach.construct_yaml_int)
 
 
 def _number(value: object, known: dict[int, int]) -> int:

@@ -84,7 +84,7 @@ def find_images(source: Path, keep: Callable[[str], bool] = bool) -> list[ImageF
         for path in _files_below(source):
             suffix = _suffix(str(path.relative_to(source)))
             if suffix in SUFFIXES and path.is_file():
-                found.append(ImageFile(path, "", (status := path.stat()).st_size, _stamp(status)))
+                found.append(_on_disk(path))
             elif suffix in SUFFIXES and not path.is_dir():
                 unreadable.append(f"{path} (no file, or a link to nothing)")
             elif suffix not in TEXT and path.is_file():
@@ -141,7 +141,7 @@ def find_given(words: Sequence[str]) -> list[ImageFile]:
         if not path.exists():
             raise UserError(f"--images {path}: no such file")
         inside = path.is_dir() or path.suffix.lower() == ".zip"
-        images = find_images(path) if inside else [ImageFile(path, "", (status := path.stat()).st_size, _stamp(status))]
+        images = find_images(path) if inside else [_on_disk(path)]
         if not images:
             raise UserError(f"--images {path}: no image files in it")
         for image in images:
@@ -149,6 +149,17 @@ def find_given(words: Sequence[str]) -> list[ImageFile]:
                 raise UserError(f"--images {path}: {image} is given twice; name each image once")
             found[key] = image
     return list(found.values())
+
+
+def _on_disk(path: Path) -> ImageFile:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:  # bytes that Python keeps as half of a letter, which no table can hold
+        raise UserError(
+            f"{path}: its name is not UTF-8; rename it or, on a system in UTF-8, set PYTHONUTF8=1"
+        ) from None
+    status = path.stat()
+    return ImageFile(path, "", status.st_size, _stamp(status))
 
 
 def _stamp(status: os.stat_result) -> str:

@@ -20,7 +20,7 @@ from common.errors import UserError, listed
 
 CLASSES = string.digits + string.ascii_uppercase + string.ascii_lowercase
 SYSTEM = "system"  # in place of a file or folder: the fonts that are installed
-SUFFIXES = {".ttf", ".otf", ".ttc", ".otc"}
+SUFFIXES = {".ttf", ".otf", ".ttc", ".otc", ".woff", ".woff2"}
 
 # They come with matplotlib, and draw the 62 characters in plain shapes, by which those of other fonts are judged.
 PLAIN = (

@@ -170,6 +170,7 @@ def images() -> Iterator[Case]:
     yield image_case("PPM of negative size", b"P6 -9 9 255 " + bytes(300), ".ppm", True)
     loop = b"II*\0" + struct.pack("<IH", 8, 1) + struct.pack("<HHII", 256, 4, 1, 9) + struct.pack("<I", 8)
     yield image_case("TIFF whose directories are a circle", loop, ".tif", True)
+    yield Case("a name that is not UTF-8", lambda folder: write(folder / "\udcfc.png", picture()), read_images, True)
     yield Case("a folder called one.png", lambda folder: (folder / "one.png").mkdir(), read_images)
     yield Case("a pipe called one.png", lambda folder: os.mkfifo(folder / "one.png"), read_images, True)
     yield Case("a link to nothing", lambda folder: (folder / "one.png").symlink_to("absent"), read_images, True)
@@ -364,7 +365,7 @@ def layouts() -> Iterator[Case]:
         "DAT 07 ": False,
         "=1+07": True,
         "\x1b[31m07": True,
-        "\udcff07": None,  # not UTF-8
+        "\udcff07": True,  # not UTF-8
         "x" * 200 + "07": None,
         "DAT²³": True,
     }

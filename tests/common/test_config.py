@@ -15,9 +15,11 @@ from common.errors import UserError
         ),
         ("model:\n  lr: 0.1\n  backbone: lenet\n  lr: 0.2\n", "lr appears twice, lines 2 and 4"),
         ("a: [{b: 1, b: 2}]\n", "b appears twice, lines 1 and 1"),
+        ("seed: 010\n", "line 1: 010 may be 8, as YAML has it, or what it looks like: write a plain number"),
+        ("a: 1\nhours: 1:30\n", "line 2: 1:30 may be 90"),
     ],
 )
-def test_a_name_that_stands_twice_is_refused_with_both_lines(tmp_path: Path, text: str, said: str) -> None:
+def test_what_yaml_reads_in_an_unlikely_way_is_refused_with_its_line(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(UserError, match=said):
         read_config(tmp_path / "mine.yaml")

@@ -73,17 +73,15 @@ def test_each_face_of_a_collection_is_looked_at(tmp_path: Path) -> None:
     collection.fonts = [TTFont(SANS), TTFont(SERIF)]
     collection.save(tmp_path / "both.ttc")
     font = TTFont(SANS)
-    font["name"].setName("Web", 1, 3, 1, 0x409)
     font.flavor = "woff"
     font.save(tmp_path / "web.woff")
     families, _ = find_faces([str(tmp_path)])
     assert [[(face.family, face.number) for face in faces] for faces in families] == [
-        [("DejaVu Sans", 0)],
+        [("DejaVu Sans", 0), ("DejaVu Sans", 0)],  # the latter of web.woff
         [("DejaVu Serif", 1)],
-        [("Web", 0)],
     ]
     shapes = [np.asarray(draw_character("R", [faces], np.random.default_rng(1)).resize((9, 9))) for faces in families]
-    assert not np.array_equal(*shapes[:2])
+    assert not np.array_equal(*shapes)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ is unpacked comes first. Species, plants and days are those that are found.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Literal, NamedTuple
@@ -20,8 +21,10 @@ from common.archives import open_zip
 from common.errors import UserError, listed
 from common.image_files import ImageFile, find_images
 from common.tables import TableFile, read_table, refuse_doubles, rows
+from growth.names import refuse_other_plants
 from growth.photos import SAMPLE_COLUMNS, PhotoPairs, Photos, days_in_names, refuse_lone, refuse_uncertain
 
+_TEST_NAME = re.compile(r"idx_(.+)_(.+)_[0-9]+")  # species, plant and number
 PAIR_COLUMNS = ["idx", "before_file_path", "after_file_path"]
 
 Part = Literal["train_dataset", "test_dataset"]
@@ -53,6 +56,9 @@ def read_training_set(root: Path) -> Photos:
     if len(doubled := table[table.duplicated(["plant", "day"], keep=False)]):
         raise UserError(f"two photos of one plant and day: {listed(doubled['file'])}; remove one of each")
     refuse_lone(listing.source, table["plant"], table["day"])
+    named = table["plant"].map(lambda plant: _folders(plant)[1])
+    path = table["plant"] + "/" + table["name"] + table["suffix"]
+    refuse_other_plants(listing.source, table.assign(path=path, where=path, plant=named))
     return Photos.of(table)
 
 
@@ -70,6 +76,12 @@ def read_test_set(root: Path) -> PhotoPairs:
     photos = _photo_table(listing, "test_dataset")
     if len(doubled := photos[photos["name"].duplicated(keep=False)].sort_values("name")):
         raise UserError(f"two test photos with one name: {listed(doubled['file'])}; remove or rename one of each")
+    if other := [
+        f"{file} (of plant {plant}, but named after {match[1]}/{match[2]})"
+        for file, plant, name in zip(photos["file"], photos["plant"], photos["name"], strict=True)
+        if (match := _TEST_NAME.fullmatch(name)) and f"{match[1]}/{match[2]}" != plant
+    ]:
+        raise UserError(f"test photos in the folder of another plant: {listed(other)}; unpack open.zip again")
     pairs = read_table(path, PAIR_COLUMNS)
     refuse_doubles(path, pairs["idx"])
     before, after = (pairs[column].str.strip().str.normalize("NFC") for column in PAIR_COLUMNS[1:])

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 MAX_DAY = 100_000  # 273 years; larger numbers mean something else
 
@@ -39,6 +40,7 @@ _UNIT_BEFORE = re.compile(
 _UNIT_AFTER = re.compile(
     rf"[ _.-]*(?:(?:weeks?|wks?|w|months?|mo|hours?|hrs?|h|years?|{_MONTHS})(?![a-z])|주|개월|월|시|년)", re.IGNORECASE
 )
+_CALLED_DAY = re.compile(r"(?<![a-z])(?:dat|day|das|dap)[ _-]?([0-9]{1,6})(?![0-9])", re.IGNORECASE)
 _DAY_BEFORE = re.compile(r"(?<![a-z])(?:dat|day|das|dap|d)[ _-]?\Z", re.IGNORECASE)
 
 
@@ -61,6 +63,32 @@ class _Mark:
     timed: bool
     dash: bool
     named: bool
+
+
+class Told(NamedTuple):
+    """What a name says of the day for certain.
+
+    Attributes:
+        text: as it stands there.
+        dated: whether it is a date.
+        day: the day, or of a date the days since year 1.
+    """
+
+    text: str
+    dated: bool
+    day: float
+
+
+def told_day(stem: str) -> Told | None:
+    """Give the day that a name says for certain: its one date, or else its one number that a word calls a day."""
+    found = _marks("", "", with_dashes(stem))
+    if dates := [mark for mark in found if mark.dated]:
+        readings = [moment for mark in dates for moment in mark.readings.values() if isinstance(moment, datetime)]
+        if len(readings) != 1:
+            return None
+        return Told(dates[0].text, True, (readings[0] - datetime.min) / timedelta(days=1))
+    days = list(_CALLED_DAY.finditer(stem))
+    return Told(days[0].group(), False, float(days[0][1])) if len(days) == 1 else None
 
 
 def read_days(species: str, plant: str, stems: Sequence[str]) -> tuple[list[float], list[str]]:

@@ -21,7 +21,8 @@ import pandas as pd
 from common.errors import UserError, listed
 from common.image_files import ImageFile, find_images
 from common.tables import read_table, refuse_doubles, rows
-from growth.name_pattern import read_names
+from growth.name_pattern import parse_pattern, read_names, split_name
+from growth.names import refuse_other_order, refuse_other_plants
 from growth.photo_table import PHOTOS, clean_path, read_photo_table, refuse
 from growth.photos import PhotoPairs, Photos, days_in_names, pairs_of, refuse_lone, refuse_uncertain
 
@@ -54,6 +55,8 @@ def read_own_pairs(root: Path, pattern: str | None) -> PhotoPairs | None:
         if test:
             raise UserError(f"{root}: {len(test)} photos in {TEST}/ but no {PAIRS} (before,after); write one")
         return pairs_of(_dated(root, table))[0] if len(table) else None
+    if pattern is not None:
+        _refuse_other_plants_in_names(root, test, pattern)
     species = dict(zip(table["plant"], table["species"], strict=True))
     only = species.get(next(iter(species), ""), "") if len({*species.values()}) == 1 else ""
     plants = [PurePosixPath(path).parts[1] for path in test]
@@ -130,11 +133,22 @@ def _dated(root: Path, table: pd.DataFrame) -> Photos:
     return Photos.of(table)
 
 
+def _refuse_other_plants_in_names(root: Path, test: Mapping[str, ImageFile], pattern: str) -> None:
+    """Refuse photos of ``test/<plant>/`` whose names, as the pattern has it, are of another plant."""
+    for path in test:
+        readings = split_name(parse_pattern(pattern), PurePosixPath(path).stem)
+        named, plant = dict(readings[0]).get("plant") if len(readings) == 1 else None, PurePosixPath(path).parts[1]
+        if named not in (None, plant):
+            said = f"{path} lies in the folder of plant {plant}, but is of {named} by --data.pattern {pattern}"
+            raise UserError(f"{root}: {said}; move it, or rename it")
+
+
 def _named(root: Path, table: pd.DataFrame) -> pd.DataFrame:
     """Refuse plants and species that may be one by their names, and take off the spaces around these."""
     species = table[table["species"] != ""]
     _refuse_alike(root, "species", species, species["species"])
     _refuse_alike(root, "plant", table, table["plant"] + " of species " + table["species"])
+    refuse_other_plants(root, table)
     return table.assign(plant=table["plant"].str.strip(), species=table["species"].str.strip())
 
 
@@ -189,6 +203,9 @@ def _pairs(root: Path, photos: pd.DataFrame) -> PhotoPairs:
         raise UserError(f"{path}: {rows(same.index)}: both photos are of one moment; remove the row")
     if len(late := pairs[day[before] > day[after]]):
         raise UserError(f"{path}: {rows(late.index)}: before is not the earlier photo by their days; swap them")
+    unknown = pairs[np.isnan(day[before]) | np.isnan(day[after])]
+    where = pd.Series([rows(pd.Index([row])) for row in unknown.index])
+    refuse_other_order(path, where, unknown["before"], unknown["after"])
     if "idx" not in pairs:
         pairs["idx"] = [str(row) for row in range(len(pairs))]
     refuse_doubles(path, pairs["idx"])

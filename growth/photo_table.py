@@ -19,6 +19,7 @@ from common.errors import UserError, listed
 from common.image_files import ImageFile
 from common.tables import read_table, refuse_doubles, rows
 from growth.days import MAX_DAY
+from growth.names import refuse_other_days
 
 PHOTOS = "photos.csv"
 SECONDS_OF_A_DAY = 86400
@@ -59,6 +60,7 @@ def read_photo_table(root: Path, found: Mapping[str, ImageFile]) -> pd.DataFrame
     if "species" not in table:
         table["species"] = ""
     table["day"] = _days(path, table["day"]) if "day" in table else _days_of_dates(path, table["plant"], table["date"])
+    refuse_other_days(path, table)
     return table
 
 

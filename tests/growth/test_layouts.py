@@ -326,6 +326,13 @@ def test_photo_outside_the_folder_of_a_plant(root: Path, place: str) -> None:
     assert str(root / "train_dataset" / place / "DAT07.png") in message
 
 
+def test_photos_in_the_folder_of_another_plant(root: Path) -> None:
+    photo = root / "test_dataset" / "LT" / "1088" / "idx_LT_1088_00042.png"
+    photo.rename(photo.with_name("idx_LT_1090_00042.png"))
+    message = refusal(read_test_set, root)
+    assert "idx_LT_1090_00042.png (of plant LT/1088, but named after LT/1090); unpack open.zip again" in message
+
+
 def test_two_test_photos_of_one_name(root: Path) -> None:
     add(root / "test_dataset" / "배추" / "식물 2" / "idx_LT_1088_00042.jpg")
     message = refusal(read_test_set, root)

@@ -568,6 +568,52 @@ def test_ids_of_pairs_stand_once(root: Path) -> None:
     assert "idx 0 appears more than once, rows 2, 3" in refusal(root, read=read_test_set)
 
 
+# Names that contradict a table, a folder or a row of pairs
+
+
+def test_names_of_photos_that_contradict_their_rows(tmp_path: Path) -> None:
+    root = add(tmp_path, "x/KM1_DAT03.png", "x/KM1_DAT05.png", "x/KM1_DAT07.png", "KM2/a.png", "KM2/b.png")
+    rows = ["x/KM1_DAT03.png,KM1,0", "x/KM1_DAT05.png,KM1,2.75", "x/KM1_DAT07.png,KM1,4.25", "KM2/a.png,KM2,1"]
+    last = "KM2/b.png,KM2,2"
+    assert len(read_training_set(table(root, *rows, last)).files) == 5  # days since the first photo, with fractions
+    line = refusal(table(root, *rows[:2], "x/KM1_DAT07.png,KM1,9", rows[3], last))
+    assert "row 4: x/KM1_DAT07.png is of day 9, but DAT07 by its name, unlike others of plant KM1" in line
+    line = refusal(table(root, *rows[:3], "KM2/a.png,KM1,9", "KM2/b.png,KM2,2"))
+    assert "row 5: KM2/a.png (of plant KM1, but named after KM2)" in line
+    line = refusal(table(root, *rows[:2], "x/KM1_DAT07.png,KM2,4", *rows[3:], last))
+    assert "row 4: x/KM1_DAT07.png (of plant KM2, but named after KM1)" in line
+
+
+def test_dates_in_names_that_contradict_their_rows(tmp_path: Path) -> None:
+    names = [f"IMG_2024-05-{day}.png" for day in (29, 30, 31)]
+    root, header = add(tmp_path, *names), "photo,plant,date"
+    dates = ("2024-05-29T09:00", "2024-05-30T21:00", "2024-05-31T01:00")
+    rows = [f"{name},P,{date}" for name, date in zip(names, dates, strict=True)]
+    assert len(read_training_set(table(root, *rows, header=header)).files) == 3
+    line = refusal(table(root, *rows[:2], f"{names[2]},P,2024-06-30T01:00", header=header))
+    assert "row 4: IMG_2024-05-31.png" in line and "2024-05-31 by its name" in line
+
+
+def test_names_of_photos_to_predict_that_contradict_folder_or_order(tmp_path: Path) -> None:
+    root = add(tmp_path, "rose/DAT01.png", "rose/DAT02.png", "lily/DAT01.png", "lily/DAT02.png")
+    write(add(root, "test/rose/DAT09.png", "test/rose/DAT04.png"), "pairs.csv", "before,after", "DAT04,DAT09")
+    assert len(read_test_set(root).before) == 1
+    write(root, "pairs.csv", "before,after", "DAT04,DAT09", "DAT09,DAT04")
+    line = refusal(root, read=read_test_set)
+    assert "pairs.csv: row 3: before is DAT09 by its name DAT09, after is DAT04 by its name DAT04; swap them" in line
+    add(root, "test/rose/lily_DAT09.png")
+    line = refusal(root, read=read_test_set)
+    assert "test/rose/lily_DAT09.png (of plant rose, but named after lily)" in line
+    assert "rose/lily_3.png (of plant rose, but named after lily)" in refusal(add(root, "rose/lily_3.png"))
+
+
+def test_photos_to_predict_of_another_plant_by_the_pattern(tmp_path: Path) -> None:
+    root = add(tmp_path, "7_1.png", "7_2.png", "8_1.png", "8_2.png", "test/7/7_3.png", "test/7/8_4.png")
+    write(root, "pairs.csv", "before,after", "7_3,8_4")
+    line = refusal(root, "{plant}_{day}", read_test_set)
+    assert "test/7/8_4.png lies in the folder of plant 7, but is of 8 by --data.pattern {plant}_{day}" in line
+
+
 # The commands
 
 

@@ -1,0 +1,80 @@
+"""What the names of photos say of plant and day, held against what a table, a folder or a row of pairs says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pandas as pd
+
+from common.errors import UserError, listed
+from growth.days import told_day
+
+ROUNDED = 1.1  # days by which whole days and dates may differ from moments, with an hour of summer time
+
+
+def refuse_other_plants(source: object, table: pd.DataFrame) -> None:
+    """Refuse photos that are named after another plant of the table than their own.
+
+    Args:
+        source: the folder.
+        table: path, where (its row, or its path) and plant of each photo.
+
+    Raises:
+        UserError: it says both plants.
+    """
+    plants = {name.casefold(): name for name in table["plant"].unique()}
+    # A bare number, or one letter, may be that of a camera.
+    names = [re.escape(name) for name in sorted(plants, key=len, reverse=True) if re.search(r"[^\W\d].|.[^\W\d]", name)]
+    if not names:
+        return
+    within, faults = re.compile(rf"(?<![^\W_])(?:{'|'.join(names)})(?![^\W_])"), []
+    for path, where, plant in zip(table["path"], table["where"], table["plant"], strict=True):
+        *folders, stem = PurePosixPath(path).with_suffix("").parts
+        others = within.findall(stem.casefold()) or [part for part in map(str.casefold, folders) if part in plants]
+        own = stem if within.search(stem.casefold()) else path
+        if others and plant.casefold() not in own.casefold():
+            row = "" if where == path else f"{where}: "
+            faults.append(f"{row}{path} (of plant {plant}, but named after {plants[others[0]]})")
+    if faults:
+        raise UserError(f"{source}: {listed(faults)}; rename these photos, or give them their plant")
+
+
+def refuse_other_days(source: Path, table: pd.DataFrame) -> None:
+    """Refuse days of a plant's photos that do not differ by as much as its names say, in ``DAT07`` or as a date.
+
+    Args:
+        source: the table.
+        table: path, where (its row), plant and day of each photo.
+
+    Raises:
+        UserError: it says both days.
+    """
+    told = [told_day(PurePosixPath(path).stem) for path in table["path"]]
+    by_name = table.assign(told=pd.Series(told, table.index, object))[[one is not None for one in told]]
+    for (plant, _), rows in by_name.groupby(["plant", by_name["told"].map(lambda one: one.dated)]):
+        apart = np.array([one.day for one in rows["told"]]) - rows["day"].to_numpy(float)
+        if np.ptp(apart) > ROUNDED:
+            odd = rows.iloc[np.abs(apart - np.median(apart)).argmax()]
+            said = f"{odd['where']}: {odd['path']} is of day {odd['day']:g}, but {odd['told'].text} by its name"
+            remedy = "correct the row, or rename the photo without its day"
+            raise UserError(f"{source}: {said}, unlike others of plant {plant}; {remedy}")
+
+
+def refuse_other_order(source: Path, rows: pd.Series, before: pd.Series, after: pd.Series) -> None:
+    """Refuse pairs (P) whose names, of photos whose days are not known, say that the later photo comes first.
+
+    Args:
+        source: the table of pairs.
+        rows: which row of it each is, in words.
+        before, after: paths of the photos.
+
+    Raises:
+        UserError: it says both days.
+    """
+    for where, *ends in zip(rows, before, after, strict=True):
+        one, other = (told_day(PurePosixPath(path).stem) for path in ends)
+        if one and other and one.dated == other.dated and one.day > other.day:
+            said = f"before is {one.text} by its name {ends[0]}, after is {other.text} by its name {ends[1]}"
+            raise UserError(f"{source}: {where}: {said}; swap them, or rename the photos without their days")

@@ -189,7 +189,9 @@ def read_checkpoint(path: Path, task: type[AnyTask]) -> Checkpoint:
     """
     saved = load_checkpoint(path, "--ckpt_path", task.task)
     if saved["task"] != task.task:
-        raise UserError(f"--ckpt_path {path}: a checkpoint of {saved['task']}, not of {task.task}")
+        raise UserError(
+            f"--ckpt_path {path}: a checkpoint of {saved['task']}, not of {task.task}; type python -m {saved['task']}"
+        )
     theirs = saved.get("classes", task.classes)
     if not isinstance(theirs, type(task.classes)) or theirs != task.classes:
         theirs = theirs if isinstance(theirs, str) else "none of letters"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import zipfile
 import zlib
@@ -18,6 +19,7 @@ from common.errors import UserError, listed
 from common.files import shown
 from common.machine import is_first_process
 from common.networks import Normalize, head_of
+from common.runs import LATEST, RUNS, below_runs
 
 if TYPE_CHECKING:
     from common.task import AnyTask
@@ -55,7 +57,7 @@ def load_checkpoint(path: Path, flag: str, task: str = "<task>") -> Settings:
             tensors and values.
     """
     if not path.is_file():
-        raise UserError(f"{flag} {path}: no such file")
+        raise UserError(f"{flag} {path}: {_why_absent(path)}")
     if is_damaged(path):
         raise UserError(f"{flag} {path}: {DAMAGED}")
     try:
@@ -71,8 +73,22 @@ def load_checkpoint(path: Path, flag: str, task: str = "<task>") -> Settings:
     parts = ["state_dict", "hyper_parameters", "datamodule_hyper_parameters", "trainer", "callbacks"]
     whole = isinstance(saved, dict) and {"state_dict", "hyper_parameters", "task"} <= saved.keys()
     if not whole or not all(_named(saved.get(part, {})) for part in parts):
-        raise UserError(f"{flag} {path}: not a checkpoint of python -m {task} fit")
+        raise UserError(f"{flag} {path}: not a checkpoint of python -m {task} fit; give one")
     return dict(saved)
+
+
+def _why_absent(path: Path) -> str:
+    """Say what to do about a checkpoint that is no file: fit the run that it would be of, where its path names one."""
+    if path.is_dir():
+        inside = next((str(found) for found in sorted(path.rglob("*.ckpt"))), "last.ckpt of a run")
+        return f"is a folder; give a file, such as {inside}"
+    task, below = below_runs(path) or ("", "")
+    name = re.match(rf"(.+)/(?:{LATEST}|version_[0-9]+)/checkpoints/", below)
+    if name is None or path.parents[1].exists():
+        return f"no such file; give another, such as {RUNS}/<task>/<name>/{LATEST}/checkpoints/last.ckpt"
+    config = Path("configs", f"{name[1]}.yaml")
+    how = f"--config {config}" if config.is_file() else f"--name {name[1]}, with its --config"
+    return f"no such file; fit that run first, by python -m {task} fit {how}, or give another"
 
 
 def _named(part: object) -> bool:

@@ -248,7 +248,7 @@ def read_run(path: Path) -> tuple[Run, list[str]]:
     metrics, notes = read_metrics(path / "metrics.csv")
     about = read_json(path / "run.json", About, notes)
     result = read_json(path / RESULT, Result, notes)
-    below = _below_runs(path)
+    below = below_runs(path)
     if about is None:
         if below is None:
             raise UserError(f"{path}: no run.json, and not below {RUNS}/<task>; leave it out")
@@ -292,7 +292,7 @@ def read_json(path: Path, wanted: type[T], notes: list[str]) -> T | None:
     return described
 
 
-def _below_runs(path: Path) -> tuple[str, str] | None:
+def below_runs(path: Path) -> tuple[str, str] | None:
     """Split ``.../runs/<task>/<name>/version_N`` into the task and what follows; None of another path."""
     for end in range(len(path.parts) - 1, 1, -1):
         if path.parts[end - 2] == RUNS:

@@ -293,6 +293,18 @@ def test_unknown_backbone(refused: Run) -> None:
     assert "did you mean" in refused("julia", "fit", "--model.backbone", "resnet-18")
 
 
+def test_what_is_to_be_fitted_first(refused: Run, julia_root: Path) -> None:
+    words = ("julia", "fit", *SMALL, "--data.root", julia_root, "--model.pretrained")
+    path = "runs/julia/first/latest/checkpoints/last.ckpt"
+    first = "fit that run first, by python -m julia fit --name first, with its --config, or give another"
+    assert refused(*words, path) == f"error: --model.pretrained {path}: no such file; {first}"
+    Path("configs").mkdir()
+    Path("configs/first.yaml").touch()
+    assert "first, by python -m julia fit --config configs/first.yaml, or give another" in refused(*words, path)
+    Path("runs/julia/first/version_0/checkpoints").mkdir(parents=True)
+    assert "no such file; give another" in refused(*words, path.replace("latest", "version_0"))
+
+
 class Payload:
     def __reduce__(self) -> tuple[Any, ...]:
         return Path.touch, (Path("payload-ran"),)
@@ -301,12 +313,14 @@ class Payload:
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("absent", "no such file"),
+        ("absent", "no such file; give another, such as runs/<task>/<name>/latest/checkpoints/last.ckpt"),
+        ("folder", "is a folder; give a file, such as last.ckpt of a run"),
+        ("empty", "it is damaged"),
         ("truncated", "it is damaged"),
         ("text", "it is damaged"),
         ("objects", "holds pickled objects"),
         ("weights", "not a checkpoint of python -m julia fit"),
-        ("growth", "a checkpoint of growth, not of julia"),
+        ("growth", "a checkpoint of growth, not of julia; type python -m growth"),
     ],
 )
 def test_checkpoints_that_are_none(refused: Run, tmp_path: Path, kind: str, message: str) -> None:
@@ -316,12 +330,14 @@ def test_checkpoints_that_are_none(refused: Run, tmp_path: Path, kind: str, mess
         content["callbacks"] = Payload()
     if kind == "weights":
         content = {"conv1.weight": torch.zeros(3)}
-    if kind != "absent":
+    if kind == "folder":
+        path.mkdir()
+    elif kind != "absent":
         torch.save(content, path)
     if kind == "truncated":
         path.write_bytes(path.read_bytes()[:-300])
-    if kind == "text":
-        path.write_text("hello")
+    if kind in ("text", "empty"):
+        path.write_text("hello" * (kind == "text"))
     line = refused("julia", "predict", "--ckpt_path", path)
     assert str(path) in line
     assert message in line

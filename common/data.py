@@ -19,7 +19,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
-from common.arguments import Machine, keep_own
+from common.arguments import Machine, Settings, keep_own
 from common.augment import View
 from common.batches import Batch, ImageBatch, ImageDataset, ImageRows, as_is, key_of, progress_of
 from common.cache import cached_images
@@ -209,7 +209,7 @@ class ImageData(LightningDataModule, ABC):
         rows = {"split": self.split._asdict(), "familiar": self.familiar}
         return {"fit_seed": self.fit_seed, "epoch": epoch, "batch": batch, **rows}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: Settings) -> None:
         """Continue where a fit stood.
 
         Raises:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, ClassVar, Generic, NamedTuple, TypedDict, TypeVar
 
 import pandas as pd
 
 if TYPE_CHECKING:
+    from common.data import ImageData
     from common.runs import Run
     from common.submission import Outputs
+
+Data = TypeVar("Data", bound="ImageData")
 
 HELD_OUT = "held_out.csv"  # of a finished fit, at its last validation
 OUT_OF_FOLD = "out_of_fold.csv"  # of a cross-validation
@@ -39,7 +42,7 @@ class Columns(TypedDict):
     classes: bool  # whether the truth is one of some classes
 
 
-class HeldOutTables(ABC):
+class HeldOutTables(ABC, Generic[Data]):
     """The part of a task's contract that says what was predicted of each held-out row.
 
     Attributes:
@@ -49,7 +52,7 @@ class HeldOutTables(ABC):
     held_out_columns: ClassVar[HeldOutColumns]
 
     @abstractmethod
-    def table_of_held_out(self, outputs: Outputs, data: Any) -> pd.DataFrame:
+    def table_of_held_out(self, outputs: Outputs, data: Data) -> pd.DataFrame:
         """Tabulate the held-out ids with the true and the predicted value of each, from the outputs of the network."""
 
     @abstractmethod
@@ -64,7 +67,7 @@ def read_held_out(run: Run) -> tuple[pd.DataFrame | None, list[str]]:
     truth is no class, numbers in the latter two. None where a run says nothing, as those of earlier versions do.
     """
     path = next((path for name in (HELD_OUT, OUT_OF_FOLD) if (path := run.path / name).is_file()), None)
-    columns: Any = run.about.get("columns")
+    columns = run.about.get("columns")
     if path is None or columns is None:
         return None, []
     try:

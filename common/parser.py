@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from argparse import Action, RawDescriptionHelpFormatter
-from typing import Any, NoReturn
+from argparse import Action, HelpFormatter, RawDescriptionHelpFormatter
+from typing import NoReturn
 
 from jsonargparse import DefaultHelpFormatter
 from lightning.pytorch.cli import LightningArgumentParser
@@ -141,7 +141,7 @@ class OneLineParser(LightningArgumentParser):
         prog = re.sub(r" (COMMAND )?\[[^]]*\]", "", prog)  # argparse puts the usage of all between
         self.exit(2, f"error: {' '.join(message.split())} (see {prog} --help)\n")
 
-    def format_help(self, *args: Any, **kwargs: Any) -> str:
+    def format_help(self, *args: HelpFormatter | None, **kwargs: HelpFormatter | None) -> str:
         """Put the arguments of the subcommand first, then those of the task, then Lightning's many."""
         order, groups = {"model": 1, "data": 1, "trainer": 2}, self.groups or {}
         places = {f"{groups[name].title}:": place for name, place in order.items() if name in groups}

@@ -6,7 +6,7 @@ import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jsonargparse import Namespace
@@ -19,7 +19,7 @@ from rich import get_console
 from rich.progress import BarColumn, ProgressColumn
 
 from common.callbacks import best_checkpoint
-from common.task import ImageTask
+from common.task import AnyTask, ImageTask
 
 LOSS_EVERY = 10  # steps, after which a bar asks a GPU for the loss
 
@@ -40,7 +40,7 @@ class Reached(NamedTuple):
     value: float
     epoch: int
 
-    def shown(self, module: ImageTask[Any, Any]) -> str:
+    def shown(self, module: AnyTask) -> str:
         """Write the value with its unit."""
         return module.with_unit(module.monitor, self.value)
 
@@ -86,7 +86,7 @@ class Progress(ProgressBar):
         """Compute the mean training loss of the epoch so far."""
         return float(self.loss) / max(1, self.batches)
 
-    def best(self, trainer: pl.Trainer, module: ImageTask[Any, Any]) -> Reached | None:
+    def best(self, trainer: pl.Trainer, module: AnyTask) -> Reached | None:
         """Find the best value so far, also of before a fit was resumed."""
         kept = best_checkpoint(trainer)
         before = None if kept is None or kept.taken_over is None else Reached(*kept.taken_over)
@@ -103,7 +103,7 @@ class Progress(ProgressBar):
         return (time.monotonic() - self.began) / max(1, taken) * (total - trainer.global_step)
 
 
-def best_of(module: ImageTask[Any, Any], *reached: Reached | None) -> Reached | None:
+def best_of(module: AnyTask, *reached: Reached | None) -> Reached | None:
     """Choose the best value, of equal ones the first."""
     choose = min if module.directions[module.monitor] == "min" else max
     return choose((one for one in reached if one is not None), key=lambda one: one.value, default=None)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -60,7 +59,7 @@ def order_columns(table: pd.DataFrame) -> list[str]:
     return [*fixed[:2], *most, *fixed[2:], *(name for name in others if name not in most)]
 
 
-def tree_of(group: Group, lines: list[dict[Any, object]], columns: list[str], lowest_first: bool) -> list[Node]:
+def tree_of(group: Group, lines: list[dict[Hashable, object]], columns: list[str], lowest_first: bool) -> list[Node]:
     """Put folds below their cross-validation, and the seeds of a setting in one row, ranked by its mean."""
     roots: list[Node] = []
     for run, line in zip(group.runs, lines, strict=True):

@@ -20,8 +20,7 @@ from torchmetrics import CatMetric, Metric, MetricCollection
 from common.arguments import Settings, keep_own, kinds_of
 from common.batches import HasImages, ImageBatch
 from common.calibration import Calibrated
-from common.data import ImageData
-from common.held_out_tables import HeldOutTables
+from common.held_out_tables import Data, HeldOutTables
 from common.optim import adamw_warmup_cosine
 from common.plots import Direction, Gallery, of_metric
 from common.pretrained import Pretrained, is_checkpoint, take_weights
@@ -29,9 +28,6 @@ from common.submission import Outputs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Data = TypeVar("Data", bound=ImageData)
-
 
 Batch = TypeVar("Batch", bound=HasImages)
 
@@ -55,7 +51,7 @@ class Deployed:
     unit: str
 
 
-class ImageTask(LightningModule, Calibrated, HeldOutTables, ABC, Generic[Data, Batch]):
+class ImageTask(LightningModule, Calibrated, HeldOutTables[Data], ABC, Generic[Data, Batch]):
     """A task: its network, its loss, its metrics, and how outputs become values.
 
     A subclass calls this constructor with the network that it has built, and implements what is abstract.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from lightning import pytorch as pl
 
@@ -28,20 +26,22 @@ class TrainingMetrics(pl.Callback):
             pl_module.log_dict(pl_module.train_metrics.compute())
 
     def on_save_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, object]
     ) -> None:
         assert isinstance(pl_module, ImageTask)
-        counted = checkpoint["train_metrics"] = {}
+        counted: dict[str, dict[str, torch.Tensor]] = {}
+        checkpoint["train_metrics"] = counted
         for name, metric in pl_module.train_metrics.items():
             with metric.sync_context():  # of all ranks, as far as the epoch has come
                 counted[name] = {key: torch.as_tensor(state).clone() for key, state in metric.metric_state.items()}
 
     def on_load_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, object]
     ) -> None:
         assert isinstance(pl_module, ImageTask)
         # The first rank takes what all had counted; checkpoints of earlier versions hold nothing.
-        counted = checkpoint.get("train_metrics", {}) if trainer.is_global_zero else {}
-        for name, metric in pl_module.train_metrics.items():
-            for key, state in counted.get(name, {}).items():
-                setattr(metric, key, state.to(metric.device))
+        counted = checkpoint.get("train_metrics")
+        if isinstance(counted, dict) and trainer.is_global_zero:
+            for name, metric in pl_module.train_metrics.items():
+                for key, state in counted.get(name, {}).items():
+                    setattr(metric, key, state.to(metric.device))

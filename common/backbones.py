@@ -22,7 +22,7 @@ from torchvision import models
 
 from common.errors import UserError, no_such
 from common.networks import IMAGENET, Airbench, Constants, Float32Linear, LeNet
-from common.pretrained import Pretrained, is_checkpoint, read_state
+from common.pretrained import Pretrained, is_checkpoint, not_downloaded, read_state
 from common.timm_backbones import PREFIX, build_timm, constants_of_timm, give_outputs, has_plain_stem, names_of_timm
 
 Stem = Literal["imagenet", "small"]
@@ -171,17 +171,13 @@ def _check_strides(name: str, network: nn.Module, image_size: int, stem: Stem) -
 
 def _pretrained_state(name: str, network: nn.Module, pretrained: Pretrained) -> dict[str, Tensor]:
     """Read ImageNet weights and check that each of them fits ``network``."""
-    weights = models.get_model_weights(name).DEFAULT
-    file = weights.url.rsplit("/", 1)[-1]
-    url: str = weights.url
+    url: str = models.get_model_weights(name).DEFAULT.url
+    file = url.rpartition("/")[2]
     download = partial(torch.hub.load_state_dict_from_url, url, progress=True, check_hash=True, weights_only=True)
     try:
         state = read_state(url, file, download) if pretrained is True else read_state(str(pretrained), file)
     except URLError as error:
-        raise UserError(
-            f"cannot download the pretrained weights of {name} ({error.reason}); fetch {url} elsewhere and "
-            f"give --model.pretrained {file}, or train from random weights with --model.pretrained false"
-        ) from None
+        raise not_downloaded(name, url, error.reason) from None
     wanted = network.state_dict()
     wrong = [key for key in wanted if key not in state or state[key].shape != wanted[key].shape]
     wrong += [key for key in state if key not in wanted]

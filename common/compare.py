@@ -43,13 +43,9 @@ def show(table: pd.DataFrame, title: str) -> None:
     console.print(shown)
 
 
-def write(text: str, path: Path, flag: str) -> None:
-    """Write a file, whole or not at all; a :class:`UserError` if the file system refuses it."""
-    try:
-        with replacing(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{flag} {path}: {error.strerror}; give another file") from None
+def write(text: str, path: Path) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
     print(f"written: {path}")
 
 
@@ -70,10 +66,10 @@ def main() -> None:
         table = table_of(groups)
         # Files first: piping the table into head closes it halfway.
         if arguments.csv:
-            write(table.to_csv(index=False), arguments.csv, "--csv")
+            write(table.to_csv(index=False), arguments.csv)
         if arguments.html:
             text, notes = page(groups, table, about, arguments.html.parent)
-            write(text, arguments.html, "--html")
+            write(text, arguments.html)
             for note in notes:
                 print(f"note: {note}", file=sys.stderr)
         for group in groups:

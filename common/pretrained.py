@@ -95,6 +95,14 @@ def _named(part: object) -> bool:
     return isinstance(part, dict) and all(isinstance(name, str) for name in part)
 
 
+def not_downloaded(name: str, url: str, reason: object) -> UserError:
+    """Say that a network's published weights cannot be downloaded, and what to do."""
+    return UserError(
+        f"cannot download the pretrained weights of {name} ({reason}); fetch {url} elsewhere and give "
+        f"--model.pretrained {url.rpartition('/')[2]}, or train from random weights with --model.pretrained false"
+    )
+
+
 def read_state(path: str, expected: str, download: Callable[[], object] | None = None) -> dict[str, Tensor]:
     """Read a file of weights, ``.safetensors`` or what torch.save has written, or what ``download`` gives.
 

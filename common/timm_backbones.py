@@ -13,7 +13,7 @@ from torch import nn
 from common.arguments import Settings
 from common.errors import UserError, no_such
 from common.networks import Constants, Float32Linear
-from common.pretrained import Pretrained, read_state
+from common.pretrained import Pretrained, not_downloaded, read_state
 
 PREFIX = "timm/"
 HUB = "https://huggingface.co"
@@ -59,12 +59,7 @@ def build_timm(name: str, in_channels: int, image_size: int, pretrained: Pretrai
     try:
         network: nn.Module = timm.create_model(name.removeprefix(PREFIX), pretrained=bool(pretrained), **options)
     except OSError as error:
-        reason = unreachable or " ".join(str(error).split())[:200]
-        file = source.rsplit("/", 1)[-1]
-        raise UserError(
-            f"cannot download the pretrained weights of {name} ({reason}); fetch {source} elsewhere and "
-            f"give --model.pretrained {file}, or train from random weights with --model.pretrained false"
-        ) from None
+        raise not_downloaded(name, source, unreachable or " ".join(str(error).split())[:200]) from None
     except Exception as error:  # networks raise AssertionError, ValueError, TypeError, ... at a size; so do weights
         reason = " ".join(str(error).split())[:200]
         if not pretrained:

@@ -22,7 +22,7 @@ from common.errors import UserError, listed
 from common.image_files import ImageFile, find_images
 from common.tables import TableFile, read_table, refuse_doubles, rows
 from growth.names import refuse_other_plants
-from growth.photos import SAMPLE_COLUMNS, PhotoPairs, Photos, days_in_names, refuse_lone, refuse_uncertain
+from growth.photos import SAMPLE_COLUMNS, PhotoPairs, Photos, days_in_names, refuse_lone, refuse_mixed, refuse_uncertain
 
 _TEST_NAME = re.compile(r"idx_(.+)_(.+)_[0-9]+")  # species, plant and number
 PAIR_COLUMNS = ["idx", "before_file_path", "after_file_path"]
@@ -90,17 +90,12 @@ def read_test_set(root: Path) -> PhotoPairs:
         names = sorted({*before, *after} - known)
         where = f"{path}: {rows(absent.index)}"
         raise UserError(f"{where}: no such photo in {listing.source}: {listed(names)}; unpack open.zip again")
-    if len(same := pairs[before == after]):
-        raise UserError(f"{path}: {rows(same.index)}: before and after are one photo; give two, or remove the row")
-    plant = photos.set_index("name")["plant"]
-    if len(mixed := pairs[before.map(plant) != after.map(plant)]):
-        raise UserError(f"{path}: {rows(mixed.index)}: the photos are of two plants; give two of one plant")
-
+    number = pd.Index(photos["name"])
+    earlier, later = (number.get_indexer(pd.Index(names)) for names in (before, after))
+    refuse_mixed(path, pairs, earlier, later, photos["plant"].to_numpy())
     ids = _ids(root, path, pairs["idx"])
     order = pd.Index(pairs["idx"]).get_indexer(pd.Index(ids))
-    number = pd.Index(photos["name"])
-    earlier, later = (number.get_indexer(pd.Index(names))[order] for names in (before, after))
-    return PhotoPairs.of(photos, earlier, later, ids)
+    return PhotoPairs.of(photos, earlier[order], later[order], ids)
 
 
 def _ids(root: Path, pairs_path: TableFile, known: pd.Series) -> list[str]:

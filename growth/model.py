@@ -224,13 +224,15 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
 
     def table_of_held_out(self, outputs: Outputs, data: GrowthData) -> pd.DataFrame:
         """Tabulate the pairs of held-out plants with the days elapsed and predicted, as submitted, and intervals."""
-        days = self.estimates(outputs, data)
+        days, pairs = self.estimates(outputs, data), data.test_pairs
         bounds = {name: self.values(bound) for name, bound in self.intervals(days).items()}
-        return tables.tabulate_held_out(self.values(days), bounds, data.truth, data.test_pairs)
+        columns = {"days": data.truth, "predicted": self.values(days), **bounds}
+        return tables.tabulate_held_out(pairs, pairs.before, pairs.after, columns)
 
     def table_of_evaluated(self) -> pd.DataFrame:
-        rows, photos = self.select_rows(["before", "after"]), self.data.photos.take(self.data.val_set.rows)
-        return tables.tabulate_evaluated(rows.assign(predicted=self.values(rows["predicted"].to_numpy())), photos)
+        photos, (before, after) = self.data.photos.take(self.data.val_set.rows), self.evaluated[:, :2].astype(int).T
+        columns = {"days": self.evaluated[:, 3], "predicted": self.values(self.evaluated[:, 4])}
+        return tables.tabulate_held_out(photos, before, after, columns)
 
     def calibrate(self, estimates: np.ndarray, truth: np.ndarray, groups: np.ndarray) -> Calibration:
         """Learn from pairs (P) of held-out plants how wide intervals must be."""

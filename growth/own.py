@@ -24,7 +24,7 @@ from common.tables import read_table, refuse_doubles, rows
 from growth.name_pattern import parse_pattern, read_names, split_name
 from growth.names import refuse_other_order, refuse_other_plants
 from growth.photo_table import PHOTOS, clean_path, read_photo_table, refuse
-from growth.photos import PhotoPairs, Photos, days_in_names, pairs_of, refuse_lone, refuse_uncertain
+from growth.photos import PhotoPairs, Photos, days_in_names, pairs_of, refuse_lone, refuse_mixed, refuse_uncertain
 
 PAIRS = "pairs.csv"
 TEST = "test"
@@ -194,11 +194,8 @@ def _pairs(root: Path, photos: pd.DataFrame) -> PhotoPairs:
         refuse(path, pairs[column], fault)
         ends.append(np.array([numbers(text)[0] for text in pairs[column]]))
     before, after = ends
-    if len(same := pairs[before == after]):
-        raise UserError(f"{path}: {rows(same.index)}: before and after are one photo; give two, or remove the row")
-    plant, day = photos["plant"].to_numpy(), photos["day"].to_numpy(float)
-    if len(mixed := pairs[plant[before] != plant[after]]):
-        raise UserError(f"{path}: {rows(mixed.index)}: the photos are of two plants; give two of one plant")
+    refuse_mixed(path, pairs, before, after, photos["plant"].to_numpy())
+    day = photos["day"].to_numpy(float)
     if len(same := pairs[day[before] == day[after]]):
         raise UserError(f"{path}: {rows(same.index)}: both photos are of one moment; remove the row")
     if len(late := pairs[day[before] > day[after]]):

@@ -12,6 +12,7 @@ import pandas as pd
 from common.errors import UserError, listed
 from common.image_files import ImageFile
 from common.submission import SampleSubmission
+from common.tables import rows
 from growth.days import read_days
 
 SAMPLE_COLUMNS = ("idx", "time_delta")
@@ -96,17 +97,8 @@ class PhotoPairs:
 
 
 def all_pairs(groups: np.ndarray, day: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pair each photo with every later one of its group.
-
-    Args:
-        groups: what may be paired with each other, U.
-        day: day of each photo, U.
-
-    Returns:
-        Indices of the earlier and of the later photos, P each.
-    """
-    paired = (groups[:, None] == groups[None, :]) & (day[:, None] < day[None, :])
-    before, after = np.nonzero(paired)
+    """Pair each photo (group and day, U each) with every later one of its group: earlier and later ones, P each."""
+    before, after = np.nonzero((groups[:, None] == groups) & (day[:, None] < day))
     return before, after
 
 
@@ -138,19 +130,14 @@ def days_in_names(
 ) -> tuple[np.ndarray, list[str]]:
     """Read the days of photos from their names, plant by plant; see :func:`growth.days.read_days`.
 
-    Args:
-        plant: of each photo, N.
-        stem: name of each photo without its suffix, N.
-        folders: gives the folders of a plant: that of its species, and its own.
-
-    Returns:
-        Days, N, float32, not a number where one of the plant is uncertain; and what makes each uncertain, N.
+    ``folders`` gives the folders of a plant: that of its species, and its own. Days (N, float32) are not a number where
+    one of the plant is uncertain; beside them stands what makes each uncertain, N.
     """
     day, faults = np.zeros(len(plant), dtype=np.float32), [""] * len(plant)
-    for name, rows in plant.groupby(plant).indices.items():
-        days, faults_of = read_days(*folders(str(name)), stem.iloc[rows].tolist())
-        day[rows] = days or np.nan
-        for row, fault in zip(rows, faults_of, strict=True):
+    for name, own in plant.groupby(plant).indices.items():
+        days, faults_of = read_days(*folders(str(name)), stem.iloc[own].tolist())
+        day[own] = days or np.nan
+        for row, fault in zip(own, faults_of, strict=True):
             faults[row] = fault
     return day, faults
 
@@ -163,6 +150,14 @@ def refuse_uncertain(source: object, photo: pd.Series, faults: list[str]) -> Non
             f"{source}: {len(uncertain)} photos have no certain day: {listed(uncertain.values())}; "
             f"name them like DAT07{suffix} or 2024-05-31{suffix}"
         )
+
+
+def refuse_mixed(path: object, pairs: pd.DataFrame, before: np.ndarray, after: np.ndarray, plant: np.ndarray) -> None:
+    """Raise a :class:`UserError` that names the rows (P) whose photos, by positions, are one, or of two plants (N)."""
+    if len(same := pairs[before == after]):
+        raise UserError(f"{path}: {rows(same.index)}: before and after are one photo; give two, or remove the row")
+    if len(mixed := pairs[plant[before] != plant[after]]):
+        raise UserError(f"{path}: {rows(mixed.index)}: the photos are of two plants; give two of one plant")
 
 
 def refuse_lone(source: object, plant: pd.Series, day: pd.Series) -> None:

@@ -15,13 +15,7 @@ from growth.pair_network import ages_of
 
 
 class GrowthPredictor(Predictor[GrowthRegressor]):
-    """Tells how many days lie between photos of one plant.
-
-    Args:
-        checkpoints: one or several, which are averaged, as :func:`growth.load`.
-        device: likewise.
-        tta: likewise.
-    """
+    """Tells how many days lie between photos of one plant; for the arguments see :func:`growth.load`."""
 
     def __init__(self, checkpoints: Checkpoints, device: str | None = None, tta: int = 1) -> None:
         super().__init__(GrowthRegressor, GrowthData(), checkpoints, device, tta)

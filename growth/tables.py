@@ -34,19 +34,11 @@ def tabulate_pairs(days: np.ndarray, bounds: dict[str, np.ndarray], pairs: Photo
 
 
 def tabulate_held_out(
-    predicted: np.ndarray, bounds: dict[str, np.ndarray], days: np.ndarray, pairs: PhotoPairs
+    photos: Photos | PhotoPairs, before: np.ndarray, after: np.ndarray, columns: dict[str, np.ndarray]
 ) -> pd.DataFrame:
-    """Tabulate pairs of held-out plants with the days elapsed and predicted, P each, and the bounds, by name."""
-    before, after = pairs.name[pairs.before], pairs.name[pairs.after]
-    columns = {"plant": pairs.plant[pairs.before], "before": before, "after": after, "days": days}
-    return pd.DataFrame({**columns, "predicted": predicted, **bounds})
-
-
-def tabulate_evaluated(rows: pd.DataFrame, photos: Photos) -> pd.DataFrame:
-    """Tabulate pairs, ``before`` and ``after`` of which are positions in ``photos``, by plant and names of photos."""
-    before, after = rows["before"].to_numpy(), rows["after"].to_numpy()
+    """Tabulate pairs (P) of held-out plants, by plant and names of photos, and what is known of each, P, by name."""
     named = {"plant": photos.plant[before], "before": photos.name[before], "after": photos.name[after]}
-    return pd.DataFrame({**named, "days": rows["days"], "predicted": rows["predicted"]})
+    return pd.DataFrame({**named, **columns})
 
 
 def note_reversed(days: np.ndarray, pairs: PhotoPairs) -> list[str]:

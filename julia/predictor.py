@@ -28,13 +28,7 @@ class Guess(NamedTuple):
 
 
 class CharacterPredictor(Predictor[CharacterClassifier]):
-    """Tells which character a bitmap shows.
-
-    Args:
-        checkpoints: one or several, which are averaged, as :func:`julia.load`.
-        device: likewise.
-        tta: likewise.
-    """
+    """Tells which character a bitmap shows; for the arguments see :func:`julia.load`."""
 
     def __init__(self, checkpoints: Checkpoints, device: str | None = None, tta: int = 1) -> None:
         super().__init__(CharacterClassifier, CharacterData(), checkpoints, device, tta)

@@ -238,7 +238,7 @@ def test_what_cannot_be_written_is_named_and_leaves_nothing(
     monkeypatch.chdir(make("k", [1.0]).parents[3])
     monkeypatch.setattr(Path, "write_text", full)
     _, err = typed("runs/julia", "--html", "runs.html", fails=True)
-    assert err == "error: --html runs.html: No space left on device; give another file\n"
+    assert err == "error: runs.html: No space left on device; free some space, or work on another disk\n"
     assert [path.name for path in Path().iterdir()] == ["runs"]
 
 

@@ -48,10 +48,19 @@ class Calibrated:
         """Measure what :meth:`calibrated` gave (rows×…) beside the truth, by the names of metrics."""
         return {}
 
-    def picture_sureness(
+    def picture_estimates(
         self, estimates: np.ndarray, calibrated: np.ndarray, truth: np.ndarray
     ) -> dict[str, Figure | Gallery]:
-        """Draw how far estimates can be relied on, before and after calibration, by the names of the pictures."""
+        """Draw what fits and cross-validations show alike of estimates: what they get wrong, how far to rely on them.
+
+        Args:
+            estimates: of held-out rows, rows×….
+            calibrated: the same after calibration.
+            truth: of each row.
+
+        Returns:
+            Pictures by their names.
+        """
         return {}
 
     def intervals(self, estimates: np.ndarray) -> dict[str, np.ndarray]:

@@ -26,8 +26,9 @@ from common.ensemble import data_of, learned_views, predict_views
 from common.errors import UserError, listed
 from common.files import replacing, write_json
 from common.folds import Split, digest_of
+from common.pictures import entitled
 from common.platforms import end, quoted
-from common.plots import Gallery, save_png
+from common.plots import save_png
 from common.runs import is_finished, latest_of, read_result
 from common.submission import Outputs
 from common.task import AnyTask
@@ -181,7 +182,6 @@ class CrossValidation:
         member = held_out[-1].member
         average = (estimates + sum(other.sorted_as(ids, estimates.shape) for other in others)) / (1 + len(others))
         rows, summary = pd.concat(tables, ignore_index=True), pd.DataFrame(lines)
-
         some = "_folds" + "-".join(map(str, folds)) if len(folds) < self.data.num_folds else ""
         views = some + (f"_tta{self.tta}" if self.tta > 1 else "")
         rows_path, estimates_path = self.folder / f"out_of_fold{views}.csv", self.folder / f"out_of_fold{views}.npz"
@@ -232,9 +232,9 @@ class CrossValidation:
         for name, value in after.items():
             was = f" (uncalibrated: {before[name]:.4f})" if name in before else ""
             self._say(f"{name}, each fold by the others: {value:.4f}{was}")
-        for name, picture in member.picture_sureness(estimates, cross_fit, truth).items():
-            path = self.folder / f"{name}{views}.png"
-            save_png(picture.figure() if isinstance(picture, Gallery) else picture, path)
+        for name, picture in member.picture_estimates(estimates, cross_fit, truth).items():
+            figure = entitled(picture, f"last.ckpt of {len(held_out)} folds")
+            save_png(figure, path := self.folder / f"{name}{views}.png")
             self._say(f"picture: {path}")
 
     def _predict_held_out(self, fold: int) -> _HeldOut:

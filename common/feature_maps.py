@@ -108,7 +108,7 @@ def feature_figure(members: Sequence[Member], found: Sequence[dict[str, Tensor]]
     columns = min(channels, max(len(value) for value in found[0].values()))
     titles = titles_of(members[0].model, list(found[0]))
     longest = max(len(line) for member in members for line in member.name.split(" (", 1))
-    width, height = 0.8 * columns + 0.09 * longest + 0.3, 0.8 * len(members) + 0.9  # of a block
+    width, height = 0.9 * columns + 0.09 * longest + 0.3, 0.9 * len(members) + 0.9  # of a block
     figure = new_figure(max(width, 6.4), height * len(found[0]) + 0.4)
     figure.suptitle("each channel on its own scale, from its lowest (dark) to its highest value (bright)", fontsize=10)
     blocks = figure.subfigures(len(found[0]), 1, squeeze=False)[:, 0]
@@ -126,9 +126,9 @@ def feature_figure(members: Sequence[Member], found: Sequence[dict[str, Tensor]]
                 low, high = (limit([one[column] for one in maps]) for limit in (np.min, np.max))
                 grid[row, column].imshow(channel, vmin=low, vmax=high, interpolation="nearest")
                 if row == 0:
-                    grid[row, column].set_title(f"{index}\n{low:.2g} to {high:.2g}", fontsize=7, pad=2)
+                    grid[row, column].set_title(f"{index}\n{low:.2g} to {high:.2g}", fontsize=8, pad=2)
             place = {"transform": grid[row, 0].transAxes, "ha": "right", "va": "center"}
-            grid[row, 0].text(-0.1, 0.5, member.name.replace(" (", "\n("), fontsize=8, **place)
+            grid[row, 0].text(-0.1, 0.5, member.name.replace(" (", "\n("), fontsize=9, **place)
     return figure
 
 
@@ -207,9 +207,8 @@ def attribution_figure(members: Sequence[Member], maps: Sequence[Tensor], image:
     """Show the image, and beside it for each checkpoint where covering lowers and raises the answer."""
     pixels = image[0].permute(1, 2, 0).numpy()
     grey = pixels.mean(axis=2)
-    columns = min(4, len(members) + 1)
+    columns, width = 2, 6.4  # readable also where it is shown in half its width
     rows = -(-(len(members) + 1) // columns)
-    width = max(3.2 * columns, 6.4)
     verdicts = [(member.name, member.model.judge(image, parts)) for member, parts in zip(members, maps, strict=True)]
     lines = [line for name, said in verdicts if said for line in wrap(f"{name}: {said}", round(11 * width))]
     figure = new_figure(width, 3.5 * rows + 0.2 * len(lines) + 0.8)

@@ -17,7 +17,7 @@ from common.checkpoints import Checkpoint
 from common.files import replacing, shown, write_json
 from common.held_out_tables import HELD_OUT
 from common.machine import is_first_process
-from common.pictures import Pictures
+from common.pictures import Pictures, showing_best
 from common.platforms import quoted
 from common.progress import Throughput
 from common.resume import Resume, WholeMetrics, continue_metrics, without_obsolete_arguments
@@ -144,7 +144,7 @@ def finish_run(trainer: pl.Trainer, task: type[AnyTask], seconds: float, log_mod
         write_json(Path(str(run)) / RESULT, {"metric": task.monitor, **figures, **times})
         if last is not None:  # so there are evaluated rows
             assert isinstance(trainer.lightning_module, ImageTask)
-            with replacing(Path(str(run)) / HELD_OUT) as temporary:
+            with showing_best(trainer, trainer.lightning_module), replacing(Path(str(run)) / HELD_OUT) as temporary:
                 trainer.lightning_module.table_of_evaluated().to_csv(temporary, index=False)
     boards = []
     for logger in trainer.loggers:

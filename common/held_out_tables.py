@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 Data = TypeVar("Data", bound="ImageData")
 
-HELD_OUT = "held_out.csv"  # of a finished fit, at its last validation
-OUT_OF_FOLD = "out_of_fold.csv"  # of a cross-validation
+HELD_OUT = "held_out.csv"  # of a finished fit, by its best.ckpt
+OUT_OF_FOLD = "out_of_fold.csv"  # of a cross-validation, by the last.ckpt of each fold
 
 
 class HeldOutColumns(NamedTuple):
@@ -57,7 +57,7 @@ class HeldOutTables(ABC, Generic[Data]):
 
     @abstractmethod
     def table_of_evaluated(self) -> pd.DataFrame:
-        """Tabulate what the latest validation has evaluated likewise: the same ids and true values."""
+        """Tabulate ``evaluated`` likewise: the same ids and true values."""
 
 
 def read_held_out(run: Run) -> tuple[pd.DataFrame | None, list[str]]:

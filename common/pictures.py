@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 import torch
 from lightning import pytorch as pl
@@ -66,18 +67,13 @@ class Pictures(pl.Callback):
         folder.mkdir(exist_ok=True)
         for logger in trainer.loggers:
             logger.save()
-        shown, about = shown_rows(trainer, pl_module)
-        latest, pl_module.evaluated = pl_module.evaluated, shown
-        try:
+        with showing_best(trainer, pl_module) as about:
             pictures, tables = pl_module.pictures(), pl_module.tables()
-        finally:
-            pl_module.evaluated = latest
         for name, picture in pictures.items():
-            figure = picture.figure() if isinstance(picture, Gallery) else picture
-            entitle(figure, about)
+            figure = entitled(picture, about)
             save_png(figure, folder / f"{name}.png")
             for logger in trainer.loggers:
-                log_picture(logger, f"pictures/{name}", picture, figure, folder / f"{name}.png", trainer.global_step)
+                log_picture(logger, f"pictures/{name}", figure, folder / f"{name}.png", trainer.global_step)
         for name, table in tables.items():
             with replacing(self.run / f"{name}.csv") as temporary:
                 table.to_csv(temporary)
@@ -88,21 +84,28 @@ class Pictures(pl.Callback):
         self.took = self.drawn - start
 
 
-def shown_rows(trainer: pl.Trainer, model: AnyTask) -> tuple[np.ndarray, str]:
-    """Give what ``best.ckpt`` made of the held-out rows (M×columns), and which epoch of which figure that was.
+@contextmanager
+def showing_best(trainer: pl.Trainer, model: AnyTask) -> Iterator[str]:
+    """Let ``evaluated`` and ``calibration`` be those of ``best.ckpt``; gives which epoch of which figure that was.
 
     Where a fit writes no checkpoints, or the best one is of an earlier version, the latest validation stands in.
     """
-    best = best_checkpoint(trainer)
+    latest, best = (model.evaluated, model.calibration), best_checkpoint(trainer)
+    epoch, value = trainer.current_epoch, float(trainer.callback_metrics[model.monitor])
+    about = f"the latest validation, not best.ckpt: epoch {epoch}, {model.monitor} {value:.4f}"
     if best is not None and best.best_model_score is not None and Path(best.best_model_path).is_file():
         saved = torch.load(best.best_model_path, map_location="cpu", weights_only=True, mmap=True)
         if "evaluated" in saved:
             about = f"best.ckpt: epoch {saved['epoch'] + 1}, {model.monitor} {float(best.best_model_score):.4f}"
-            return saved["evaluated"].numpy().copy(), about
-    epoch, value = trainer.current_epoch, float(trainer.callback_metrics[model.monitor])
-    return model.evaluated, f"the latest validation, not best.ckpt: epoch {epoch}, {model.monitor} {value:.4f}"
+            model.evaluated, model.calibration = saved["evaluated"].numpy().copy(), saved["calibration"][1]
+    try:
+        yield about
+    finally:
+        model.evaluated, model.calibration = latest
 
 
-def entitle(figure: Figure, about: str) -> None:
-    """Write above a figure's own title which weights it shows."""
+def entitled(picture: Figure | Gallery, about: str) -> Figure:
+    """Give a picture as a figure, and write above its own title which weights it shows."""
+    figure = picture.figure() if isinstance(picture, Gallery) else picture
     figure.suptitle("\n".join(filter(None, [about, figure.get_suptitle()])), fontsize=11)
+    return figure

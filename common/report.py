@@ -123,7 +123,7 @@ def _errors(best: Node, second: Node) -> list[str]:
     ends = summed if len(summed) <= 2 * FIRST else summed.iloc[[*range(FIRST), *range(-FIRST, 0)]]
     some = "" if len(ends) == len(summed) else f" ({FIRST} of {len(summed)} at either end)"
     title = f"By {columns['group']}, where `{one.name}` is most ahead of `{other.name}` first{some}; "
-    title += "of the last validation of each, not of its best epoch:"
+    title += "what `best.ckpt` of each predicted; of a cross-validation, `last.ckpt` of its folds:"
     cells = [
         [str(name), *(str(int(v)) if float(v).is_integer() else f"{v:.3g}" for v in row)]
         for name, *row in ends.itertuples()

@@ -14,7 +14,6 @@ from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, W
 
 from common.arguments import machine_arguments
 from common.errors import UserError
-from common.plots import Gallery
 from common.runs import HeldOut, describe_run
 from common.task import ImageTask
 
@@ -53,20 +52,17 @@ def wandb_logger(task: str, name: str, folder: str, tags: list[str]) -> WandbLog
     return WandbLogger(name=name, project=task, save_dir=folder, offline=mode == "offline", group=group, tags=tags)
 
 
-def log_picture(logger: Logger, key: str, picture: Figure | Gallery, figure: Figure, png: Path, step: int) -> None:
+def log_picture(logger: Logger, key: str, figure: Figure, png: Path, step: int) -> None:
     """Show a picture to a logger: the one place that knows how each kind of logger takes it.
 
     Args:
         logger: of any kind; one that takes no pictures is skipped.
         key: name of the picture, such as ``pictures/errors``.
-        picture: a figure, or images with captions.
-        figure: the picture as a figure.
+        figure: the picture, whose title says which weights it shows.
         png: the file that it has been written to.
         step: of the optimizer.
     """
-    if isinstance(logger, WandbLogger) and isinstance(picture, Gallery):
-        logger.log_image(key, list(picture.images), caption=list(picture.captions))
-    elif isinstance(logger, WandbLogger):
+    if isinstance(logger, WandbLogger):
         logger.log_image(key, [str(png)])
     elif isinstance(logger, TensorBoardLogger):
         logger.experiment.add_figure(key, figure, step, close=False)

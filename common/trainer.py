@@ -176,7 +176,7 @@ class Trainer(pl.Trainer):
         datamodule: ImageData,
         image: str,
         layers: list[str | int] | None = None,
-        channels: PositiveInt = 12,
+        channels: PositiveInt = 6,
         output: str | None = None,
     ) -> None:
         """Draw what networks see in one image: channels of their layers, and what their answer rests on.

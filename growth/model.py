@@ -183,7 +183,7 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         evaluated = self.select_rows(["before", "after", "species"])
         evaluated["species"] = [self.data.species[number] for number in evaluated["species"]]
         days, truth, evaluated["plant"] = self.evaluated_estimates()
-        return self.picture_sureness(days, self.cross_fitted(days, truth, evaluated["plant"].to_numpy()), truth) | {
+        return self.picture_estimates(days, self.cross_fitted(days, truth, evaluated["plant"].to_numpy()), truth) | {
             "days": plots.days(evaluated),
             "errors": plots.errors(evaluated),
             "worst_errors": plots.worst_errors(evaluated, photos.images[photos.rows]),
@@ -247,7 +247,7 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         """Measure which share of the pairs the intervals hold, and how wide they are (days)."""
         return intervals.measure_intervals(calibrated[:, 1:], truth)
 
-    def picture_sureness(
+    def picture_estimates(
         self, estimates: np.ndarray, calibrated: np.ndarray, truth: np.ndarray
     ) -> dict[str, Figure | Gallery]:
         """Draw coverage and width of the intervals against the elapsed days, where there are any."""

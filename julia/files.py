@@ -21,6 +21,8 @@ from common.submission import SampleSubmission
 from common.tables import read_table, refuse_doubles, rows
 
 CLASSES = string.ascii_lowercase + string.ascii_uppercase + string.digits
+# Characters that a crop alone hardly tells apart.
+LOOK_ALIKES = ("oO0", "sS", "cC", "iIl1", "xX", "zZ", "vV", "wW", "uU", "kK", "pP")
 COLUMNS = ("ID", "Class")
 MAX_PIXELS = 16_000_000  # the largest bitmap of the competition has 0.34 million
 

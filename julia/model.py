@@ -100,7 +100,7 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
     }
     units: Mapping[str, str] = dict.fromkeys(("val/loss", "val/nll", "val/nll_calibrated", "train/loss"), "nats")
     throughput = "images_per_s"
-    drawn = ("confusion", "worst_classes", "worst_errors", "reliability", "answered")
+    drawn = ("confusion", "worst_classes", "worst_errors", "reliability", "answered", "errors")
     score_unit = "logit"
     classes = CLASSES
     columns = ("row", "truth", "loss", *CLASSES)
@@ -191,7 +191,7 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
         calibrated = self.cross_fitted(probabilities, truth, rows)
         best = calibrated.argmax(axis=1)
         columns = {"row": rows, "truth": truth, "predicted": best, "probability": calibrated.max(axis=1)}
-        return self.picture_sureness(probabilities, calibrated, truth) | {
+        return self.picture_estimates(probabilities, calibrated, truth) | {
             "confusion": plots.confusion(counts),
             "worst_classes": plots.worst_classes(counts),
             "worst_errors": plots.worst_errors(pd.DataFrame(columns), bitmaps.images[bitmaps.rows]),
@@ -218,10 +218,10 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
         loss = nn.functional.nll_loss(given.clamp(min=torch.finfo(torch.float32).tiny).log(), classes)
         return {"ece": float(error), "nll": float(loss)}
 
-    def picture_sureness(
+    def picture_estimates(
         self, estimates: np.ndarray, calibrated: np.ndarray, truth: np.ndarray
     ) -> dict[str, Figure | Gallery]:
-        """Draw the reliability diagram, and the accuracy against the share answered."""
+        """Draw the errors by look-alikes, the reliability diagram, and the accuracy against the share answered."""
         right = estimates.argmax(axis=1) == truth
         before, after = self.sureness(estimates, truth), self.sureness(calibrated, truth)
         labels = [f"{name}: ECE {one['ece']:.3f}" for name, one in (("as fitted", before), ("by temperature", after))]
@@ -229,6 +229,7 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
         return {
             "reliability": plots.reliability([estimates.max(axis=1), probability], labels, right),
             "answered": plots.answered(probability, right),
+            "errors": plots.errors(truth, estimates.argmax(axis=1)),
         }
 
     def about_calibration(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -10,44 +11,98 @@ import pandas as pd
 
 from common.decoding import Images
 from common.plots import COLOURS, DASHES, GALLERY, GREY, MARKERS, Gallery, new_figure, tidy
-from julia.files import CLASSES
+from julia.files import CLASSES, LOOK_ALIKES
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 WORST = 15  # classes
 NAMED = 4  # classes that one is taken for
-GAP = 2  # cells between two groups of classes
+CONFUSED = 16  # classes of the confusion matrix that have room for numbers
+OTHERS = "others"
+PAIRS = 2  # of truth and prediction that are named of look-alikes
 RELIABILITY_BINS = 15  # as many as the expected calibration error has
 
 
 def confusion(counts: np.ndarray) -> Figure:
-    """Draw the confusion matrix, 62×62, rows the truth, as shares of each row.
-
-    Between small letters, capitals and digits, across which most confusions are, there is a gap with the names again.
-    """
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    edges = np.flatnonzero(np.diff([name.isdigit() + 2 * name.isupper() for name in CLASSES])) + 1
-    place = np.arange(len(CLASSES)) + GAP * np.searchsorted(edges, np.arange(len(CLASSES)), side="right")
-    spread = np.full((place[-1] + 1, place[-1] + 1), np.nan)
-    spread[np.ix_(place, place)] = np.sqrt(shares)
-    figure = new_figure(10, 9.4)
+    """Draw the part of the confusion matrix (62×62, rows the truth) of the classes most confused with each other."""
+    wrong = counts - np.diag(np.diag(counts))
+    both = np.triu(wrong + wrong.T)
+    pairs = np.argsort(-both, axis=None, kind="stable")[: np.count_nonzero(both)]
+    chosen = list(dict.fromkeys(np.column_stack(np.unravel_index(pairs, both.shape)).ravel().tolist()))[:CONFUSED]
+    order = sorted(chosen, key=lambda index: (_kind(index).lower(), index))  # look-alikes side by side
+    figure = new_figure(6.4, 0.33 * len(order) + 1.6)
     axes = figure.add_subplot()
-    image = axes.imshow(spread, cmap="Greys", vmin=0, vmax=1, interpolation="nearest")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_ticks(place, list(CLASSES), fontsize=9)
-    axes.tick_params(length=0, pad=2, labeltop=True, labelright=True)
-    for gap in place[edges] - (GAP + 1) / 2:
-        for name, at in zip(CLASSES, place, strict=True):
-            for x, y in ((at, gap), (gap, at)):
-                axes.text(x, y, name, ha="center", va="center", fontsize=9, color=COLOURS[0])
-    accuracy = np.trace(counts) / max(counts.sum(), 1)
-    axes.set_title(f"{counts.sum():,} held-out characters, accuracy {accuracy:.3f}", fontsize=13)
-    axes.set_xlabel("predicted", fontsize=13)
-    axes.set_ylabel("truth", fontsize=13)
-    bar = figure.colorbar(image, ax=axes, shrink=0.6, label="share of the characters of a row, %")
-    ticks = np.array([0, 5, 10, 25, 50, 75, 100])
-    bar.set_ticks(np.sqrt(ticks / 100).tolist(), labels=[str(tick) for tick in ticks])
+    if not order:
+        return _none_missed(figure, axes, int(counts.sum()))
+    # The last column is all other classes, so that a row sums up to what was held out of its class.
+    shown = np.column_stack(
+        [counts[np.ix_(order, order)], counts[order].sum(axis=1) - counts[order][:, order].sum(axis=1)]
+    )
+    shares = np.sqrt(shown / np.maximum(shown.sum(axis=1, keepdims=True), 1))
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
+    for (row, column), count in np.ndenumerate(shown):
+        if count:
+            colour = "white" if shares[row, column] > 0.7 else "black"
+            axes.text(column, row, f"{count}", ha="center", va="center", fontsize=9, color=colour)
+    names = [CLASSES[index] for index in order]
+    axes.set_xticks(range(len(order) + 1), [*names, "other"], fontfamily="monospace", fontsize=11)
+    axes.set_yticks(range(len(order)), names, fontfamily="monospace", fontsize=11)
+    axes.get_xticklabels()[-1].set(fontfamily="sans-serif", fontsize=9)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.axvline(len(order) - 0.5, color=GREY, linewidth=1)
+    axes.set_title(f"the {len(order)} classes most confused, of {len(CLASSES)}: number of characters", fontsize=11)
+    axes.set(xlabel="predicted", ylabel="truth")
+    return figure
+
+
+def _kind(index: int) -> str:
+    """Name the look-alikes that a class belongs to; itself where it has none."""
+    return next((group for group in LOOK_ALIKES if CLASSES[index] in group), CLASSES[index])
+
+
+def _none_missed(figure: Figure, axes: Axes, total: int) -> Figure:
+    """Say in words that there is nothing to draw."""
+    said = f"None of the {total:,} held-out characters was missed."
+    axes.text(0.5, 0.5, said, ha="center", va="center", fontsize=11)
+    axes.set_axis_off()
+    return figure
+
+
+def errors(truth: np.ndarray, predicted: np.ndarray) -> Figure:
+    """Draw how many errors lie within look-alikes, which only the context of a crop tells apart, and how many do not.
+
+    Args:
+        truth: N, indices of classes.
+        predicted: likewise.
+    """
+    missed = [(t, p) for t, p in zip(truth.tolist(), predicted.tolist(), strict=True) if t != p]
+    by_kind: dict[str, Counter[str]] = {}
+    for one, other in missed:
+        kind = _kind(one) if _kind(one) == _kind(other) else OTHERS
+        by_kind.setdefault(kind, Counter())[f"{CLASSES[one]} → {CLASSES[other]}"] += 1
+    # The others at the bottom, since they are no group.
+    order = sorted(by_kind, key=lambda kind: (kind != OTHERS, by_kind[kind].total()))
+    figure = new_figure(6.4, 0.32 * len(order) + 1.4)
+    axes = figure.add_subplot()
+    if not order:
+        return _none_missed(figure, axes, len(truth))
+    totals = [by_kind[kind].total() for kind in order]
+    colours = [COLOURS[1] if kind == OTHERS else COLOURS[0] for kind in order]
+    axes.barh(range(len(order)), totals, color=colours, height=0.7)
+    for position, (kind, total) in enumerate(zip(order, totals, strict=True)):
+        most = ", ".join(f"{pair} ×{count}" for pair, count in by_kind[kind].most_common(PAIRS))
+        more = ", …" if len(by_kind[kind]) > PAIRS else ""
+        text = f"{total} ({100 * total / len(missed):.0f} %): {most}{more}"
+        axes.text(1.02, position, text, va="center", fontsize=10, transform=axes.get_yaxis_transform())
+    axes.set_yticks(range(len(order)), order, fontfamily="monospace", fontsize=11)
+    axes.set_ylim(-0.6, len(order) - 0.4)
+    alike = len(missed) - by_kind.get(OTHERS, Counter()).total()
+    share = f"{100 * alike / len(missed):.0f} % within look-alikes, {100 - 100 * alike / len(missed):.0f} % others"
+    tidy(axes, "", "errors", "")
+    figure.suptitle(f"{len(missed):,} of {len(truth):,} held-out characters missed:\n{share}", fontsize=11)
     return figure
 
 
@@ -58,10 +113,7 @@ def worst_classes(counts: np.ndarray) -> Figure:
     figure = new_figure(6.4, 0.32 * len(order) + 1.6)
     axes = figure.add_subplot()
     if not order:
-        said = f"None of the {total.sum():,} held-out characters was missed."
-        axes.text(0.5, 0.5, said, ha="center", va="center", fontsize=11)
-        axes.set_axis_off()
-        return figure
+        return _none_missed(figure, axes, int(total.sum()))
     axes.barh(range(len(order)), total[order], color=COLOURS[5], alpha=0.4, height=0.7, label="held out")
     axes.barh(range(len(order)), missed[order], color=COLOURS[0], height=0.7, label="missed")
     for position, row in enumerate(order):

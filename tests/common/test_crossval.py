@@ -75,7 +75,7 @@ def test_crossval_predicts_each_row_once_and_goes_on_where_it_stopped(
         result = json.loads((home / f"fold_{fold}" / "latest" / "result.json").read_text())
         assert result["last"] == pytest.approx(summary.loc[fold, "val/acc"], abs=0.011)
         own = pd.read_csv(home / f"fold_{fold}" / "latest" / "held_out.csv", dtype=str, keep_default_na=False)
-        assert (own["Class"] == own["predicted"]).mean() == pytest.approx(result["last"])
+        assert (own["Class"] == own["predicted"]).mean() == pytest.approx(result["best"])
         assert own.merge(rows, on=["ID", "Class"])["fold"].tolist() == [str(fold)] * (rows["fold"] == str(fold)).sum()
 
     # The same estimates twice average to themselves; those of other rows are refused.

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from common.callbacks import BestCheckpoint
-from common.pictures import entitle, shown_rows
+from common.pictures import entitled, showing_best
 from common.plots import Gallery, new_figure
 from julia.model import CharacterClassifier
 
@@ -27,29 +27,32 @@ def stopped(best: BestCheckpoint | None) -> Any:
     )
 
 
-def test_pictures_show_best_ckpt_and_say_so(tmp_path: Path) -> None:
+def test_what_is_shown_is_of_best_ckpt_and_says_so(tmp_path: Path) -> None:
     model = CharacterClassifier("lenet", image_size=16)
-    model.evaluated = np.full((3, 65), 5, dtype=np.float32)  # of the last epoch
-    best = BestCheckpoint("val/acc", "max", None)
-    latest = "the latest validation, not best.ckpt: epoch 5, val/acc 0.5000"
+    latest = model.evaluated = np.full((3, 65), 5, dtype=np.float32)  # of the last epoch
+    model.calibration = {"temperature": 3.0}
+    best, said = BestCheckpoint("val/acc", "max", None), "the latest validation, not best.ckpt: epoch 5, val/acc 0.5000"
     for without in (None, best):  # a fit without checkpoints, and one that has written none
-        rows, about = shown_rows(stopped(without), model)
-        assert about == latest and (rows == 5).all()
+        with showing_best(stopped(without), model) as about:
+            assert about == said and model.evaluated is latest
     best.best_model_path, best.best_model_score = str(tmp_path / "best.ckpt"), torch.tensor(0.75)
-    torch.save({"epoch": 1, "evaluated": torch.full((4, 65), 2.0)}, tmp_path / "best.ckpt")
-    rows, about = shown_rows(stopped(best), model)
-    assert about == "best.ckpt: epoch 2, val/acc 0.7500" and rows.shape == (4, 65) and (rows == 2).all()
+    saved = {"epoch": 1, "evaluated": torch.full((4, 65), 2.0), "calibration": {1: {"temperature": 0.5}}}
+    torch.save(saved, tmp_path / "best.ckpt")
+    with pytest.raises(ZeroDivisionError), showing_best(stopped(best), model) as about:
+        assert about == "best.ckpt: epoch 2, val/acc 0.7500"
+        assert model.evaluated.shape == (4, 65) and (model.evaluated == 2).all()
+        assert model.calibration == {"temperature": 0.5}
+        raise ZeroDivisionError
+    assert model.evaluated is latest and model.calibration == {"temperature": 3.0}
     torch.save({"epoch": 1}, tmp_path / "best.ckpt")  # of an earlier version
-    assert shown_rows(stopped(best), model)[1] == latest
+    with showing_best(stopped(best), model) as about:
+        assert about == said
 
 
 def test_the_title_of_every_picture_says_what_it_shows() -> None:
-    for figure, title in (
-        (new_figure(4, 3), "best.ckpt: epoch 2"),
-        (Gallery("worst", [np.zeros((8, 8, 1), np.uint8)], ["one"]).figure(), "best.ckpt: epoch 2\nworst"),
-    ):
-        entitle(figure, "best.ckpt: epoch 2")
-        assert figure.get_suptitle() == title
+    gallery = Gallery("worst", [np.zeros((8, 8, 1), np.uint8)], ["one"])
+    assert entitled(new_figure(4, 3), "best.ckpt: epoch 2").get_suptitle() == "best.ckpt: epoch 2"
+    assert entitled(gallery, "best.ckpt: epoch 2").get_suptitle() == "best.ckpt: epoch 2\nworst"
 
 
 @pytest.mark.slow
@@ -60,6 +63,8 @@ def test_what_is_drawn_of_julia_is_that_of_the_result(offline_fit: Callable[[str
     assert np.trace(counts) / counts.sum() == pytest.approx(best)
     evaluated = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)["evaluated"]
     assert float((evaluated[:, 3:].argmax(dim=1) == evaluated[:, 1]).float().mean()) == pytest.approx(best)
+    rows = pd.read_csv(run / "held_out.csv", dtype=str, keep_default_na=False)
+    assert (rows["Class"] == rows["predicted"]).mean() == pytest.approx(best)
     trained = pd.read_csv(run / "metrics.csv")["train/acc"].dropna()
     right = trained * (248 // 32 * 32)  # of whole batches
     assert len(trained) == 2 and (abs(right - right.round()) < 1e-3).all() and right.max() > 0
@@ -72,6 +77,7 @@ def test_what_is_drawn_of_growth_is_that_of_the_result(offline_fit: Callable[[st
     evaluated = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)["evaluated"]
     days, predicted = evaluated[:, 3], evaluated[:, 4]
     assert float((predicted - days).square().mean().sqrt()) == pytest.approx(best, rel=1e-5)
+    assert pd.read_csv(run / "held_out.csv")["predicted"].to_numpy() == pytest.approx(predicted.clamp(min=1).numpy())
     table = pd.read_csv(run / "metrics.csv")
     # Its loss is the mean squared error, logged at every step, of as many pairs each.
     loss = table.groupby("epoch")["train/loss"].mean()

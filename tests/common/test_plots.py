@@ -11,7 +11,7 @@ from PIL import Image
 import growth.plots
 import julia.plots
 from common.plots import Direction, Gallery, learning_curves, save_png
-from julia.files import CLASSES
+from julia.files import CLASSES, LOOK_ALIKES
 
 
 def curves(more: dict[str, list[float]]) -> Figure:
@@ -75,21 +75,45 @@ def test_a_run_without_metrics_has_empty_curves(tmp_path: Path) -> None:
     assert Image.open(tmp_path / "empty.png").size[0] > 0
 
 
-def test_confusion_shows_shares_of_each_row_and_names_between_the_groups() -> None:
-    counts = np.zeros((62, 62), dtype=int)
-    counts[0, [0, 1, 26]] = 2, 1, 1
+def test_confusion_shows_the_classes_most_confused_and_how_many_characters_each_cell_is() -> None:
+    counts = np.diag(np.full(62, 10))
+    counts[0, [0, 1, 26]] = 2, 1, 4  # a: most for A, then for b
+    counts[14, 40] = 5  # o for O
     axes = julia.plots.confusion(counts).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "A", "b", "o", "O"]  # look-alikes together
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "A", "b", "o", "O", "other"]
+    cells = {text.get_position(): text.get_text() for text in axes.texts}  # column and row
+    assert cells == {(i, i): "2" if i == 0 else "10" for i in range(5)} | {(1, 0): "4", (2, 0): "1", (4, 3): "5"}
     shares = np.asarray(axes.images[0].get_array()) ** 2
-    assert shares[0, [0, 1, 2]] == pytest.approx([0.5, 0.25, 0])
-    place = axes.get_xticks().astype(int)
-    assert [label.get_text() for label in axes.get_xticklabels()] == list(CLASSES) * 2  # below and above
-    assert shares[0, place[26]] == pytest.approx(0.25) and np.isnan(shares[0, place[25] + 1 : place[26]]).all()
-    assert axes.get_title() == "4 held-out characters, accuracy 0.500"
-    # Each class is named in both gaps, above and beside the cells of its column and of its row.
-    gaps = [(place[end] + place[end + 1]) / 2 for end in (25, 51)]
-    named = {(text.get_text(), *text.get_position()) for text in axes.texts}
-    wanted = {(name, *at) for name, p in zip(CLASSES, place, strict=True) for g in gaps for at in ((p, g), (g, p))}
-    assert named == wanted
+    assert shares[0] == pytest.approx([2 / 7, 4 / 7, 1 / 7, 0, 0, 0])
+    assert axes.get_title() == "the 5 classes most confused, of 62: number of characters"
+
+
+def test_of_many_confused_classes_those_shown_sum_up_to_all_of_their_rows() -> None:
+    counts = np.random.default_rng(0).integers(0, 9, (62, 62))
+    axes = julia.plots.confusion(counts).axes[0]
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert len(names) == julia.plots.CONFUSED
+    for row, name in enumerate(names):
+        shown = sum(int(text.get_text()) for text in axes.texts if text.get_position()[1] == row)
+        assert shown == counts[CLASSES.index(name)].sum()
+
+
+def test_errors_are_sorted_into_look_alikes_and_others() -> None:
+    truth, predicted = ([CLASSES.index(name) for name in names] for names in ("ooO0aslI", "O0OlbSIl"))
+    figure = julia.plots.errors(np.array(truth), np.array(predicted))
+    axes = figure.axes[0]
+    assert figure.get_suptitle() == "7 of 8 held-out characters missed:\n71 % within look-alikes, 29 % others"
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert names == ["others", "sS", "oO0", "iIl1"]  # from the bottom
+    assert [bar.get_width() for bar in axes.patches] == [2, 1, 2, 2]
+    assert axes.texts[2].get_text() == "2 (29 %): o → O ×1, o → 0 ×1"
+    assert axes.texts[0].get_text() == "2 (29 %): 0 → l ×1, a → b ×1"
+
+
+def test_no_class_is_in_two_groups_of_look_alikes() -> None:
+    characters = "".join(LOOK_ALIKES)
+    assert len(set(characters)) == len(characters) and set(characters) <= set(CLASSES)
 
 
 def test_classes_come_by_how_many_were_missed_with_what_they_were_taken_for() -> None:
@@ -105,9 +129,11 @@ def test_classes_come_by_how_many_were_missed_with_what_they_were_taken_for() ->
 
 
 def test_that_no_class_was_missed_is_said_in_words() -> None:
-    axes = julia.plots.worst_classes(np.diag(np.full(62, 10))).axes[0]
-    assert [text.get_text() for text in axes.texts] == ["None of the 620 held-out characters was missed."]
-    assert not axes.patches
+    right, every = np.diag(np.full(62, 10)), np.repeat(np.arange(62), 10)
+    for figure in (julia.plots.worst_classes(right), julia.plots.confusion(right), julia.plots.errors(every, every)):
+        axes = figure.axes[0]
+        assert [text.get_text() for text in axes.texts] == ["None of the 620 held-out characters was missed."]
+        assert not axes.patches and not axes.images
 
 
 def test_worst_characters_are_the_surest_mistakes() -> None:

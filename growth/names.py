@@ -34,7 +34,8 @@ def refuse_other_plants(source: object, table: pd.DataFrame) -> None:
         *folders, stem = PurePosixPath(path).with_suffix("").parts
         others = within.findall(stem.casefold()) or [part for part in map(str.casefold, folders) if part in plants]
         own = stem if within.search(stem.casefold()) else path
-        if others and plant.casefold() not in own.casefold():
+        # As a whole word, since KM1 is also the beginning of KM10.
+        if others and not re.search(rf"(?<![^\W_]){re.escape(plant.casefold())}(?![^\W_])", own.casefold()):
             row = "" if where == path else f"{where}: "
             faults.append(f"{row}{path} (of plant {plant}, but named after {plants[others[0]]})")
     if faults:

@@ -584,6 +584,13 @@ def test_names_of_photos_that_contradict_their_rows(tmp_path: Path) -> None:
     assert "row 4: x/KM1_DAT07.png (of plant KM2, but named after KM1)" in line
 
 
+def test_a_name_that_begins_like_another_is_another_plant(tmp_path: Path) -> None:
+    root = add(tmp_path, "x/KM1_a.png", "x/KM10_b.png", "x/KM10_c.png", "x/KM10_d.png")
+    rows = ["x/KM1_a.png,KM1,1", "x/KM10_c.png,KM10,1", "x/KM10_d.png,KM10,2"]
+    line = refusal(table(root, *rows, "x/KM10_b.png,KM1,2"))
+    assert "row 5: x/KM10_b.png (of plant KM1, but named after KM10)" in line
+
+
 def test_dates_in_names_that_contradict_their_rows(tmp_path: Path) -> None:
     names = [f"IMG_2024-05-{day}.png" for day in (29, 30, 31)]
     root, header = add(tmp_path, *names), "photo,plant,date"

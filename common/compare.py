@@ -44,6 +44,7 @@ def show(table: pd.DataFrame, title: str) -> None:
 
 
 def write(text: str, path: Path) -> None:
+    """Write a file, whole or not at all, and say so."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     print(f"written: {path}")

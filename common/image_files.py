@@ -169,8 +169,8 @@ def _stamp(status: os.stat_result) -> str:
 def _suffix(path: str) -> str:
     """Give the suffix in small letters; ``txt`` for what macOS and editors leave behind: ``.name``, ``__MACOSX/``."""
     # As text: path objects would take most of the time in which a second start lists a large set.
-    parts = [part for part in path.replace(os.sep, "/").split("/") if part != "."]
-    hidden = any((part.startswith(".") and part != "..") or part == "__MACOSX" for part in parts)
+    parts = [part for part in path.replace(os.sep, "/").split("/") if part not in (".", "..")]
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
     return "txt" if hidden else path.rpartition(".")[2].lower()
 
 

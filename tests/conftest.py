@@ -6,7 +6,6 @@ import json
 import os
 import runpy
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +19,7 @@ from matplotlib.figure import Figure
 from common.checkpoints import PARTS
 from growth.synthetic import draw as draw_growth
 from julia.synthetic import draw as draw_julia
-from tests.quick import REPOSITORY, blank
+from tests.quick import blank, typed
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -115,11 +114,8 @@ def offline_fit(shared: Shared, julia_root: Path, growth_root: Path) -> Callable
         words = (*OFFLINE[task], "--data.root", root, "--trainer.max_epochs", 2, "--trainer.log_every_n_steps", 1)
 
         def fit(folder: Path) -> None:
-            variables = os.environ | {"PYTHONPATH": str(REPOSITORY), "WANDB_MODE": "offline"}
-            variables |= {"WANDB_RUN_GROUP": "five folds"} if task == "julia" else {}
-            command = [sys.executable, "-m", task, "fit", *map(str, words), *QUIET]
-            done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, done.stderr
+            group = {"WANDB_RUN_GROUP": "five folds"} if task == "julia" else {}
+            typed(folder, task, "fit", *words, *QUIET, WANDB_MODE="offline", **group)
 
         name = "mine" if task == "julia" else "leaf_hull"
         return shared(f"offline-{task}", fit) / "runs" / task / name / "version_0"

@@ -6,15 +6,20 @@ environment, folder, signals, exit code. Tests of its start, and those that look
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import runpy
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from multiprocessing.reduction import DupFd
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -66,7 +71,7 @@ class Forked:
     """
 
     def __init__(
-        self, words: list[str], folder: Path, environment: dict[str, str], output: int = 1, errors: int = 2
+        self, words: list[str], folder: Path | str, environment: dict[str, str], output: int = 1, errors: int = 2
     ) -> None:
         arguments = (words, str(folder), dict(environment), Stream(output), Stream(errors))
         self.process = CONTEXT.Process(target=_run, args=arguments)
@@ -123,6 +128,9 @@ def _run(words: list[str], folder: str, environment: dict[str, str], output: Str
     for stream, number in ((output, 1), (errors, 2)):
         os.dup2(stream.number, number)
         os.close(stream.number)
+    # Made anew: those of the process that this one is forked from may be of another kind, such as a file.
+    sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
     signal.signal(signal.SIGINT, signal.default_int_handler)
     multiprocessing.set_start_method(None, force=True)  # of its loaders' workers: as ever
     tempfile.tempdir = None  # that of the environment
@@ -140,3 +148,44 @@ def typed(folder: Path, *words: object, **environment: str) -> str:
         output.seek(0), errors.seek(0)
         assert code == 0, errors.read()
         return output.read()
+
+
+CLIENT = """#!{python} -IS
+import json, os, signal, socket, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+with socket.socket(socket.AF_UNIX) as asked:
+    asked.connect({address!r})
+    socket.send_fds(asked, [b"."], [1, 2])
+    asked.sendall(json.dumps([sys.argv[2:], os.getcwd(), dict(os.environ)]).encode() + b"\\n")
+    sys.exit(int(asked.makefile().readline()))
+"""
+
+
+@contextmanager
+def executable() -> Iterator[str]:
+    """Make a program that is to ``-m <module>`` what Python is, but forks it: for shells and kernels."""
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
+        address = f"{folder}/socket"
+        listener.bind(address)
+        listener.listen()
+        program = Path(folder, "python")
+        program.write_text(CLIENT.format(python=sys.executable, address=address))
+        program.chmod(0o700)
+        Thread(target=_listen, args=(listener,), daemon=True).start()
+        yield str(program)
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def _listen(listener: socket.socket) -> None:
+    with suppress(OSError):  # it has been closed
+        while True:
+            Thread(target=_answer, args=(listener.accept()[0],), daemon=True).start()
+
+
+def _answer(asked: socket.socket) -> None:
+    with asked, suppress(BrokenPipeError):  # a shell that has been killed asks no more
+        _, (output, errors), *_ = socket.recv_fds(asked, 1, 2)
+        words, folder, environment = json.loads(asked.makefile().readline())
+        process = Forked(words, folder, environment, output, errors)
+        os.close(output), os.close(errors)
+        asked.sendall(b"%d\n" % process.wait())

@@ -15,7 +15,7 @@ import pytest
 from benchmarks import accuracy, fit, predict, preparing, scale, start, timing
 from benchmarks.timing import BARE, SEED, Row, median_ratio, show
 from growth.synthetic import draw as draw_growth
-from tests.quick import Forked, typed
+from tests.quick import CONTEXT, Forked, typed
 
 pytestmark = pytest.mark.slow
 
@@ -32,7 +32,7 @@ def sets(tmp_path: Path, julia_root: Path) -> Path:
 
 @pytest.fixture
 def forked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Modules that benchmarks start are forked."""
+    """Processes that benchmarks start are forked, where they are not those that are measured."""
 
     def python(*arguments: str, folder: Path = tmp_path, **environment: str) -> tuple[str, float]:
         if arguments[0] != "-m":
@@ -52,6 +52,7 @@ def forked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (accuracy, scale, start):
         monkeypatch.setattr(module, "python", python)
     monkeypatch.setattr(accuracy, "subprocess", SimpleNamespace(Popen=Popen, PIPE=subprocess.PIPE))
+    monkeypatch.setattr(timing, "multiprocessing", SimpleNamespace(get_context=lambda _: CONTEXT))
 
 
 def test_preparing(tmp_path: Path) -> None:
@@ -64,7 +65,7 @@ def test_preparing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "baselines"), [("resnet18", [BARE, "", SEED]), ("small", [BARE, ""])])
-def test_fit(sets: Path, name: str, baselines: list[str]) -> None:
+def test_fit(sets: Path, forked: None, name: str, baselines: list[str]) -> None:
     rows = list(fit.fit(fit.CONFIGS / f"{name}.yaml", sets, seconds=1))
     assert [row.beside for row in rows] == baselines
     assert all(row.ratio for row in rows if row.beside)
@@ -78,7 +79,7 @@ def test_every_recipe_is_measured() -> None:
     assert {f"{name}.yaml" for name in (*fit.JULIA, *fit.GROWTH)} == {path.name for path in fit.CONFIGS.glob("*.yaml")}
 
 
-def test_predict(tmp_path: Path) -> None:
+def test_predict(tmp_path: Path, forked: None) -> None:
     draw_growth(
         tmp_path / "growth", plants=6, days=8, test_plants=2, test_pairs=30, width=32, height=32, seed=0, scene="pots"
     )

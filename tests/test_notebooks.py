@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import json
 import re
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from tests.quick import PATIENCE
+from tests.quick import PATIENCE, executable
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 # In place of what a reader waits half a minute for.
@@ -40,15 +40,19 @@ def test_outputs_are_committed_and_small(path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_they_run(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = str(path.parents[1])
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([root, os.environ.get("PYTHONPATH", "")]))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+def test_they_run(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
-    for cell in notebook.cells:
-        for long, short in SHORTER.items():
-            cell.source = re.sub(long, short, cell.source)
-    NotebookClient(notebook, timeout=PATIENCE, kernel_name="python3").execute()
+    with executable() as python:
+        for cell in notebook.cells:
+            for long, short in SHORTER.items():
+                cell.source = re.sub(long, short, cell.source)
+            cell.source = cell.source.replace("{sys.executable}", python)
+        kernel = tmp_path / "kernels" / "forked" / "kernel.json"
+        kernel.parent.mkdir(parents=True)
+        words = [python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        kernel.write_text(json.dumps({"argv": words, "display_name": "forked", "language": "python"}))
+        monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+        NotebookClient(notebook, timeout=PATIENCE, kernel_name="forked").execute()
     shown = [name for cell in notebook.cells for o in cell.get("outputs", []) for name in o.get("data", {})]
     committed = nbformat.read(path, as_version=4)
     assert shown.count("image/png") == sum(

@@ -6,7 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 import weakref
 from pathlib import Path
@@ -116,9 +115,7 @@ def test_crossval_predicts_each_row_once_and_goes_on_where_it_stopped(
 @pytest.mark.slow
 def test_a_crossval_that_is_ended_ends_its_fold(julia_root: Path, tmp_path: Path) -> None:
     words = [*SMALL, "--data.root", julia_root, "--trainer.max_epochs", 10_000]
-    command = [sys.executable, "-m", "julia", "crossval", *map(str, words)]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.DEVNULL) as parent:
+    with quick.Forked(["julia", "crossval", *map(str, words)], tmp_path, dict(os.environ)) as parent:
         metrics = tmp_path / "runs" / "julia" / "airbench" / "fold_0" / "version_0" / "metrics.csv"
         while not metrics.exists():
             assert parent.poll() is None

@@ -18,7 +18,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.conftest import Shared, requested
+from tests.conftest import Run, Shared, requested
 from tests.test_pins import read_pins, unsatisfied
 
 ROOT = Path(__file__).parents[1]
@@ -88,9 +88,8 @@ def test_the_readme_is_short_and_names_what_there_is() -> None:
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
-def test_the_pictures_are_what_their_command_draws(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "docs.pictures", str(tmp_path)]
-    subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
+def test_the_pictures_are_what_their_command_draws(run: Run, tmp_path: Path) -> None:
+    run("docs.pictures", tmp_path)
     for name in ("growth", "julia"):
         drawn, kept = (
             np.asarray(Image.open(folder / f"{name}.png").convert("RGB"), dtype=int)

@@ -328,16 +328,15 @@ def test_images_are_decoded_without_fork(on: Any, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", ["julia", "growth"])
-def test_workers_are_started_without_fork(run: Run, root: Callable[[str], Path], tmp_path: Path, task: str) -> None:
+def test_workers_are_started_without_fork(run: Run, root: Callable[[str], Path], task: str) -> None:
     words = ("fit", *NETWORKS[task], "--data.root", root(task), *QUIET, "--trainer.max_epochs", 1)
     run(task, *words, "--name", "here")
-    (tmp_path / "site").mkdir()
-    start = "import multiprocessing\nmultiprocessing.set_start_method('spawn', force=True)\n"
-    (tmp_path / "site" / "sitecustomize.py").write_text(start)
-    variables = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), str(REPOSITORY)])}
-    command = [sys.executable, "-m", task, *map(str, words), "--name", "spawned", "--data.num_workers", "1"]
-    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    method = multiprocessing.get_start_method()
+    multiprocessing.set_start_method("spawn", force=True)
+    try:
+        run(task, *words, "--name", "spawned", "--data.num_workers", 1)
+    finally:
+        multiprocessing.set_start_method(method, force=True)
     tables = [pd.read_csv(f"runs/{task}/{name}/version_0/metrics.csv") for name in ("here", "spawned")]
     timed = [name for name in tables[0] if name.endswith("_per_s")]
     pd.testing.assert_frame_equal(*(table.drop(columns=timed) for table in tables), rtol=1e-6)

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 
@@ -73,13 +72,7 @@ def test_every_subcommand_takes_it(run: Run, refused: Run, squares: Path) -> Non
     assert re.search("<td>30.png</td>\\s*<td>r</td>", page.answer([str(square)]).shown)
     run("third_task", "dashboard", "--output", "dashboard.json")
     assert "model.lr" in Path("dashboard.json").read_text()
-    said = subprocess.run(
-        [sys.executable, "-m", "common.compare", "runs/third_task", "--csv", "runs.csv"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    assert "best val/acc first" in said
+    assert "best val/acc first" in run("common.compare", "runs/third_task", "--csv", "runs.csv")
 
 
 @pytest.mark.slow

@@ -65,11 +65,14 @@ def test_the_commands_are_the_installed_ones(installed: Path, tmp_path: Path) ->
 
 
 def test_a_run_from_data_to_the_page_of_runs(installed: Path, tmp_path: Path) -> None:
-    path = {"PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1"}
-    succeeds("-m", "julia.synthetic", "data/julia", "--train", 310, "--test", 31, folder=tmp_path, **path)
-    model = ("--model.backbone", "airbench", "--model.image_size", 16, "--trainer.max_epochs", 1)
-    succeeds("-m", "julia", "fit", *model, "--trainer.enable_progress_bar", "false", folder=tmp_path, **path)
-    succeeds("-m", "julia", "predict", "--ckpt_path", "last", folder=tmp_path, **path)
+    model = ("--model.backbone", "airbench", "--model.image_size", "16", "--trainer.max_epochs", "1")
+    commands = [
+        ["julia.synthetic", "data/julia", "--train", "310", "--test", "31"],
+        ["julia", "fit", *model, "--trainer.enable_progress_bar", "false"],
+        ["julia", "predict", "--ckpt_path", "last"],
+        ["common.compare", "runs/julia", "--html", "runs.html"],
+    ]
+    code = f"import runpy, sys\nfor sys.argv in {commands}: runpy.run_module(sys.argv[0], run_name='__main__')"
+    succeeds("-c", code, folder=tmp_path, PYTHONPATH=str(installed), OMP_NUM_THREADS="1")
     assert (tmp_path / "runs/julia/airbench/latest/submission_last.csv").is_file()
-    succeeds("-m", "common.compare", "runs/julia", "--html", "runs.html", folder=tmp_path, **path)
     assert "airbench" in (tmp_path / "runs.html").read_text()  # drawn into compare.html, which is in the wheel

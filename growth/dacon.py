@@ -33,7 +33,7 @@ Parts = tuple[str, ...]  # of a path below train_dataset/ or test_dataset/
 
 
 def part_found(root: Path) -> str:
-    """Return the first of the competition's folders or archives in ``root`` or ``root/open``, or ""."""
+    """Return the first folder or archive of the competition in ``root`` or ``root/open``; an empty string if none."""
     folders = [f"{home}{part}" for part in PARTS for home in ("", "open/") if (root / home / part).is_dir()]
     archives = [name for name in (*(f"{part}.zip" for part in PARTS), "open.zip") if (root / name).is_file()]
     return next(iter([*(f"{folder}/" for folder in folders), *archives]), "")

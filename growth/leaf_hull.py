@@ -17,7 +17,7 @@ from growth.pairs import PairBatch
 CHANCE = 1.5  # a leaf pixel that weighs this many times as much as another weighs more than by chance
 LEAST = 0.001  # share of a photo that must be green for leaves to be visible
 # Leaves usually fill at least this share of their hull: komatsuna and Arabidopsis 0.6 to 0.7; oilseed rape from the
-# side 0.27.
+# side only 0.27.
 FILLED = 0.45
 
 

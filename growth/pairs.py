@@ -30,8 +30,8 @@ class PairBatch(NamedTuple):
 class PlantBatches:
     """Batches of several photos from each of several plants; an epoch uses every photo once.
 
-    Leftover photos join other ``images_per_plant`` of their plant. Photos of one moment, which make no pair, are
-    spread over batches; each batch has at least two moments of a plant.
+    Leftover photos join another group of ``images_per_plant`` of their plant. Photos of one moment, which make no pair,
+    are spread over batches; each batch has at least two moments of a plant.
 
     Args:
         plant: plant of each photo, N; each has photos of at least two moments.

@@ -139,7 +139,7 @@ def draw(
 ) -> None:
     """Draw `train` labelled and `test` unlabelled bitmaps, with the competition's CSV files, into `directory`.
 
-    The bitmaps are 14 to 150 px a side, RGB or grey, each with a copy of 20 by 20 px. With `fonts` (see
+    The bitmaps are RGB or grey, 14 to 150 px a side by default, each with a copy of 20 by 20 px. With `fonts` (see
     :func:`julia.fonts.find_faces`), they look like photos (:func:`julia.street.draw_character`), lie in archives like
     the competition's, have IDs such as drawn_1, and `fonts.csv` says which fonts were used and which were not. Raises
     `UserError`, and leaves nothing behind, if a count is out of range, no font can be used, or the folder is not empty

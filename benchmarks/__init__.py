@@ -1,1 +1,1 @@
-"""What a user waits for, measured beside a baseline in the same run; README.md has results. No test asserts a time."""
+"""What a user waits for, measured beside a baseline in the same run; results in README.md. No test asserts a time."""

@@ -11,7 +11,7 @@ from benchmarks.timing import Row, hardware, show
 
 
 def rows(folder: Path) -> Iterator[Row]:
-    yield from preparing.rows(folder / "preparing")  # first: a worker's memory counts what it has inherited
+    yield from preparing.rows(folder / "preparing")  # first: a worker's memory includes what it inherits
     fit.draw(folder)
     yield from fit.rows(folder, seconds=12)
     yield from predict.rows(folder / "predict")

@@ -1,9 +1,9 @@
-"""Time to a figure: ``python -m benchmarks.accuracy --julia DIR --growth DIR``, half an hour; the competitions' files.
+"""Time to accuracy: ``python -m benchmarks.accuracy --julia DIR --growth DIR``, half an hour, on real images.
 
-From the command, nothing prepared, to the first validation that reaches the figure: accuracy 0.80 of the held-out
-characters, RMSE 0.8 days of the held-out komatsuna plants. The seed baseline trains the seed's networks from random
-weights on the same rows, and is validated on the same held-out ones after each of its epochs; it is given up when it
-has taken ``--patience`` times as long.
+Measured from the command, with nothing prepared, to the first validation that reaches the target: accuracy 0.80 on the
+held-out characters, RMSE 0.8 days on the held-out komatsuna plants. The seed baseline trains the seed's networks from
+random weights on the same rows and is validated on the same held-out rows after each epoch (julia) or each tenth of one
+(growth); it is given up when it has taken ``--patience`` times as long.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from growth.photos import pairs_of
 from julia.files import read_training_set as read_characters
 
 ACCURACY, DAYS = 0.80, 0.8
-VAL_FRACTION = 0.2  # and seed 0, the defaults of both data modules
+VAL_FRACTION = 0.2  # with seed 0: the defaults of both data modules
 # The network of configs/airbench.yaml with the default augmentation, which learns sooner, if less in the end; few
-# epochs, so that the learning rate comes to its end when the figure is reached.
+# epochs, so that the learning rate has decayed by the time the target is reached.
 JULIA = ("--model.backbone", "airbench", "--model.image_size", "32", "--data.batch_size", "64")
 EPOCHS = "5"
 
 
 class Reached(pl.Callback):
-    """Print when a metric first reaches a value, in seconds of the clock, and stop.
+    """Prints the clock time in seconds when a metric first reaches a value, and stops the fit.
 
     Args:
         metric: its name.
-        value: the value, at most (days) or at least (accuracy).
+        value: the value to reach, from above (days) or from below (accuracy).
         sign: 1 where more is better, -1 where less is.
     """
 
@@ -59,7 +59,7 @@ class Reached(pl.Callback):
 
 
 def ours(task: str, root: Path, *words: str) -> tuple[float, float]:
-    """Seconds from the command to the figure, and the figure."""
+    """Return the seconds from the command to the target, and the value reached."""
     metric, value, sign = ("val/acc", ACCURACY, 1) if task == "julia" else ("val/rmse", DAYS, -1)
     with tempfile.TemporaryDirectory() as folder:
         start = time.time()
@@ -77,7 +77,7 @@ def ours(task: str, root: Path, *words: str) -> tuple[float, float]:
 
 
 def seed_julia(root: Path, folder: Path, species: str) -> Iterator[float]:
-    """Train as the baseline does; the accuracy of the held-out characters after each epoch."""
+    """Train as the baseline does, and yield the accuracy on the held-out characters after each epoch."""
     characters = read_characters(root, "original")
     labels = characters.labels
     train, val = stratified_split(labels, VAL_FRACTION, seed=0)
@@ -91,7 +91,7 @@ def seed_julia(root: Path, folder: Path, species: str) -> Iterator[float]:
 
 
 def seed_growth(root: Path, folder: Path, species: str, backbone: str = "lenet") -> Iterator[float]:
-    """Train as the baseline does; the RMSE of all held-out pairs after each tenth of its epoch of 5,000."""
+    """Train as the baseline does, and yield the RMSE of all held-out pairs after each tenth of its epoch of 5,000."""
     photos = read_photos(root)
     photos = photos.take(np.flatnonzero(photos.species == species))
     train, val = grouped_split(photos.plant, photos.species, VAL_FRACTION, 0, (GrowthData.group, GrowthData.stratum))
@@ -109,7 +109,7 @@ def seed_growth(root: Path, folder: Path, species: str, backbone: str = "lenet")
 
 
 def theirs(task: str, root: Path, species: str, limit: float) -> tuple[float | None, float]:
-    """Seconds to the figure as the baseline does, None if not in ``limit`` seconds, and the best figure until then."""
+    """Return the baseline's seconds to the target, None if over ``limit``, and its best value until then."""
     start = time.time()
     variables = {**os.environ, "PYTHONPATH": str(CONFIGS.parent)}
     command = [sys.executable, "-u", "-W", "ignore", "-m", "benchmarks.accuracy", f"--{task}", str(root)]

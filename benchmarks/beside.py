@@ -1,4 +1,4 @@
-"""A callback that lets blocks of ``fit``'s own steps alternate with blocks of baselines, in one process."""
+"""A callback that alternates blocks of ``fit``'s own steps with blocks of the baselines' steps."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Bare:
 
     def __init__(self, module: Any, batch: Any, precision: str, clip: float | None) -> None:
         self.module: Any = type(module).build(dict(module.hparams)).to(module.device).train()
-        self.module.train_metrics = MetricCollection([])  # of training, fit alone keeps score
+        self.module.train_metrics = MetricCollection([])  # only fit keeps training metrics
         self.optimizer = torch.optim.AdamW(self.module.parameters(), lr=1e-4, fused=clip is None)
         half = torch.float16 if precision == "16-mixed" else torch.bfloat16
         self.autocast = torch.autocast(module.device.type, half, enabled="mixed" in precision)
@@ -45,25 +45,25 @@ class Bare:
         self.optimizer.step()
 
     def flops(self) -> int:
-        """Count the operations of one step, a multiplication and its addition as two."""
+        """Count the operations of one step; a multiply-add counts as two."""
         with FlopCounterMode(display=False) as counter, self.autocast:
             self.loss().backward()
         return int(counter.get_total_flops())
 
 
 class Beside(pl.Callback):
-    """Measure ``fit`` beside the bare limit and, where given, the seed baseline; then stop it.
+    """Measures ``fit`` beside the bare limit and, if given, the seed baseline; then stops it.
 
     Attributes:
-        latest: the newest one, for whoever has typed the command.
-        seed_step: a training step of the seed baseline; set before the command, or None.
-        fit: seconds a step of ``fit`` in each block, with everything between two steps and two epochs.
-        bare: seconds a step of the bare loop in the block after it.
+        latest: the newest instance, for the code that ran the command.
+        seed_step: a training step of the seed baseline, set before the command; or None.
+        fit: seconds per step of ``fit`` in each block, with everything between two steps and two epochs.
+        bare: seconds per step of the bare loop in the block after it.
         seed: seconds of a step of the seed baseline after that.
-        items: images (julia) or pairs (growth) that ``fit`` takes a step, in the mean.
-        flops: operations of a step.
-        shares: what ``fit`` spends beside the bare loop, in shares of its time: changing the batch (augment), reading
-            it, averaging the weights, saving checkpoints, and Lightning with its logs (rest).
+        items: images (julia) or pairs (growth) per step of ``fit``, on average.
+        flops: operations per step.
+        shares: what ``fit`` spends beyond the bare loop, as shares of its time: augmenting the batch (augment), reading
+            it (read), averaging the weights (average), saving checkpoints (save), and Lightning with its logs (rest).
         busy: share of the time of ``fit`` in which a GPU computes.
     """
 
@@ -89,11 +89,11 @@ class Beside(pl.Callback):
 
     @property
     def ratio(self) -> float:
-        """Seconds of the bare loop, of as many steps, for a second of ``fit``."""
+        """Seconds that the bare loop takes for the steps of one second of ``fit``."""
         return sum(self.bare) / sum(self.fit)
 
     def _shares(self) -> dict[str, float]:
-        """What ``fit`` spends its time on beside the bare loop, from Lightning's profiler; in shares of ``fit``."""
+        """Return what ``fit`` spends beyond the bare loop, as shares of its time, from Lightning's profiler."""
         sums = {name: sum(durations) for name, durations in self.profiler.recorded_durations.items()}
         whole = sum(self.fit) * self.block
 
@@ -137,11 +137,11 @@ class Beside(pl.Callback):
         self.fit.append((now - self.mark) / self.block)
         self._baselines()
         seconds = (sum(self.fit) + sum(self.bare)) * self.block
-        # With the end of an epoch among them, unless epochs are long: it is then a small part.
+        # Include the end of an epoch, unless epochs are so long that it is a small part.
         if seconds < self.enough or len(self.fit) < 3 or (not self.epochs and seconds < 2 * self.enough):
             return
         self.shares = self._shares()
-        if torch.cuda.is_available():  # one more block, whose kernels are timed
+        if torch.cuda.is_available():  # one more block, to time its kernels
             self.kernels = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA])
             self.kernels.start()
         else:

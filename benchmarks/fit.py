@@ -1,12 +1,12 @@
-"""Training: ``python -m benchmarks.fit [CONFIG ...]``. Each shipped configuration beside its limit and the baseline.
+"""Training: ``python -m benchmarks.fit [CONFIG ...]``, each shipped configuration beside its limit and the baseline.
 
 1. *The bare limit*: the same network, precision, optimiser and batch on one constant tensor, without Lightning. Blocks
-   of a few of its steps alternate with blocks of ``fit``'s own, in one process; the ratio is of the sums, with the ends
-   of epochs and the checkpoints written there. Then where the difference goes, in per cent of ``fit``.
-2. *The seed baseline*, between the blocks: the network that it had, image by image; see ``benchmarks.seeds``.
+   of a few of its steps alternate with blocks of ``fit``'s own, in one process; the ratio is of the sums, which include
+   the ends of epochs and the checkpoints written there. A second line says where the difference goes, in % of ``fit``.
+2. *The seed baseline*, run between the blocks: the seed's network, image by image; see ``benchmarks.seeds``.
 
-On a GPU also the share of its rate that the model's arithmetic comes to, the rate being that of one large product of
-matrices in the same run, and the share of time that the GPU waits.
+On a GPU, two more lines: the model's arithmetic as a share of the GPU's rate, which is that of one large matrix product
+in the same run, and the share of time that the GPU waits.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ from julia.synthetic import draw as draw_julia
 CONFIGS = Path(__file__).parents[1] / "configs"
 JULIA = ("resnet18", "airbench", "fonts", "airbench_fonts", "efficientnet_b0")
 GROWTH = ("small", "demo", "lite0", "lenet", "mobilenet", "resnext")
-SEED_PAIRS = 16  # of the seed's 64: the time a pair is the same, and a repetition takes seconds
+SEED_PAIRS = 16  # not the seed's 64: the time per pair is the same, and a repetition takes seconds
 
 
 def draw(folder: Path) -> None:
-    """Draw a set of each task with about as many training images as the competition's."""
+    """Draw a set for each task with about as many training images as the competition has."""
     draw_julia(folder / "julia", train=6200, test=620, seed=0)
     draw_growth(
         folder / "growth", plants=19, days=20, test_plants=2, test_pairs=1000, width=96, height=72, seed=0, scene="pots"
@@ -54,7 +54,7 @@ def draw(folder: Path) -> None:
 
 
 def seed_step(backbone: str, size: int, folder: Path) -> partial[None]:
-    """A training step of the baseline on images of ``size`` pixels, which are resized first."""
+    """Return a training step of the baseline on images that are first resized to ``size`` pixels."""
     source = folder / ("julia/train" if backbone == "resnet18" else "growth/train_dataset")
     if backbone == "resnet18":
         paths = seeds.resize(find_images(source)[:64], size, folder / "resized-julia")
@@ -78,7 +78,7 @@ def fit(config: Path, folder: Path, seconds: float, limit: Sequence[str] = ()) -
     command = [task, "fit", "--config", str(config), "--data.root", str(folder / task), *limit]
     command += ["--data.cache_dir", str(folder / "cache"), "--trainer.default_root_dir", str(folder)]
     command += ["--trainer.max_epochs", "100000", "--trainer.limit_val_batches", "0"]
-    report = {"dirpath": str(folder), "filename": "profile"}  # away from the screen
+    report = {"dirpath": str(folder), "filename": "profile"}  # not on the screen
     command += ["--trainer.profiler", json.dumps({"class_path": "SimpleProfiler", "init_args": report})]
     command += ["--trainer.callbacks+", "benchmarks.beside.Beside", "--trainer.callbacks.seconds", str(seconds)]
     command += ["--trainer.enable_model_summary", "false"]
@@ -107,7 +107,7 @@ def fit(config: Path, folder: Path, seconds: float, limit: Sequence[str] = ()) -
 
 
 def quietly(command: list[str]) -> None:
-    """Type a command in this process, W&B offline, and show what it says only where it fails."""
+    """Run a command in this process, with W&B offline, and show its output only if it fails."""
     said = io.StringIO()
     logging.disable(logging.WARNING)
     try:
@@ -127,7 +127,7 @@ def quietly(command: list[str]) -> None:
 
 
 def gpu_rate(side: int = 8192) -> float:
-    """Operations a second of a product of two matrices in the precision that a GPU is fastest in."""
+    """Return the operations per second of a product of two matrices in half precision, bfloat16 if supported."""
     half = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
     matrix = torch.rand(side, side, device="cuda", dtype=half)
     for _ in range(3):
@@ -141,7 +141,7 @@ def gpu_rate(side: int = 8192) -> float:
 
 
 def rows(folder: Path, configs: Sequence[Path] = (), seconds: float = 20.0, limit: Sequence[str] = ()) -> Iterator[Row]:
-    """Measure configurations, by default all but the seed's, on the sets that lie in ``folder``."""
+    """Measure configurations, by default all but the seed's, on the sets in ``folder``."""
     for config in configs or [CONFIGS / f"{name}.yaml" for name in (*JULIA, *GROWTH)]:
         yield from fit(config, folder, seconds, limit)
 

@@ -1,8 +1,8 @@
-"""Leave one plant out: ``python -m benchmarks.plants DIR [--pattern P]``, what two simple predictors reach, by plant.
+"""Leave one plant out: ``python -m benchmarks.plants DIR [--pattern P]`` scores two simple predictors, by plant.
 
-The mean predictor gives every pair the mean days of the training pairs. The linear fit says that a plant's green area
-grows by a share of itself each day: days = slope · (log area of the later photo - log area of the earlier one), the
-slope from the other plants' pairs. RMSE, days, over all pairs of the plant that is left out, as `crossval` has them.
+The mean predictor gives every pair the mean days of the training pairs. The linear fit assumes that a plant's green
+area grows by a fraction of itself each day: days = slope · (log area of the later photo - log area of the earlier one),
+with the slope from the other plants' pairs. RMSE in days, over all pairs of the left-out plant, as in `crossval`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SIDE = 96  # pixels
 
 
 def log_area(photos: Photos) -> np.ndarray:
-    """Measure the green area of each photo: the logarithm of the number of its green pixels, N."""
+    """Measure the green area of each photo, as the logarithm of the number of green pixels, N."""
     with TemporaryDirectory() as folder:
         images = np.array(cached_images(photos.files, SIDE, "RGB", Path(folder), MAX_PIXELS, "photos"))
     parts = torch.from_numpy(images).permute(0, 3, 1, 2).split(64)

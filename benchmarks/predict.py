@@ -1,8 +1,8 @@
-"""Predicting: ``python -m benchmarks.predict``. Pairs or images a second beside the baseline, and peak memory.
+"""Prediction: ``python -m benchmarks.predict``. Pairs or images per second beside the baseline, and peak memory.
 
-Ours is the whole of ``predict`` behind the imports: opening the cache, every photo once, the submission with all its
-files. The baseline reads and encodes both photos of each pair anew. Memory is that of the process ``python -m growth
-predict``, on the same photos with more and more pairs.
+Ours is all of ``predict`` after the imports: opening the cache, encoding every photo once, writing the submission with
+all its files. The baseline reads and encodes both photos of each pair anew. Memory is that of the process ``python -m
+growth predict``, on the same photos with ever more pairs.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from growth.synthetic import draw as draw_growth
 from julia.files import read_test_set as read_bitmaps
 from julia.synthetic import draw as draw_julia
 
-PAIRS, BITMAPS = 3960, 6220  # as the competitions; growth's pairs are of 307 photos, here of 308
+PAIRS, BITMAPS = 3960, 6220  # as in the competitions; growth's pairs are of 307 photos, here of 308
 SEED_BITMAPS = 256
-# What the resource module knows of a process counts the memory of the one that has started it.
+# The peak that the resource module reports for a process includes the memory of its parent.
 PEAK = """
 import runpy, sys
 del sys.argv[0]
@@ -36,7 +36,7 @@ print(*(line.split()[1] for line in open("/proc/self/status") if line.startswith
 
 
 def trained(folder: Path, task: str, backbone: str, *words: str) -> Path:
-    """Fit a network for one step, and give its checkpoint."""
+    """Fit a network for one step, and return its checkpoint."""
     fit = [task, "fit", "--model.backbone", backbone, "--data.root", str(folder / task), *words]
     fit += ["--data.cache_dir", str(folder / "cache"), "--trainer.default_root_dir", str(folder)]
     fit += ["--trainer.max_steps", "1", "--trainer.limit_val_batches", "0", "--trainer.enable_model_summary", "false"]
@@ -54,7 +54,7 @@ def growth(folder: Path, backbone: str, repetitions: int, pairs: int = PAIRS) ->
 
 
 def seed_pairs(folder: Path, backbone: str) -> Callable[[], object]:
-    """Give what predicts some of the pairs as the baseline does."""
+    """Return a function that predicts some of the pairs as the baseline does."""
     photos = read_pairs(folder / "growth")
     paths = seeds.resize(photos.files, 224, folder / f"resized-{backbone}")
     pairs = list(zip(photos.before[:SEED_PAIRS].tolist(), photos.after[:SEED_PAIRS].tolist(), strict=True))
@@ -70,7 +70,7 @@ def julia(folder: Path, repetitions: int) -> Iterator[Row]:
 
 
 def seed_characters(folder: Path) -> Callable[[], object]:
-    """Give what predicts some of the bitmaps as the baseline does."""
+    """Return a function that predicts some of the bitmaps as the baseline does."""
     files = read_bitmaps(folder / "julia", "original")[1][:SEED_BITMAPS]
     paths = seeds.resize(files, 28, folder / "resized-characters")
     student = seeds.Characters(paths, np.zeros(SEED_BITMAPS, dtype=np.int64))
@@ -78,7 +78,7 @@ def seed_characters(folder: Path) -> Callable[[], object]:
 
 
 def measured(command: list[str], theirs: Apart, repetitions: int) -> dict[str, list[float]]:
-    quietly(command)  # the cache is made once
+    quietly(command)  # builds the cache, once
     seconds = interleaved({"ours": lambda: quietly(command), "theirs": theirs}, repetitions)
     theirs.close()
     return seconds
@@ -110,7 +110,7 @@ def memory(folder: Path, backbone: str, numbers: tuple[int, ...] = (500, PAIRS, 
 
 
 def rows(folder: Path, repetitions: int = 3) -> Iterator[Row]:
-    """Measure speed and memory on sets that are drawn into ``folder``."""
+    """Measure speed and memory on sets drawn into ``folder``."""
     draw_growth(
         folder / "growth", plants=2, days=22, test_plants=7, test_pairs=PAIRS, width=96, height=72, seed=0, scene="pots"
     )

@@ -1,6 +1,6 @@
-"""From files to arrays, once: ``python -m benchmarks.preparing [--root DIR]``, beside one process of PIL.
+"""Decoding files into arrays: ``python -m benchmarks.preparing [--root DIR]``, done once, beside one process of PIL.
 
-That process opens, converts and resizes each file, in memory, as the seeds did before they wrote it to a new folder.
+That process opens, converts and resizes each file in memory, as the seeds did before they wrote it to a new folder.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def prepared(what: str, files: Sequence[ImageFile], size: int, mode: Mode, repet
 def rows(
     folder: Path, root: Path | None = None, photos: int = 16, repetitions: int = 3, bitmaps: int = 12400
 ) -> Iterator[Row]:
-    """Measure both tasks: photos of the competition's size, drawn, and bitmaps, drawn or of ``root``."""
+    """Measure both tasks: drawn photos of the competition's size, and bitmaps, drawn or from ``root``."""
     draw_growth(
         folder, plants=1, days=photos // 2, test_plants=1, test_pairs=1, width=3280, height=2464, seed=0, scene="pots"
     )

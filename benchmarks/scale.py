@@ -1,8 +1,8 @@
 """From a thousand to a million images: ``python -m benchmarks.scale [--numbers N ...]``, a quarter of an hour.
 
-Synthetic bitmaps of 8 px in an archive, as ``julia`` reads them, each number in a process of its own: decoding them
-into the cache, opening that as a second start does, and an epoch of training batches. Memory is what the stage adds to
-that of the process: its own (anonymous) pages, without those of the mapped cache, which the system takes back at will.
+Synthetic bitmaps of 8 px in an archive, as ``julia`` reads them, in three stages, each in its own process: decoding
+them into the cache, opening that as a second start does, and an epoch of training batches. Memory is what the stage
+adds to the process: anonymous pages, without those of the mapped cache, which the system can reclaim at any time.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ def draw(root: Path, number: int) -> None:
 
 
 def own_memory() -> float:
-    """Anonymous memory of this process, MiB."""
+    """Return the anonymous memory of this process, MiB."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) / 2**10 for line in lines if line.startswith("RssAnon"))
 
 
 def watched(stage: Callable[[], object]) -> tuple[float, float]:
-    """Do something: its seconds, and by how much its memory rose at most, MiB."""
+    """Run a stage, and return its seconds and the largest rise in memory, MiB."""
     before, done, peak = own_memory(), Event(), [0.0]
 
     def watch() -> None:

@@ -21,7 +21,7 @@ Net = TypeVar("Net", bound=nn.Module)
 
 
 def as_built(net: Net) -> Net:
-    """Lay weights out as PyTorch does; our models have the channels last."""
+    """Lay out weights as PyTorch does by default; our models have the channels last."""
     return net.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload, no-any-return]
 
 
@@ -32,7 +32,7 @@ def read(path: Path, mode: str) -> Tensor:
 
 
 def resize(files: Sequence[ImageFile], size: int, folder: Path) -> list[Path]:
-    """Resize images with PIL, one after the other, into a new folder, as PNG."""
+    """Resize images with PIL, one after the other, to PNG files in a new folder."""
     folder.mkdir(parents=True)
     resized = []
     for number, file in enumerate(files):
@@ -65,7 +65,7 @@ class Characters:
 
     @torch.no_grad()
     def predict(self, rows: Sequence[int]) -> Tensor:
-        """Give the class of each row, N."""
+        """Return the class of each row, N."""
         self.net.eval()
         parts = [rows[start : start + self.batch] for start in range(0, len(rows), self.batch)]
         return torch.cat([self.logits(part).argmax(1) for part in parts])
@@ -83,7 +83,7 @@ class Pairs:
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=lr)
 
     def days(self, pairs: Sequence[tuple[int, int]], flips: bool = False) -> Tensor:
-        """Give the days of pairs of rows, P; mirrored at random along either axis with ``flips``."""
+        """Return the days of pairs of rows, P; ``flips`` mirrors photos at random along either axis."""
         sides = []
         for side, net in ((0, self.net.before_net), (1, self.net.after_net)):
             photos = torch.stack([read(self.paths[pair[side]], "RGB") for pair in pairs])
@@ -104,7 +104,7 @@ class Pairs:
 
     @torch.no_grad()
     def predict(self, pairs: Sequence[tuple[int, int]]) -> Tensor:
-        """Give the days of pairs of rows, P."""
+        """Return the days of pairs of rows, P."""
         self.net.eval()
         parts = [pairs[start : start + self.batch] for start in range(0, len(pairs), self.batch)]
         return torch.cat([self.days(part) for part in parts])

@@ -1,6 +1,6 @@
-"""Starting: ``python -m benchmarks.start``. From the command to the first training step, and to the help text.
+"""Start-up: ``python -m benchmarks.start``. From the command to the first training step, and to the help text.
 
-The baseline is ``import lightning, torchvision, wandb`` in a process of its own, which every start has to wait for.
+The baseline is ``import lightning, torchvision, wandb`` in a process of its own, which every start must wait for.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ FITS = {
 
 
 class FirstStep(pl.Callback):
-    """Print when the first training step has ended, in seconds of the clock."""
+    """Prints the clock time in seconds when the first training step ends."""
 
     def on_train_batch_end(self, *_: Any, **__: Any) -> None:
         print(f"first step at {time.time():.3f}", flush=True)
 
 
 def first_step(task: str, folder: Path) -> float:
-    """Seconds from the command to the end of the first training step."""
+    """Return the seconds from the command to the end of the first training step."""
     start = time.time()
     said, _ = python(
         "-m",
@@ -54,7 +54,7 @@ def first_step(task: str, folder: Path) -> float:
 
 
 def rows(folder: Path, repetitions: int = 3) -> Iterator[Row]:
-    """Measure starts of both tasks, the cache made before, on the sets that lie in ``folder``."""
+    """Measure starts of both tasks on the sets in ``folder``, with the cache already built."""
     for task in FITS:
         first_step(task, folder)
     seconds: dict[str, list[float]] = {name: [] for name in ("import", "help", *FITS)}

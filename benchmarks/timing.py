@@ -1,4 +1,4 @@
-"""Rows of a table of ratios, and repetitions in turn, so that a noisy machine disturbs both sides of a ratio alike."""
+"""Rows of a table of ratios, and interleaved runs, so that a noisy machine disturbs both sides of a ratio alike."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Row:
 
     Attributes:
         what: what was measured.
-        ratio: how many times as good as ``beside``; None where nothing stands beside it.
+        ratio: how many times as good as ``beside``; None without a baseline.
         beside: the baseline.
-        ours: the figure with its unit.
+        ours: our value, with its unit.
         theirs: the baseline's.
     """
 
@@ -40,7 +40,7 @@ class Row:
 
 
 def show(rows: Iterable[Row]) -> None:
-    """Print rows, ratios first, each as soon as it is there, as a Markdown table."""
+    """Print rows as a Markdown table, ratios first, each as soon as it is ready."""
     header = f"| {'ratio':>7} | {'beside':24} | {'what':56} | {'here':18} | {'there':18} |"
     print(f"{header}\n| ------: | {'-' * 24} | {'-' * 56} | {'-' * 18} | {'-' * 18} |", flush=True)
     for row in rows:
@@ -65,7 +65,7 @@ def hardware() -> str:
 
 
 def interleaved(sides: dict[str, Callable[[], object]], repetitions: int) -> dict[str, list[float]]:
-    """Call every side in turn, ``repetitions`` times over: the seconds of each call, by side."""
+    """Call every side in turn, ``repetitions`` times over; return the seconds of each call, by side."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(repetitions):
         for name, call in sides.items():
@@ -77,15 +77,15 @@ def interleaved(sides: dict[str, Callable[[], object]], repetitions: int) -> dic
 
 
 def median_ratio(numerator: list[float], denominator: list[float]) -> float:
-    """The median of the ratios of calls made one after the other."""
+    """Return the median of the ratios of calls made one after the other."""
     return statistics.median(a / b for a, b in zip(numerator, denominator, strict=True))
 
 
 class Apart:
-    """Something to do on demand in a process of its own, which none of our settings reaches.
+    """Runs a function on demand in a process of its own, which none of our settings reaches.
 
     Args:
-        make: called there once, gives what is then done on each call.
+        make: called there once; returns the function to run on each call.
     """
 
     def __init__(self, make: Callable[[], Callable[[], object]]) -> None:
@@ -93,10 +93,10 @@ class Apart:
         self._ours, theirs = context.Pipe()
         self._process = context.Process(target=_serve, args=(make, theirs), daemon=True)
         self._process.start()
-        self()  # the first time is slower
+        self()  # the first call is slower
 
     def __call__(self) -> float:
-        """Do it, and give the seconds that it took there."""
+        """Run the function, and return the seconds that it took there."""
         self._ours.send(True)
         seconds: float = self._ours.recv()
         return seconds
@@ -118,15 +118,15 @@ def python(*arguments: str, folder: Path | None = None, **environment: str) -> t
     """Run Python in a process of its own.
 
     Args:
-        arguments: what stands after ``python``.
+        arguments: what follows ``python``.
         folder: the folder to run in.
-        environment: variables besides those of this process.
+        environment: variables in addition to those of this process.
 
     Returns:
-        What it prints, and the seconds it takes.
+        What it printed, and the seconds it took.
 
     Raises:
-        RuntimeError: it fails; with the end of what it said.
+        RuntimeError: it fails; the message has the end of its output.
     """
     root = str(Path(__file__).parent.parent)
     variables = {**os.environ, "PYTHONPATH": root, "PYTHONWARNINGS": "ignore", **environment}

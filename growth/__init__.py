@@ -1,4 +1,4 @@
-"""DACON 235851, and photos of one's own: two photos of one plant → days elapsed between them.
+"""DACON 235851 and your own photos: two photos of one plant → the days between them.
 
 model = growth.load("best.ckpt")
 model.days("before.jpg", "after.jpg")
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 
 def load(checkpoints: Checkpoints, device: str | None = None, tta: int = 1) -> GrowthPredictor:
-    """Load fitted networks, once, to ask them about photos.
+    """Load trained networks once, to use on any number of photos.
 
     Args:
-        checkpoints: one or several, which are averaged: paths, patterns, or last or best, of the newest run.
-        device: such as cpu, cuda or cuda:1; the fastest there is if None.
-        tta: how many views of each photo are averaged, as ``--submission.tta``.
+        checkpoints: paths, glob patterns, or last or best of the newest run; the predictions of several are averaged.
+        device: such as cpu, cuda or cuda:1; None picks the fastest available.
+        tta: number of views of each photo to average, like ``--submission.tta``.
 
     Raises:
-        UserError: a checkpoint is absent, damaged or another task's.
+        UserError: a checkpoint is missing, damaged or from another task.
     """
-    from growth.predictor import GrowthPredictor  # here, so that `import growth` alone takes no time
+    from growth.predictor import GrowthPredictor  # here, to keep `import growth` fast
 
     return GrowthPredictor(checkpoints, device, tta)

@@ -1,11 +1,11 @@
-"""The folder layout of the competition (DACON 235851), turned into tables.
+"""The competition's folder layout (DACON 235851), read into tables.
 
-``train_dataset/<species>/<plant>/<name>.<ext>`` holds the training photos, their day in the name (``growth.days``), and
-``test_dataset/<species>/<plant>/<name>.<ext>`` the test photos. ``test_data.csv`` (``idx,before_file_path,
-after_file_path``) pairs test photos by their names without ``.<ext>``; ``sample_submission.csv`` has the columns
-``idx,time_delta``; both lie in ``test_dataset/`` or beside it. All of it may be unpacked, as it is or below
-``open/``, or still be in the competition's ``open.zip``, or in ``train_dataset.zip`` and ``test_dataset.zip``; what
-is unpacked comes first. Species, plants and days are those that are found.
+``train_dataset/<species>/<plant>/<name>.<ext>`` holds the training photos, with the day in the name (``growth.days``),
+and ``test_dataset/<species>/<plant>/<name>.<ext>`` the test photos. ``test_data.csv`` (``idx,before_file_path,
+after_file_path``) pairs test photos by name, without ``.<ext>``; ``sample_submission.csv`` has the columns
+``idx,time_delta``; both are in ``test_dataset/`` or next to it. Everything may be unpacked, in place or under
+``open/``, or still be in the competition's ``open.zip``, or in ``train_dataset.zip`` and ``test_dataset.zip``;
+unpacked files take precedence. Species, plants and days are whatever is found.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Parts = tuple[str, ...]  # of a path below train_dataset/ or test_dataset/
 
 
 def part_found(root: Path) -> str:
-    """Name the first folder or archive of the competition that lies in ``root`` or ``root/open``; nothing if none."""
+    """Return the first folder or archive of the competition in ``root`` or ``root/open``; an empty string if none."""
     folders = [f"{home}{part}" for part in PARTS for home in ("", "open/") if (root / home / part).is_dir()]
     archives = [name for name in (*(f"{part}.zip" for part in PARTS), "open.zip") if (root / name).is_file()]
     return next(iter([*(f"{folder}/" for folder in folders), *archives]), "")
@@ -43,8 +43,8 @@ def read_training_set(root: Path) -> Photos:
     """List the training photos with species, plant and day.
 
     Raises:
-        UserError: photos are missing or lie elsewhere than in the folder of a plant; a folder is empty; a name has no
-            day, or can be read in two ways; a plant has one photo, or two of one day.
+        UserError: photos are missing or outside a plant's folder; a folder is empty; a name has no day or an ambiguous
+            one, or is of another plant; a plant has only one photo, or two for the same day.
     """
     listing = _listing(root, "train_dataset")
     if listing is None:
@@ -63,12 +63,12 @@ def read_training_set(root: Path) -> Photos:
 
 
 def read_test_set(root: Path) -> PhotoPairs:
-    """List the test pairs in the order of ``sample_submission.csv``, or of ``test_data.csv`` where it is absent.
+    """List the test pairs in the order of ``sample_submission.csv``, or of ``test_data.csv`` if it is missing.
 
     Raises:
-        UserError: files are missing; photos lie elsewhere than in the folder of a plant, or share a name; a folder is
-            empty; a row names an absent photo, one photo twice, or photos of two plants; an id appears twice; the
-            sample submission has other ids than ``test_data.csv``.
+        UserError: files are missing; photos are outside a plant's folder, in that of another plant, or share a name; a
+            folder is empty; a row names a missing photo, one photo twice, or photos of two plants; an id appears
+            twice; the ids of the sample submission differ from those of ``test_data.csv``.
     """
     listing, path = _listing(root, "test_dataset"), _find_table(root, "test_data.csv")
     if listing is None or path is None:
@@ -99,7 +99,7 @@ def read_test_set(root: Path) -> PhotoPairs:
 
 
 def _ids(root: Path, pairs_path: TableFile, known: pd.Series) -> list[str]:
-    """Return the ids in the order to submit, which must be those of the pairs."""
+    """Return the ids in submission order; they must be the same as those of the pairs."""
     path = _find_table(root, "sample_submission.csv")
     if path is None:
         return known.tolist()
@@ -113,11 +113,11 @@ def _ids(root: Path, pairs_path: TableFile, known: pd.Series) -> list[str]:
 
 
 class _Listing(NamedTuple):
-    """What is found below ``train_dataset/`` or ``test_dataset/``, unpacked or not."""
+    """What was found under ``train_dataset/`` or ``test_dataset/``, unpacked or zipped."""
 
-    source: str  # its folder, or archive and folder
+    source: str  # the folder, or the archive and the folder in it
     images: list[tuple[Parts, ImageFile]]
-    folders: list[Parts]  # those of species and plants; in an archive, only those that are members of their own
+    folders: list[Parts]  # of species and plants; in an archive, only those with an entry of their own
 
 
 def _listing(root: Path, part: Part) -> _Listing | None:
@@ -132,7 +132,7 @@ def _listing(root: Path, part: Part) -> _Listing | None:
     for path in (root / f"{part}.zip", root / "open.zip"):
         if path.is_file():
             names = _members(path)
-            # The part's own archive may begin with its folder, or with the species.
+            # The part's own archive may start with its folder, or directly with the species.
             bare = path.stem == part and not any(part in PurePosixPath(name).parts for name in names)
             inside_zip = {name: below for name in names if (below := _below(name, part, bare)) is not None}
             if inside_zip:
@@ -150,7 +150,7 @@ def _members(archive: Path) -> list[str]:
 
 
 def _below(member: str, part: Part, bare: bool) -> Parts | None:
-    """Return the path of an archive's member below the folder of the part, or None if it is not there."""
+    """Return the path of an archive's member relative to the part's folder, or None if it is not in it."""
     parts = PurePosixPath(member).parts
     if bare:
         return parts
@@ -158,7 +158,7 @@ def _below(member: str, part: Part, bare: bool) -> Parts | None:
 
 
 def _photo_table(listing: _Listing, part: Part) -> pd.DataFrame:
-    """Turn a listing into one row a photo, sorted: species, plant, stem, suffix, file."""
+    """Turn a listing into sorted rows, one per photo: species, plant, stem, suffix, file."""
     source, images, folders = listing
     if not images:
         raise UserError(f"{source}: no image files in it; unpack open.zip there again")
@@ -171,7 +171,7 @@ def _photo_table(listing: _Listing, part: Part) -> pd.DataFrame:
         raise UserError(f"{source}: no image files in {listed(empty)}; remove these folders or put photos into them")
     lines = []
     for parts, file in images:
-        # macOS stores accents and Korean letters in pieces, a CSV seldom does: both are put together here.
+        # macOS decomposes accents and Korean letters, a CSV seldom does: compose them, so that names match.
         species, plant, name = (unicodedata.normalize("NFC", text) for text in parts)
         lines.append((species, f"{species}/{plant}", PurePath(name).stem, PurePath(name).suffix, file))
     table = pd.DataFrame(lines, columns=["species", "plant", "name", "suffix", "file"])
@@ -179,7 +179,7 @@ def _photo_table(listing: _Listing, part: Part) -> pd.DataFrame:
 
 
 def _find_table(root: Path, name: str) -> TableFile | None:
-    """Find a CSV of the test set: in its folder or beside it, unpacked or not."""
+    """Find a CSV of the test set, in its folder or next to it, unpacked or zipped."""
     for home in (root, root / "open"):
         for path in (home / "test_dataset" / name, home / name):
             if path.is_file():
@@ -202,7 +202,7 @@ def _not_found(root: Path, missing: list[str]) -> UserError:
 
 
 def how_to_get(root: Path) -> str:
-    """Say where the photos of the competition, or drawn ones, come from."""
+    """Say how to get the competition's photos, or synthetic ones."""
     return (
         "download open.zip of dacon.io/competitions/official/235851 into it, give its folder with --data.root DIR, or "
         f"draw a synthetic set: python -m growth.synthetic {root}"

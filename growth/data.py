@@ -1,4 +1,4 @@
-"""The LightningDataModule of ``growth``: photos as uint8 batches of pairs, made float and augmented on the device."""
+"""The LightningDataModule of ``growth``: uint8 batches of photo pairs, made float and augmented on the device."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ class GrowthData(ImageData):
     """Plant photos of DACON 235851, or your own.
 
     Args:
-        root: folder with the competition's files, unpacked or as open.zip, or with photos of your own, described by
-            photos.csv, by a folder for each plant, or by pattern (docs/photos.md).
-        pattern: how the names of your own photos, all in one folder, give plant and day, such as
-            'BR017-{plant}-{date}_{*}_sv_{camera}'; also {day} and {species}.
-        species: species to train and validate on; all that are found if null.
-        image_size: side of the squares that photos are resized to, pixels; taken from the model.
+        root: folder with the competition's files, unpacked or as open.zip, or with your own photos, described by
+            photos.csv, by one folder per plant, or by pattern (docs/photos.md).
+        pattern: how the names of your own photos, all in one folder, encode plant and day, such as
+            'BR017-{plant}-{date}_{*}_sv_{camera}'; {day} and {species} work, too.
+        species: species to train and validate on; null for all.
+        image_size: side of the square that photos are resized to, in pixels; taken from the model.
         channels: 3 for colour, 1 for grey; taken from the model.
-        pairs: all pairs of the photos in a batch, or random ones as the seed design drew them.
-        plants_per_batch: plants in a training batch (with pairs all).
-        images_per_plant: photos of each plant in a training batch (with pairs all).
-        num_pairs: pairs in an epoch (with pairs random).
-        pairs_per_batch: pairs in a training batch (with pairs random).
-        pair_within: train on pairs within a plant, or within a species, which is right only for days since sowing.
-        eval_batch_size: photos in a batch when predicting.
-        flip: mirror and turn training photos by quarters at random.
+        pairs: all pairs of the photos in a batch, or random pairs as in the seed design.
+        plants_per_batch: plants per training batch (with pairs all).
+        images_per_plant: photos per plant in a training batch (with pairs all).
+        num_pairs: pairs per epoch (with pairs random).
+        pairs_per_batch: pairs per training batch (with pairs random).
+        pair_within: train on pairs within a plant, or within a species, which is valid only if days count from sowing.
+        eval_batch_size: photos per batch when predicting.
+        flip: randomly mirror training photos and rotate them by quarter turns.
         rotation: largest random rotation, degrees.
-        shift: largest random shift, share of the side.
-        zoom: largest random change of scale; keep it small, since size is what tells the age.
-        plant_zoom: largest random change of scale shared by all photos of a plant, as of a nearer camera.
-        brightness: largest random change of brightness, share of white added or taken away.
+        shift: largest random shift, as a fraction of the side.
+        zoom: largest random change of scale; keep it small, since size reveals the age.
+        plant_zoom: largest random change of scale shared by all photos of a plant, as if the camera were closer.
+        brightness: largest random change of brightness, as a fraction of white added or removed.
         contrast: largest random change of contrast; 0.2 is 0.8× to 1.2×.
     """
 
@@ -88,7 +88,7 @@ class GrowthData(ImageData):
         self.plants_per_batch, self.images_per_plant = plants_per_batch, images_per_plant
         self.num_pairs, self.pairs_per_batch = num_pairs, pairs_per_batch
         self.pair_within: PairWithin = pair_within
-        # Nothing here changes the size of a plant by more than a day or so of growth.
+        # By default, nothing here changes the size of a plant by more than a day or so of growth.
         self.flip = flip
         self.augmentation = Augmentation(
             flip=flip,
@@ -111,7 +111,7 @@ class GrowthData(ImageData):
         self.photos = photos
         self.species = sorted(set(photos.species.tolist()))
         ids = [f"{plant}/{name}" for plant, name in zip(photos.plant, photos.name, strict=True)]
-        strata = np.where(photos.species == "", str(self.root), photos.species)  # as messages call them
+        strata = np.where(photos.species == "", str(self.root), photos.species)  # as messages name them
         return Listing(photos.files, ids, photos.day, strata, photos.plant)
 
     def read_test_set(self) -> list[ImageFile]:
@@ -164,17 +164,17 @@ class GrowthData(ImageData):
         return self.loader(photos, EpochSampler(deal, len(deal), self))
 
     def val_dataloader(self) -> DataLoader[PairBatch]:
-        """One held-out plant a batch, all its pairs."""
+        """Serve one held-out plant per batch, with all its pairs."""
         plant = self.val_set.plant
         batches = [np.flatnonzero(plant == name).tolist() for name in np.unique(plant)]
-        batches += [[0]] * (self.world_size - len(batches))  # each rank must have one; one photo has no pair
+        batches += [[0]] * (self.world_size - len(batches))  # every rank needs a batch; a single photo has no pairs
         return self.loader(self.val_set, batches[self.rank :: self.world_size])
 
     def augment(self, batch: PairBatch, key: int) -> PairBatch:
-        if self.pairs == "random":  # a photo comes several times an epoch, each time another way: by the step
+        if self.pairs == "random":  # a photo occurs several times per epoch: vary it by the step
             key = torch.initial_seed()
         return batch._replace(images=self.augmentation(batch.images, key, batch.row, batch.plant))
 
     def views(self) -> list[View]:
-        """The eight ways to lay a square photo, or the photo alone where training never turned it."""
+        """Return the eight orientations of a square photo, or the photo alone if training never flipped it."""
         return laid_views() if self.flip else [as_is]

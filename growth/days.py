@@ -1,4 +1,4 @@
-"""The day of each photo of a plant, read from its name: a number, or a date that counts from the first photo."""
+"""Read the day of each photo of a plant from its name: a number, or a date counted from the first photo."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 MAX_DAY = 100_000  # 273 years; larger numbers mean something else
 
-# A date: 2024-05-31, 2024.5.31, 20240531, 31-05-2024; behind it 1015, 101500, 101500123, 10.15, 10-15-00 or T10.
-# Otherwise a number.
+# A date (2024-05-31, 2024.5.31, 20240531, 31-05-2024), optionally followed by a time (1015, 101500, 101500123,
+# 10.15, 10-15-00, T10); otherwise a number.
 _MARK = re.compile(
     r"""(?<![0-9])
     (?: (?P<year>(?:19|20)[0-9]{2}) (?P<a>[-_. ]) (?P<month>[0-9]{1,2}) (?P=a) (?P<day>[0-9]{1,2})
@@ -31,7 +31,7 @@ _MONTHS = (
     "jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|"
     "nov(?:ember)?|dec(?:ember)?"
 )
-# Words that make the number beside them something other than a day, and words that make it a day.
+# Words that say that the number next to them is not a day, and words that say it is.
 _UNIT_BEFORE = re.compile(
     rf"(?<![a-z])(?:week|wk|month|hour|hr|year|{_MONTHS}|cam|camera|view|angle|side|copy|img|mvimg|mg|dsc[fn]?|pxl|gopr)s?"
     r"[ _.-]*\Z",
@@ -49,12 +49,12 @@ class _Mark:
     """A number or a date in a name.
 
     Attributes:
-        text: as it stands there, a number with the letters before it.
-        readings: what it may be, in words, and the day or the moment that this is; empty where it is neither.
-        dated: whether it has the form of a date.
+        text: as written, a number with the letters before it.
+        readings: the possible meanings, in words, with the day or moment of each; empty if there is none.
+        dated: whether it is written as a date.
         timed: whether a time of day follows the date.
-        dash: whether a number follows a dash, which may be a minus.
-        named: whether a word before a number calls it a day.
+        dash: whether the number follows a dash, which may be a minus sign.
+        named: whether a word before the number marks it as a day.
     """
 
     text: str
@@ -66,12 +66,12 @@ class _Mark:
 
 
 class Told(NamedTuple):
-    """What a name says of the day for certain.
+    """The day that a name states unambiguously.
 
     Attributes:
-        text: as it stands there.
+        text: as written.
         dated: whether it is a date.
-        day: the day, or of a date the days since year 1.
+        day: the day; for a date, the days since year 1.
     """
 
     text: str
@@ -80,7 +80,7 @@ class Told(NamedTuple):
 
 
 def told_day(stem: str) -> Told | None:
-    """Give the day that a name says for certain: its one date, or else its one number that a word calls a day."""
+    """Return the day that a name states unambiguously: its only date, or else its only number marked as a day."""
     found = _marks("", "", with_dashes(stem))
     if dates := [mark for mark in found if mark.dated]:
         readings = [moment for mark in dates for moment in mark.readings.values() if isinstance(moment, datetime)]
@@ -94,8 +94,8 @@ def told_day(stem: str) -> Told | None:
 def read_days(species: str, plant: str, stems: Sequence[str]) -> tuple[list[float], list[str]]:
     """Read the days of one plant's photos.
 
-    A name that begins with those of its folders is read behind them: ``BC_03/BC_03_07.png`` is of day 7. Beside a date
-    there may be numbers, if they are the same in all names.
+    A name that starts with the names of its folders is read after them: ``BC_03/BC_03_07.png`` is day 7. Other numbers
+    may accompany a date if they are the same in all names.
 
     Args:
         species: the folder of the species.
@@ -103,8 +103,8 @@ def read_days(species: str, plant: str, stems: Sequence[str]) -> tuple[list[floa
         stems: the photos' names without suffix, N.
 
     Returns:
-        Days, N, as the names number them or, where they are dates, since the first photo; and N times what makes a day
-        uncertain, empty where nothing does.
+        Days, N, as numbered in the names or, for dates, since the first photo, but none if any day is uncertain; and
+        what makes each day uncertain, N, an empty string if nothing does.
     """
     marks = [_marks(species, plant, with_dashes(stem)) for stem in stems]
     faults = [_fault(found) for found in marks]
@@ -112,7 +112,7 @@ def read_days(species: str, plant: str, stems: Sequence[str]) -> tuple[list[floa
     forms = {mark.dated for mark in chosen.values()}
     timed = {mark.timed for mark in chosen.values() if mark.dated}
     beside = {tuple(mark.text for mark in marks[row] if mark is not chosen[row]) for row in chosen}
-    # A dash before every number of a plant, some with leading zeros, is a separator. Any other may be a minus.
+    # Dashes before all numbers of a plant are separators if some have leading zeros; otherwise they may be minus signs.
     divides = all(mark.dash for mark in chosen.values()) and any(
         mark.text.startswith("0") and len(mark.text) > 1 for mark in chosen.values()
     )
@@ -133,12 +133,12 @@ def read_days(species: str, plant: str, stems: Sequence[str]) -> tuple[list[floa
 
 
 def tell_days(plant: str, stems: Sequence[str]) -> bool:
-    """Whether one of a plant's names has a date, or a number that a word calls a day, such as DAT07."""
+    """Return whether any of a plant's names has a date, or a number marked as a day, such as DAT07."""
     return any(mark.dated or mark.named for stem in stems for mark in _marks("", plant, with_dashes(stem)))
 
 
 def end_of_date(name: str, start: int) -> int | None:
-    """Tell where a date that begins at ``start`` ends, with the time of day behind it; None where none begins there."""
+    """Return where the date that starts at ``start`` ends, including any time of day; None if no date starts there."""
     match = _MARK.match(name, start)
     dated = match is not None and any(match[form] for form in ("year", "compact", "last"))
     return match.end() if match is not None and dated else None
@@ -150,7 +150,7 @@ def with_dashes(name: str) -> str:
 
 
 def _fault(found: list[_Mark]) -> str:
-    """Say what makes the day of a name uncertain; nothing if it is not."""
+    """Say what makes the day of a name uncertain; empty if nothing does."""
     dates = [mark for mark in found if mark.dated]
     if not found:
         return "no number"
@@ -167,7 +167,7 @@ def _either(found: list[_Mark]) -> str:
 
 
 def _marks(species: str, plant: str, stem: str) -> list[_Mark]:
-    """Find the numbers and dates of a name, behind the names of its folders unless there are none."""
+    """Find the numbers and dates in a name after the names of its folders, or in all of it if none follow."""
     species, plant = re.escape(species), re.escape(plant)
     folders = (re.match(name, stem, re.IGNORECASE) for name in (plant, rf"{species}[\W_]*{plant}", species))
     start = max((folder.end() for folder in folders if folder), default=0)
@@ -205,7 +205,7 @@ def _moment(date: tuple[str, str, str], time: str) -> datetime | None:
 
 
 def _meanings(text: str, before: str, after: str) -> dict[str, int | datetime]:
-    """Give what a number may be: a day, a date without dashes, a year, or what the word beside it counts."""
+    """List what a number may mean: a day, a date without dashes, a year, or what the word next to it counts."""
     number = int(text) if text.isascii() and len(text.lstrip("0")) < 10 else 10**10
     meanings: dict[str, int | datetime] = {f"day {number}": number}
     if _DAY_BEFORE.search(before):

@@ -1,9 +1,9 @@
-"""Intervals that hold the days between two photos of a new plant with a stated probability.
+"""Intervals that contain the days between two photos of a new plant with a stated probability.
 
-By conformal prediction where plants, not their pairs, are exchangeable: each held-out plant counts as one (pooled
+This is conformal prediction in which plants, not their pairs, are exchangeable: each held-out plant counts once (pooled
 distributions of Dunn, Wasserman and Ramdas, Distribution-free prediction sets for two-layer hierarchical models, JASA
-2023), and what a plant loses when it is left out corrects the level. Intervals scale with a predicted deviation (Lei et
-al., Distribution-free predictive inference for regression, JASA 2018).
+2023), and the coverage that plants lose when left out corrects the level. Intervals scale with a predicted deviation
+(Lei et al., Distribution-free predictive inference for regression, JASA 2018).
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from common.calibration import Calibration
 
 LEVELS = (80, 90)  # %
 COLUMNS = tuple(f"{side}_{level}" for level in LEVELS for side in ("low", "high"))
-LEAST = 0.2  # of the mean error: no interval is narrower than what scales with it
+LEAST = 0.2  # of the mean error: the smallest deviation ever predicted
 
 
 def plants_for(level: int) -> int:
-    """Count the held-out plants that a level (%) takes: with fewer, a new plant is too often the worst of all."""
+    """Return how many held-out plants a level (%) needs: with fewer, a new plant is too often the worst of all."""
     return math.ceil(level / (100 - level))
 
 
@@ -29,20 +29,20 @@ def learn_intervals(predicted: np.ndarray, days: np.ndarray, plants: np.ndarray)
     """Learn from pairs of held-out plants how wide intervals must be.
 
     Args:
-        predicted: days of P pairs.
-        days: that have elapsed, P.
-        plants: of each pair, P.
+        predicted: predicted days of P pairs.
+        days: elapsed days, P.
+        plants: plant of each pair, P.
 
     Returns:
-        ``plants``, how many there are; ``base`` (days) and ``slope`` of the deviation predicted for a pair; and, for
-        each level that so many plants can carry, ``width_<level>``, by which that deviation is multiplied.
+        ``plants``, their number; ``base`` (days) and ``slope`` of the deviation predicted for a pair; and, for each
+        level that this many plants support, ``width_<level>``, by which that deviation is multiplied.
     """
     errors, names = np.abs(predicted - days), sorted(set(plants.tolist()))
     learned = {"plants": float(len(names))}
     if len(names) < 2:
         return learned
     scores = np.empty(len(errors))
-    for name in names:  # by the other plants, as a new one is judged by all of these
+    for name in names:  # scaled by the other plants, as a new plant will be by all of these
         own: np.ndarray = plants == name
         scores[own] = errors[own] / _deviation(predicted[own], *_fit_deviation(predicted[~own], errors[~own]))
     learned["base"], learned["slope"] = _fit_deviation(predicted, errors)
@@ -52,7 +52,7 @@ def learn_intervals(predicted: np.ndarray, days: np.ndarray, plants: np.ndarray)
     for level in LEVELS:
         if len(names) < plants_for(level):
             continue
-        # Plants that set a bound lie within it more often than new ones.
+        # Plants that helped to set a bound fall within it more often than new ones.
         covered = [
             (scores[inverse == one] <= _quantile(scores, weights * (inverse != one), level / 100)).mean()
             for one in range(len(names))
@@ -63,20 +63,20 @@ def learn_intervals(predicted: np.ndarray, days: np.ndarray, plants: np.ndarray)
 
 
 def _quantile(scores: np.ndarray, weights: np.ndarray, share: float) -> float:
-    """Find the least of sorted scores (P) up to which a share of all weights (P) lies."""
+    """Find the smallest of the sorted scores (P) at which the cumulative weight (P) reaches a share of the total."""
     mass = np.cumsum(weights)
     place = int(np.searchsorted(mass, share * mass[-1] - 1e-9))
     return float(scores[min(place, len(scores) - 1)])
 
 
 def deviations_of(calibration: Calibration) -> dict[int, tuple[float, float]]:
-    """Give base (days) and slope of half the width of an interval, by its level (%), of those that can be carried."""
+    """Return base (days) and slope of the half-width of each supported interval, by level (%)."""
     learned = {level: calibration[f"width_{level}"] for level in LEVELS if f"width_{level}" in calibration}
     return {level: (width * calibration["base"], width * calibration["slope"]) for level, width in learned.items()}
 
 
 def intervals_of(days: np.ndarray, calibration: Calibration) -> np.ndarray:
-    """Give the interval of each predicted number of days (P): P×4, ``COLUMNS``; NaN where a level cannot be carried."""
+    """Return the bounds for each predicted number of days (P): P×4, ``COLUMNS``; NaN for unsupported levels."""
     bounds, deviations = np.full((len(days), len(COLUMNS)), np.nan, dtype=np.float32), deviations_of(calibration)
     for number, level in enumerate(LEVELS):
         if level in deviations:
@@ -86,12 +86,12 @@ def intervals_of(days: np.ndarray, calibration: Calibration) -> np.ndarray:
 
 
 def named_bounds(bounds: np.ndarray) -> dict[str, np.ndarray]:
-    """Name the bounds (P×4) of the levels that can be carried."""
+    """Return the bounds (P×4) of the supported levels by name, P each."""
     return {name: column for name, column in zip(COLUMNS, bounds.T, strict=True) if not np.isnan(column).any()}
 
 
 def measure_intervals(bounds: np.ndarray, days: np.ndarray) -> dict[str, float]:
-    """Measure, of each level, the share of the elapsed days (P) within bounds (P×4) and their mean width (days)."""
+    """Measure, for each level, the share of elapsed days (P) within the bounds (P×4) and their mean width (days)."""
     measured = {}
     for number, level in enumerate(LEVELS):
         low, high = bounds[:, 2 * number], bounds[:, 2 * number + 1]
@@ -102,7 +102,7 @@ def measure_intervals(bounds: np.ndarray, days: np.ndarray) -> dict[str, float]:
 
 
 def refusal(level: int, calibration: Calibration) -> str:
-    """Say why there is no interval of a level (%)."""
+    """Explain why there is no interval at a level (%)."""
     if level not in LEVELS:
         return f"level {level}: give one of {', '.join(map(str, LEVELS))}"
     needed = f"it takes {plants_for(level)} held-out plants"
@@ -112,7 +112,7 @@ def refusal(level: int, calibration: Calibration) -> str:
 
 
 def about_intervals(calibration: Calibration) -> str:
-    """Say in a line which intervals there are, and from how many plants."""
+    """Summarise in one line which intervals there are, and from how many plants."""
     if not calibration:
         return ""
     plants, known = calibration["plants"], deviations_of(calibration)
@@ -128,7 +128,7 @@ def _deviation(days: np.ndarray, base: float, slope: float) -> np.ndarray:
 
 
 def _fit_deviation(predicted: np.ndarray, errors: np.ndarray) -> tuple[float, float]:
-    """Fit the mean error as a line in the predicted days that does not fall, and starts well above 0."""
+    """Fit the mean error as a non-decreasing line in the predicted days that starts well above 0."""
     least = max(LEAST * float(errors.mean()), 1e-6)
     parts = np.stack([np.ones(len(errors)), np.abs(predicted)], axis=1)
     (base, slope), _ = nnls(parts, errors - least)

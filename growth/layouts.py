@@ -1,4 +1,4 @@
-"""Which layout a folder of photos has: the competition's (:mod:`growth.dacon`), or one's own (:mod:`growth.own`)."""
+"""Find the layout of a folder of photos: the competition's (:mod:`growth.dacon`) or the user's (:mod:`growth.own`)."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def read_training_set(root: Path, pattern: str | None = None) -> Photos:
 
     Args:
         root: the folder.
-        pattern: of the names of one's own photos, where they tell plant and day; see :mod:`growth.name_pattern`.
+        pattern: of the names of the user's photos, if these tell plant and day; see :mod:`growth.name_pattern`.
 
     Raises:
-        UserError: there are none, the folder can be read in two layouts, or as :func:`growth.dacon.read_training_set`
-            and :func:`growth.own.read_own_training_set` say.
+        UserError: there are none, the folder matches two layouts, or for the reasons given in
+            :func:`growth.dacon.read_training_set` and :func:`growth.own.read_own_training_set`.
     """
     return _read(root, pattern, dacon.read_training_set, read_own_training_set)
 
@@ -41,7 +41,7 @@ def read_test_set(root: Path, pattern: str | None = None) -> PhotoPairs:
     """List the pairs to predict; see :func:`read_training_set`.
 
     Raises:
-        UserError: as :func:`read_training_set` and the functions of the layouts say.
+        UserError: for the reasons given in :func:`read_training_set` and the functions of the layouts.
     """
     return _read(root, pattern, dacon.read_test_set, read_own_pairs)
 
@@ -58,19 +58,19 @@ def _read(
 
 
 def read_given(given: Sequence[str], pattern: str | None) -> PhotoPairs:
-    """List photos to tell the ages of, and all pairs of each plant.
+    """List the photos whose ages are wanted, and all pairs of each plant.
 
-    Photos that are typed one by one are of one plant, in that order. Of folders and archives, each folder in them is a
-    plant, in the order of the days in its names or, where these tell none, of the names; ``photos.csv`` in a folder, or
-    a pattern of the names, says more.
+    Photos given one by one are of one plant, in that order. In folders and archives, each folder is one plant, in the
+    order of the days in its names or, if these give none, of the names; ``photos.csv`` in a folder, or a name pattern,
+    can say more.
 
     Args:
-        given: files, folders, archives or patterns of files.
-        pattern: ``--data.pattern``; of photos that are typed one by one it may also match none.
+        given: files, folders, archives or glob patterns.
+        pattern: ``--data.pattern``; it need not match any name unless a single folder is given.
 
     Raises:
-        UserError: as the layouts say; a name tells its day in two ways; it is unclear which photos are of one plant;
-            there is one photo only.
+        UserError: for the reasons of the layouts; the day in a name is ambiguous; it is unclear which photos are of one
+            plant; there is only one photo.
     """
     paths = [path for word in given for path in expand("--images", word)]
     inside = [path for path in paths if path.is_dir() or path.suffix.lower() == ".zip"]
@@ -120,7 +120,7 @@ def read_given(given: Sequence[str], pattern: str | None) -> PhotoPairs:
 
 
 def _refuse_order(files: list[ImageFile], plant: str) -> None:
-    """Refuse photos of a plant that are typed in another order than that of the days in their names."""
+    """Refuse photos of a plant given in an order that contradicts the days in their names."""
     stems = [file.name.stem for file in files]
     days = read_days("", plant, stems)[0] if tell_days(plant, stems) else []
     for (day, file), (next_day, later) in pairwise(zip(days, files, strict=False)):
@@ -129,14 +129,14 @@ def _refuse_order(files: list[ImageFile], plant: str) -> None:
 
 
 def _plants_of(homes: list[Path], inside: list[Path]) -> list[str]:
-    """Name the plant of each photo after its folder: within the folder or archive that is given, if it is one."""
+    """Name each photo's plant after its folder, relative to the given folder or archive if there is only one."""
     if len(inside) > 1:
         return [home.as_posix() for home in homes]
     return ["" if home == inside[0] else home.relative_to(inside[0]).as_posix() for home in homes]
 
 
 def _natural(path: str) -> list[str | int]:
-    """Sort ``photo 10`` behind ``photo 9``."""
+    """Return a key that sorts ``photo 10`` after ``photo 9``."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path)]
 
 
@@ -155,7 +155,7 @@ def _is_competition(root: Path, pattern: str | None) -> bool:
 
 
 def _plants(root: Path) -> list[str]:
-    """Name the folders beside the competition's that hold photos of a plant, with their days in their names."""
+    """List the folders next to the competition's that hold photos of a plant, with days in their names."""
     plants = []
     for folder in sorted(path for path in root.glob("*") if path.is_dir()):
         if folder.name not in (*dacon.PARTS, "open", *WRITTEN) and not folder.name.startswith("."):

@@ -1,4 +1,4 @@
-"""A network of three weights for a few photos of green plants: it measures the hull of the leaves."""
+"""A network with three weights for a few photos of green plants: it measures the convex hull of the leaves."""
 
 from __future__ import annotations
 
@@ -14,21 +14,23 @@ from common.errors import UserError
 from common.networks import Float32Linear, Normalization
 from growth.pairs import PairBatch
 
-CHANCE = 1.5  # times as much as another, from which on a pixel of a leaf weighs more than by chance
-LEAST = 0.001  # share of a photo that is green where leaves can be seen
-FILLED = 0.45  # of the hull by its leaves: komatsuna and Arabidopsis 0.6 to 0.7; oilseed rape from the side 0.27
+CHANCE = 1.5  # a leaf pixel that weighs this many times as much as another weighs more than by chance
+LEAST = 0.001  # share of a photo that must be green for leaves to be visible
+# Leaves usually fill at least this share of their hull: komatsuna and Arabidopsis 0.6 to 0.7; oilseed rape from the
+# side only 0.27.
+FILLED = 0.45
 
 
 def _coordinates(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Give how far down (H×1) and how far to the right (W) each pixel lies, from -1 to 1."""
+    """Return the vertical (H×1) and horizontal (W) position of each pixel, from -1 to 1."""
     down, across = (torch.linspace(-1, 1, side, device=images.device) for side in images.shape[2:])
     return down[:, None], across
 
 
 def leaves(images: Tensor) -> Tensor:
-    """Say how surely each pixel is of a green leaf: N×3×H×W, RGB in [0, 1] → N×H×W, 0 to 1.
+    """Estimate how surely each pixel is part of a green leaf: N×3×H×W, RGB in [0, 1] → N×H×W, 0 to 1.
 
-    That is where the excess green of its colour is above 0.1 (half at that), less towards the border.
+    The value rises with the excess green of the colour, is one half where that is 0.1, and falls towards the border.
 
     Source: Woebbecke et al., Trans. ASAE 38(1), 1995.
     """
@@ -39,16 +41,16 @@ def leaves(images: Tensor) -> Tensor:
 
 
 def judge_by_leaves(image: Tensor, attribution: Tensor) -> str:
-    """Say whether an answer rests on green leaves, in a sentence: image 1×3×H×W, RGB in [0, 1], attribution H×W.
+    """Say in a sentence whether an answer rests on green leaves: image 1×3×H×W, RGB in [0, 1], attribution H×W.
 
-    By chance, a pixel of a leaf weighs as much as any other.
+    By chance, a leaf pixel would weigh as much as any other.
     """
     plant, weight = leaves(image)[0].cpu(), attribution.abs().cpu()
     area, share = float(plant.mean()), float((weight * plant).sum() / weight.sum().clamp(min=1e-12))
     if area < LEAST:
         return "no green leaves found in the photo, so what the answer rests on cannot be judged"
     carry = f"they are {100 * area:.0f} % of the photo and carry {100 * share:.0f} % of the weight"
-    leaf, other = share * (1 - area), (1 - share) * area  # in proportion to the weight of one pixel of each
+    leaf, other = share * (1 - area), (1 - share) * area  # proportional to the weight of one pixel of each
     if leaf > CHANCE * other:
         rest = "" if share > 0.5 else " more than by chance, but most of it on what surrounds them"
         return f"the answer rests on the leaves{rest}: {carry}"
@@ -57,14 +59,14 @@ def judge_by_leaves(image: Tensor, attribution: Tensor) -> str:
 
 
 class LeafHull(nn.Module):
-    """Measures a green plant from above: the hull of its leaves and how blue they are, both as logarithms.
+    """Measures a green plant from above: the convex hull of its leaves and how blue they are, both as logarithms.
 
-    A plant grows by a share of its size each day, so its age is close to linear in logarithms, and a nearer camera
-    adds the same constant to all photos of a plant, which differences do not see. The area of the convex hull counts
-    what the leaves reach to, whichever of them lie over each other or droop; blue light is what leaves swallow more
-    of as they fill with chlorophyll. Two weights and a bias are learned: a few dozen photos do not carry more.
+    A plant grows by a fraction of its size each day, so its age is nearly linear in these logarithms, and a closer
+    camera adds the same constant to all photos of a plant, which cancels in differences. The area of the hull depends
+    on how far the leaves reach, not on which of them overlap or droop; leaves absorb more blue light as they fill with
+    chlorophyll. Two weights and a bias are learned: a few dozen photos do not support more.
 
-    Leaves are found by :func:`leaves`. The hull is that of its support function in 32 directions (area: Santaló,
+    Leaves are found by :func:`leaves`. The area of the hull comes from its support function in 32 directions (Santaló,
     Integral Geometry, 1976, part I.1).
 
     Shape: N×3×H×W, RGB in [0, 1] → N×num_outputs.
@@ -83,11 +85,11 @@ class LeafHull(nn.Module):
 
     @torch.no_grad()
     def measure(self, images: Tensor) -> Tensor:
-        """Give log(hull's area), of a photo of 2×2, and 4 log(leaves' mean blue), which varies less: N×2."""
+        """Return log(hull area), in a 2×2 photo, and 4 log(mean blue of the leaves), which varies less: N×2."""
         images = images.float()
         leaf, down, across = leaves(images), *_coordinates(images)
         solid = self.solid(leaf)
-        # Of each row only the outermost pixels can touch the hull: N×H×directions.
+        # Only the outermost pixels of each row can touch the hull: N×H×directions.
         right = torch.where(solid, across, -2.0).amax(2)[:, :, None]
         left = torch.where(solid, across, 2.0).amin(2)[:, :, None]
         x, y = self.directions.T
@@ -99,12 +101,12 @@ class LeafHull(nn.Module):
         return torch.stack([torch.log(hull.clamp(min=0) + 1e-3), 4 * torch.log(blue + 0.01)], dim=1)
 
     def solid(self, leaf: Tensor) -> Tensor:
-        """Say which pixels lie within leaves (N×H×W, as of :func:`leaves`): single ones would stretch the hull."""
+        """Return which pixels lie within leaves (N×H×W, from :func:`leaves`): isolated ones would stretch the hull."""
         return nn.functional.avg_pool2d(leaf[:, None], 3, stride=1, padding=1)[:, 0] > 0.5
 
     @torch.no_grad()
     def filled(self, images: Tensor) -> Tensor:
-        """Give the share of the leaves' hull that they fill, N, of photos N×3×H×W; 0 where there are no leaves."""
+        """Return the share of their hull that the leaves fill, N, in photos N×3×H×W; 0 if there are no leaves."""
         hull = torch.exp(self.measure(images)[:, 0]) - 1e-3
         return 4 * self.solid(leaves(images)).float().mean((1, 2)) / hull.clamp(min=1e-4)
 
@@ -113,7 +115,7 @@ class LeafHull(nn.Module):
 
 
 def warn_of_photos(net: LeafHull, photos: ImageRows[PairBatch]) -> None:
-    """Warn of training photos that are not what the hull measures, by 64 of them at most."""
+    """Warn if the training photos, judged by at most 64 of them, are unsuitable for measuring the hull."""
     some = photos.pixels(np.linspace(0, len(photos) - 1, min(64, len(photos))).astype(int))
     filled = float(net.filled(some.to(net.directions.device) / 255).median())
     if filled < FILLED:
@@ -124,7 +126,7 @@ def warn_of_photos(net: LeafHull, photos: ImageRows[PairBatch]) -> None:
 
 
 def build_leaf_hull(normalize: Normalization, in_channels: int, num_outputs: int, image_size: int) -> LeafHull:
-    """Build a :class:`LeafHull`; raises a :class:`UserError` unless the images have their colours as they are."""
+    """Build a :class:`LeafHull`; raises a :class:`UserError` unless images are in colour and not normalised."""
     if in_channels != 3 or normalize != "none":
         raise UserError("leaf_hull needs the colours as they are: give --model.channels 3 --model.normalize none")
     return LeafHull(num_outputs)

@@ -1,4 +1,4 @@
-"""Leaves seen from above, and how they are put into a picture: what all synthetic scenes of ``growth`` share."""
+"""Draw leaves seen from above and paste them into a picture, for all synthetic scenes of ``growth``."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageFilter
 
 SPECIES = ("BC", "LT")
-WORK = 1312  # longest side in pixels of the drawing; larger photos are enlarged from it
-LEAF = 200  # pixels per leaf length in the leaf's own picture
+WORK = 1312  # longest side of the drawing in pixels; larger photos are upscaled from it
+LEAF = 200  # pixels per leaf length in the picture of a leaf
 GOLDEN = np.pi * (3 - np.sqrt(5))  # angle in radians between one leaf and the next
 
 Array = NDArray[np.float32]
 
 
 class Look(NamedTuple):
-    """What tells one species from the other; lengths are in leaf lengths, colours RGB from 0 to 255."""
+    """What distinguishes a species; lengths are in leaf lengths, colours RGB from 0 to 255."""
 
     centre: float  # of the blade, from the leaf's base
     radii: tuple[float, float]  # of the blade, along and across
@@ -70,7 +70,7 @@ def draw_leaf(look: Look, rng: np.random.Generator) -> Image.Image:
 def paste_leaf(
     image: Image.Image, picture: Image.Image, centre: np.ndarray, length: float, width: float, azimuth: float
 ) -> None:
-    """Paste a leaf, `length` px long, `width` times as wide as drawn, its base near `centre`, along `azimuth`."""
+    """Paste a leaf `length` px long and `width` times as wide as drawn, from near `centre` towards `azimuth`."""
     direction = np.asarray([np.cos(azimuth), np.sin(azimuth)])
     base = centre + 0.03 * length * direction
     middle, reach = base + 0.5 * length * direction, 0.85 * length
@@ -78,7 +78,7 @@ def paste_leaf(
     high = np.minimum(np.ceil(middle + reach), image.size).astype(int)
     if (high <= low).any():
         return
-    shrink = int(np.clip(LEAF / length, 1, 40))  # bilinear sampling alone would alias where leaves are small
+    shrink = int(np.clip(LEAF / length, 1, 40))  # bilinear sampling alone would alias small leaves
     picture = picture.reduce(shrink)
     along = direction * LEAF / length / shrink
     across = np.asarray([-along[1], along[0]]) / width
@@ -89,12 +89,12 @@ def paste_leaf(
 
 
 def work_size(size: tuple[int, int]) -> tuple[int, int]:
-    """Give the size that a photo is drawn in: small ones are drawn larger, so that reducing them smooths the edges."""
+    """Return the size to draw a photo at: small ones are drawn larger, so that downscaling smooths their edges."""
     scale = min(1.6, WORK / max(size))
     return max(32, round(size[0] * scale)), max(32, round(size[1] * scale))
 
 
 def add_grain(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Add the grain of a camera."""
+    """Add camera grain."""
     grain = Image.fromarray(rng.integers(0, 11, image.size[::-1], dtype=np.uint8))
     return ImageChops.add(image, Image.merge("RGB", [grain] * 3), offset=-5)

@@ -1,4 +1,4 @@
-"""The training of ``growth``: its metrics, and how codes of photos become days."""
+"""Training of ``growth``: its loss and metrics, and how photo codes become days."""
 
 from __future__ import annotations
 
@@ -38,36 +38,36 @@ if TYPE_CHECKING:
 class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
     """Estimates the days elapsed between two photos of one plant.
 
-    Logged of the held-out plants, over all pairs: ``rmse`` and ``mae`` (days, lower is better), ``r2`` (higher is
+    Logged over all pairs of the held-out plants: ``rmse`` and ``mae`` (days, lower is better), ``r2`` (higher is
     better), ``rmse_<species>`` (days).
 
     Args:
-        backbone: a classifier of torchvision or timm (timm/<name>), lenet, or leaf_hull (few photos of green plants).
-        design: siamese (one encoder, an age for each photo) or twin (two encoders, as the seed design).
-        stem: imagenet, or small: a first convolution of 3×3 taps with stride 1, for images of few pixels.
-        head: linear, or imagenet to keep the 1000 logits and stack a linear layer on them.
-        image_size: side of the squares that photos are resized to, pixels.
+        backbone: a torchvision or timm (timm/<name>) classifier, lenet, or leaf_hull (few photos of green plants).
+        design: siamese (one encoder, an age for each photo) or twin (two encoders, as in the seed design).
+        stem: imagenet, or small: a 3×3 first convolution with stride 1, for images of few pixels.
+        head: linear, or imagenet to keep the 1000 logits and put a linear layer on top of them.
+        image_size: side of the square that photos are resized to, in pixels.
         channels: 3 for colour, 1 for grey.
-        normalize: auto (by the mean and deviation that the backbone's published weights expect, even if its own are
-            random), imagenet (by those of ImageNet), image (each photo by its own) or none.
-        pretrained: true for published weights, a file of such (.pth, .safetensors) or another fit's checkpoint (.ckpt).
-        days_scale: days that one unit of the network's output stands for.
-        grad_checkpointing: keep only the activations between blocks, and recompute the others: less memory, more time.
+        normalize: auto (by the mean and standard deviation that the backbone's published weights expect, even if it
+            starts from random ones), imagenet (by those of ImageNet), image (by each photo's own) or none.
+        pretrained: true for published weights, a file of them (.pth, .safetensors) or another fit's checkpoint (.ckpt).
+        days_scale: days per unit of the network's output.
+        grad_checkpointing: keep only the activations between blocks and recompute the others: less memory, more time.
         loss: mse, rmse, l1 or huber, over the pairs of a batch.
-        lr: highest learning rate.
-        weight_decay: AdamW's decay of matrices and kernels.
-        warmup: share of all steps in which the learning rate rises.
-        final_lr: share of lr left at the end of the cosine; 1 keeps the rate constant.
-        min_days: smallest number of days in a submission; if null, 1, or 0 if the fit has seen photos of a plant that
-            are less than a day apart.
-        round_days: whether a submission holds whole days.
+        lr: peak learning rate.
+        weight_decay: AdamW's weight decay, for matrices and kernels only.
+        warmup: fraction of all steps over which the learning rate rises.
+        final_lr: fraction of lr left at the end of the cosine; 1 keeps the rate constant.
+        min_days: smallest number of days in a submission; null means 1, or 0 if the fit has seen photos of a
+            plant less than a day apart.
+        round_days: round the days in a submission to whole days.
     """
 
     task = "growth"
     monitor = "val/rmse"
     directions: ClassVar[dict[str, Direction]] = {
         "val/rmse": "min",
-        "val/rmse_*": "min",  # of each species
+        "val/rmse_*": "min",  # for each species
         "val/mae": "min",
         "val/r2": "max",
         "val/loss": "min",
@@ -133,7 +133,7 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         self.example_input_array = (photos, torch.tensor([0]), torch.tensor([1]))
 
     def setup(self, stage: str) -> None:
-        """Choose ``min_days``, where none is given, by the photos of a fit; the checkpoint keeps it."""
+        """Choose ``min_days``, unless it is given, from the photos of a fit; the checkpoint keeps it."""
         if stage == "fit" and self.hparams["min_days"] is None:
             self.min_days = self.hparams["min_days"] = 1.0 if self.data.photos.shortest_gap() >= 1 else 0.0
 
@@ -158,7 +158,7 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
     def evaluate(self, batch: PairBatch) -> Tensor:
         if len(batch.days) == 0:
             return batch.days.new_empty(0, len(self.columns))
-        # a plant may have more photos than memory holds at once
+        # a plant may have more photos than fit into memory at once
         codes = torch.cat([self.net.encode(images) for images in torch.split(batch.images, 64)])
         predicted = pair_days(codes, batch.before, batch.after)
         self.val_metrics.update(predicted, batch.days)
@@ -166,7 +166,7 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         return torch.stack([column.float() for column in rows], dim=1)
 
     def evaluated_estimates(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Give the days predicted and elapsed of pairs (P, P), and their plants (P)."""
+        """Return the predicted and elapsed days of pairs (P, P), and their plants (P)."""
         return self.evaluated[:, 4], self.evaluated[:, 3], self.data.val_set.plant[self.evaluated[:, 0].astype(int)]
 
     def log_evaluation(self) -> None:
@@ -190,15 +190,15 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         }
 
     def predict_step(self, batch: ImageBatch, batch_idx: int) -> dict[str, Tensor]:
-        """Give ``row`` (U, of the photos predicted) and ``codes`` (U×2, days, as earlier and as later photo)."""
+        """Return ``row`` (U, index of each photo) and ``codes`` (U×2, days, as the earlier and as the later photo)."""
         return {"row": batch.row, "codes": self.net.encode(batch.images)}
 
     def estimates(self, outputs: Outputs, data: GrowthData) -> np.ndarray:
-        """Give the days of each pair as the networks have them, P."""
+        """Return the days of each pair as the networks predict them, P."""
         return pair_days(outputs["codes"], data.test_pairs.before, data.test_pairs.after)
 
     def values(self, estimates: np.ndarray) -> np.ndarray:
-        """Give the days of each pair as they are submitted: at least ``min_days``, P."""
+        """Return the days of each pair as submitted: at least ``min_days``, P."""
         days: np.ndarray = np.maximum(estimates, self.min_days)
         return np.round(days) if self.round_days else days
 
@@ -209,21 +209,21 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         return tables.tabulate_photos(outputs["codes"], data.test_pairs, self.net.design == "twin")
 
     def answers(self, outputs: Outputs, data: GrowthData) -> dict[str, pd.DataFrame]:
-        """Tabulate the age of each photo, and the days of all pairs of a plant."""
+        """Tabulate the age of each photo, and the days of all pairs within a plant."""
         pairs, days = data.test_pairs, self.estimates(outputs, data)
         ages = tables.tabulate_ages(outputs["codes"], pairs)
         return {"ages": ages, "days": tables.tabulate_pairs(days, self.intervals(days), pairs)}
 
     def picture_answers(self, answers: Mapping[str, pd.DataFrame]) -> Figure | None:
-        """Draw the growth curves: the age against the day, or, where that is not known, the number of the photo."""
+        """Draw the growth curves: age against day or, if days are unknown, against the number of the photo."""
         return plots.growth_curves(answers["ages"]) if len(answers["ages"]) > 2 else None
 
     def notes(self, outputs: Outputs, data: GrowthData) -> list[str]:
-        """Note the photos of pairs whose order looks reversed, which are submitted as ``min_days``."""
+        """Note the photos whose pairs look reversed, which are submitted as ``min_days``."""
         return tables.note_reversed(self.estimates(outputs, data), data.test_pairs)
 
     def table_of_held_out(self, outputs: Outputs, data: GrowthData) -> pd.DataFrame:
-        """Tabulate the pairs of held-out plants with the days elapsed and predicted, as submitted, and intervals."""
+        """Tabulate the pairs of held-out plants with elapsed days, predicted days as submitted, and intervals."""
         days, pairs = self.estimates(outputs, data), data.test_pairs
         bounds = {name: self.values(bound) for name, bound in self.intervals(days).items()}
         columns = {"days": data.truth, "predicted": self.values(days), **bounds}
@@ -239,18 +239,18 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         return intervals.learn_intervals(estimates, truth, groups)
 
     def calibrated(self, estimates: np.ndarray, calibration: Calibration | None = None) -> np.ndarray:
-        """Give the days of pairs (P) and the bounds of their intervals, P×5."""
+        """Return the days of pairs (P) and the bounds of their intervals, P×5."""
         bounds = intervals.intervals_of(estimates, self.calibration if calibration is None else calibration)
         return np.concatenate([estimates[:, None], bounds], axis=1)
 
     def sureness(self, calibrated: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-        """Measure which share of the pairs the intervals hold, and how wide they are (days)."""
+        """Measure the share of pairs that the intervals contain, and how wide these are (days)."""
         return intervals.measure_intervals(calibrated[:, 1:], truth)
 
     def picture_estimates(
         self, estimates: np.ndarray, calibrated: np.ndarray, truth: np.ndarray
     ) -> dict[str, Figure | Gallery]:
-        """Draw coverage and width of the intervals against the elapsed days, where there are any."""
+        """Draw coverage and width of the intervals, if any, against the elapsed days."""
         bounds = calibrated[:, 1:]
         return {} if np.isnan(bounds).all() else {"intervals": plots.intervals(bounds, truth)}
 
@@ -258,12 +258,12 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         return intervals.about_intervals(self.calibration)
 
     def intervals(self, estimates: np.ndarray) -> dict[str, np.ndarray]:
-        """Give the bounds of the intervals of pairs (P), days, by name; empty where too few plants were held out."""
+        """Return the interval bounds of pairs (P), in days, by name; empty if too few plants were held out."""
         return intervals.named_bounds(intervals.intervals_of(estimates, self.calibration))
 
     @property
     def encoder(self) -> nn.Module:
-        """The network behind the normalisation; of a twin network that of the later photo."""
+        """The network after normalisation; for the twin design, the one of the later photo."""
         return self.net.after_net
 
     @property
@@ -271,12 +271,12 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         return self.net.normalize
 
     def explained_scores(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Give the codes of photos, N×2, days, of which the one as the later photo is explained."""
+        """Return the codes of photos, N×2, days, and which of them to explain: that as the later photo."""
         codes = self.net.encode(images)
         return codes, torch.ones(len(codes), dtype=torch.int64, device=codes.device)
 
     def describe(self, images: Tensor) -> list[str]:
-        """Say what is predicted of each photo; only differences of ages mean anything."""
+        """Describe the prediction for each photo; only differences of ages mean anything."""
         name = "age" if self.net.design == "siamese" else "code as the later photo"
         return [f"{name} {code:.1f} days" for code in self.net.encode(images)[:, 1].tolist()]
 
@@ -285,7 +285,7 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         return judge_by_leaves(image, attribution) if image.shape[1] == 3 else ""
 
     def deployed(self) -> Deployed:
-        """Give the network as used elsewhere: uint8 photos (U), indices of pairs (P) in; days, bounds (P each) out."""
+        """Return the network to deploy: uint8 photos (U) and indices of pairs (P) in; days and bounds (P each) out."""
         size, channels = self.hparams["image_size"], self.hparams["channels"]
         photos = torch.zeros(2, channels, size, size, dtype=torch.uint8)
         inputs = {"images": photos, "before": torch.tensor([0, 0, 1]), "after": torch.tensor([1, 0, 0])}

@@ -1,10 +1,10 @@
-"""Photos of one's own in one folder, whose names tell plant and day as ``--data.pattern`` says.
+"""The user's photos in one folder, whose names encode plant and day as ``--data.pattern`` says.
 
     BR017-{plant}-{date}_{*}_sv_{camera}
 
-A pattern stands for whole names without their suffix: ``{plant}``, ``{date}`` (with the time of day behind it, as in
-:mod:`growth.days`) or ``{day}`` (a number), where there are several ``{species}`` and ``{camera}``, and ``{*}`` for
-anything, also for nothing.
+A pattern matches whole names without their suffix: ``{plant}``, ``{date}`` (including any time of day, as in
+:mod:`growth.days`) or ``{day}`` (a number), ``{species}`` and ``{camera}`` if there are several, and ``{*}`` for
+anything, even nothing.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from growth.photos import days_in_names, refuse_uncertain
 
 FIELDS = ("plant", "date", "day", "species", "camera", "*")
 MAX_LENGTH = 255  # of a name
-_NUMBER = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")  # without a sign: a dash before a number divides
+_NUMBER = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")  # unsigned: a dash before a number is a separator
 
 Fields = tuple[tuple[str, str], ...]  # names and texts, in the order of the pattern
 
 
 def read_names(root: Path, found: Mapping[str, ImageFile], pattern: str) -> pd.DataFrame:
-    """Read the names of photos: file, path, where, species, plant, day and camera of each.
+    """Read the names of photos into a table: file, path, where, species, plant, day and camera of each.
 
     Args:
         root: the folder.
-        found: the photos in it, by their paths from there.
-        pattern: of their names.
+        found: the photos in it, by relative path.
+        pattern: the pattern of their names.
 
     Raises:
-        UserError: the pattern is none; a photo lies in a folder; a name does not match, or in two ways; a day or a
-            date is none; two photos are of one plant, camera and moment.
+        UserError: the pattern is invalid; a photo lies in a subfolder; a name does not match, or matches in two ways; a
+            day or a date is invalid; two photos share plant, camera and moment.
     """
     tokens = parse_pattern(pattern)
     if astray := [path for path in found if "/" in path]:
@@ -70,10 +70,10 @@ def read_names(root: Path, found: Mapping[str, ImageFile], pattern: str) -> pd.D
 
 
 def parse_pattern(pattern: str) -> list[str]:
-    """Split a pattern into texts and fields, ``{plant}`` and so on.
+    """Split a pattern into literal texts and fields such as ``{plant}``.
 
     Raises:
-        UserError: a field is unknown, appears twice or is missing, or a brace is alone.
+        UserError: a field is unknown, repeated or missing, or a brace is unmatched.
     """
 
     def refuse(reason: str) -> UserError:
@@ -100,9 +100,9 @@ def parse_pattern(pattern: str) -> list[str]:
 
 
 def split_name(tokens: list[str], stem: str) -> list[Fields]:
-    """Give the fields of a name, without ``{*}``: nothing where it does not match, two readings where more than one do.
+    """Return the readings of a name, without ``{*}``: none if it does not match, two if more than one do.
 
-    Every text but that of ``{*}`` has a letter or more.
+    Every field except ``{*}`` takes at least one character.
     """
 
     stem = with_dashes(stem)
@@ -130,7 +130,7 @@ def _is_field(token: str) -> bool:
 
 
 def _ends(name: str, stem: str, start: int) -> Iterable[int]:
-    """Give where a field that begins at ``start`` may end."""
+    """Return where a field that starts at ``start`` may end."""
     if name == "date":
         end = end_of_date(stem, start)
         return [] if end is None else [end]

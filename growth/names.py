@@ -1,4 +1,4 @@
-"""What the names of photos say of plant and day, held against what a table, a folder or a row of pairs says."""
+"""Check what photo names say about plant and day against what a table, a folder or a row of pairs says."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import pandas as pd
 from common.errors import UserError, listed
 from growth.days import told_day
 
-ROUNDED = 1.1  # days by which whole days and dates may differ from moments, with an hour of summer time
+ROUNDED = 1.1  # days by which whole days and dates may differ from moments, with an hour of daylight saving
 
 
 def refuse_other_plants(source: object, table: pd.DataFrame) -> None:
-    """Refuse photos that are named after another plant of the table than their own.
+    """Refuse photos that are named after a plant of the table other than their own.
 
     Args:
         source: the folder.
         table: path, where (its row, or its path) and plant of each photo.
 
     Raises:
-        UserError: it says both plants.
+        UserError: there are such photos; the message names both plants.
     """
     plants = {name.casefold(): name for name in table["plant"].unique()}
-    # A bare number, or one letter, may be that of a camera.
+    # A bare number or a single letter may denote a camera.
     names = [re.escape(name) for name in sorted(plants, key=len, reverse=True) if re.search(r"[^\W\d].|.[^\W\d]", name)]
     if not names:
         return
@@ -34,7 +34,7 @@ def refuse_other_plants(source: object, table: pd.DataFrame) -> None:
         *folders, stem = PurePosixPath(path).with_suffix("").parts
         others = within.findall(stem.casefold()) or [part for part in map(str.casefold, folders) if part in plants]
         own = stem if within.search(stem.casefold()) else path
-        # As a whole word, since KM1 is also the beginning of KM10.
+        # As a whole word, since KM1 is also a prefix of KM10.
         if others and not re.search(rf"(?<![^\W_]){re.escape(plant.casefold())}(?![^\W_])", own.casefold()):
             row = "" if where == path else f"{where}: "
             faults.append(f"{row}{path} (of plant {plant}, but named after {plants[others[0]]})")
@@ -43,14 +43,14 @@ def refuse_other_plants(source: object, table: pd.DataFrame) -> None:
 
 
 def refuse_other_days(source: Path, table: pd.DataFrame) -> None:
-    """Refuse days of a plant's photos that do not differ by as much as its names say, in ``DAT07`` or as a date.
+    """Refuse days whose differences within a plant contradict the photo names, which state ``DAT07`` or a date.
 
     Args:
         source: the table.
         table: path, where (its row), plant and day of each photo.
 
     Raises:
-        UserError: it says both days.
+        UserError: there are such days; the message states both.
     """
     told = [told_day(PurePosixPath(path).stem) for path in table["path"]]
     by_name = table.assign(told=pd.Series(told, table.index, object))[[one is not None for one in told]]
@@ -64,15 +64,15 @@ def refuse_other_days(source: Path, table: pd.DataFrame) -> None:
 
 
 def refuse_other_order(source: Path, rows: pd.Series, before: pd.Series, after: pd.Series) -> None:
-    """Refuse pairs (P) whose names, of photos whose days are not known, say that the later photo comes first.
+    """Refuse pairs (P) of photos with unknown days if the names say that the later photo comes first.
 
     Args:
         source: the table of pairs.
-        rows: which row of it each is, in words.
+        rows: which row of it each pair is, in words.
         before, after: paths of the photos.
 
     Raises:
-        UserError: it says both days.
+        UserError: there are such pairs; the message states both days.
     """
     for where, *ends in zip(rows, before, after, strict=True):
         one, other = (told_day(PurePosixPath(path).stem) for path in ends)

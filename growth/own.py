@@ -1,11 +1,11 @@
-"""Photos of one's own: found, read in one of three layouts, checked, and paired to be predicted.
+"""The user's own photos: found, read in one of three layouts, checked, and paired for prediction.
 
 - A table, ``photos.csv``: see :mod:`growth.photo_table`.
-- One folder, and the pattern of its names: see :mod:`growth.name_pattern`.
-- ``<plant>/<name>``: a folder for each plant, the day or date in the names as :mod:`growth.days` reads them.
+- One folder, and a pattern for its names: see :mod:`growth.name_pattern`.
+- ``<plant>/<name>``: one folder per plant, with the day or date in the names, as :mod:`growth.days` reads them.
 
-In each, ``test/<plant>/`` holds photos whose day need not be known, and ``pairs.csv`` (``before``, ``after``, and
-``idx`` if wanted) says which pairs are predicted: photos by their paths, or by names that no two photos share.
+In each, ``test/<plant>/`` holds photos whose days may be unknown, and ``pairs.csv`` (``before``, ``after`` and,
+optionally, ``idx``) lists the pairs to predict, with photos given by path or by unique name.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ from growth.photos import PhotoPairs, Photos, days_in_names, pairs_of, refuse_lo
 
 PAIRS = "pairs.csv"
 TEST = "test"
-WRITTEN = ("cache", "runs", "wandb")  # by fits, where they are started in the folder of the photos
+WRITTEN = ("cache", "runs", "wandb")  # by fits that are started in the folder of the photos
 _OTHER_TABLES = re.compile(r"(photos|pairs)(\.(csv|tsv|txt|xlsx?|xlsm|xlsb|ods|numbers))+", re.IGNORECASE)
 
 
 def read_own_training_set(root: Path, pattern: str | None) -> Photos | None:
-    """List the photos whose plant and day are known; None where there are none.
+    """List the photos whose plant and day are known; None if there are none.
 
     Raises:
-        UserError: what the layout does not say for certain; a plant has one photo, or photos of one moment only; two
-            plants, or two species, may be one by their names.
+        UserError: the layout leaves something uncertain; a plant has only one photo, or photos of one moment only; two
+            plants, or two species, may be the same by their names.
     """
     table, _ = _read(root, pattern)
     return _dated(root, table) if len(table) else None
 
 
 def read_own_pairs(root: Path, pattern: str | None) -> PhotoPairs | None:
-    """List the pairs of ``pairs.csv``, or all of the photos whose days are known; None where there are no photos.
+    """List the pairs in ``pairs.csv``, or all pairs of photos with known days; None if there are no photos.
 
     Raises:
-        UserError: as :func:`read_own_training_set`, where there is no ``pairs.csv``; a row of it names no photo, one
+        UserError: as in :func:`read_own_training_set`, if there is no ``pairs.csv``; a row of it names no photo, one
             twice, photos of two plants, or the later one first; there are photos in ``test/`` but no ``pairs.csv``.
     """
     table, test = _read(root, pattern)
@@ -69,13 +69,13 @@ def read_own_pairs(root: Path, pattern: str | None) -> PhotoPairs | None:
 
 
 def find_photos(root: Path) -> dict[str, ImageFile]:
-    """Find the photos below a folder, by their paths from there; those that fits have drawn are left out."""
+    """Find the photos under a folder, by relative path; pictures drawn by fits are left out."""
     found: dict[str, ImageFile] = {}
     for file in find_images(root):
         parts = file.path.relative_to(root).parts
         if parts[0] in WRITTEN and len(parts) > 2:
             continue
-        # macOS stores accents and Korean letters in pieces, a CSV seldom does: both are put together here.
+        # macOS decomposes accents and Korean letters, a CSV seldom does: compose them, so that names match.
         path = unicodedata.normalize("NFC", "/".join(parts))
         if path in found:
             raise UserError(f"{root}: two photos of one name, {path}; rename one of them")
@@ -90,7 +90,7 @@ def find_photos(root: Path) -> dict[str, ImageFile]:
 
 
 def _read(root: Path, pattern: str | None) -> tuple[pd.DataFrame, dict[str, ImageFile]]:
-    """Read the photos of the layout, and find those of ``test/<plant>/`` that it does not tell the day of."""
+    """Read the photos of the layout, and find those in ``test/<plant>/`` whose day it does not give."""
     found = find_photos(root)
     test = {path: file for path, file in found.items() if path.startswith(f"{TEST}/") and path.count("/") == 2}
     if (root / PHOTOS).is_file():
@@ -109,7 +109,7 @@ def _read(root: Path, pattern: str | None) -> tuple[pd.DataFrame, dict[str, Imag
 
 
 def _read_folders(root: Path, found: Mapping[str, ImageFile]) -> pd.DataFrame:
-    """Read ``<plant>/<name>``: file, path, where, species (none), plant, day and what makes it uncertain."""
+    """Read ``<plant>/<name>``: file, path, where, species (none), plant, day and why it is uncertain."""
     if astray := [path for path in found if path.count("/") != 1 or path.startswith(f"{TEST}/")]:
         raise UserError(
             f"{root}: {len(astray)} photos are not in <plant>/: {listed(astray)}; move them into the folder of their "
@@ -134,7 +134,7 @@ def _dated(root: Path, table: pd.DataFrame) -> Photos:
 
 
 def _refuse_other_plants_in_names(root: Path, test: Mapping[str, ImageFile], pattern: str) -> None:
-    """Refuse photos of ``test/<plant>/`` whose names, as the pattern has it, are of another plant."""
+    """Refuse photos in ``test/<plant>/`` that belong to another plant by the pattern of their names."""
     for path in test:
         readings = split_name(parse_pattern(pattern), PurePosixPath(path).stem)
         named, plant = dict(readings[0]).get("plant") if len(readings) == 1 else None, PurePosixPath(path).parts[1]
@@ -144,7 +144,7 @@ def _refuse_other_plants_in_names(root: Path, test: Mapping[str, ImageFile], pat
 
 
 def _named(root: Path, table: pd.DataFrame) -> pd.DataFrame:
-    """Refuse plants and species that may be one by their names, and take off the spaces around these."""
+    """Refuse plants and species whose names may mean the same one, and strip the spaces around the names."""
     species = table[table["species"] != ""]
     _refuse_alike(root, "species", species, species["species"])
     _refuse_alike(root, "plant", table, table["plant"] + " of species " + table["species"])
@@ -153,8 +153,8 @@ def _named(root: Path, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _refuse_alike(root: Path, column: str, table: pd.DataFrame, name: pd.Series) -> None:
-    """Refuse two names (N) of a column of the table (N) that differ in no more than case, spaces, leading zeros,
-    ``-`` for ``_``, and what is not seen.
+    """Refuse names (N) in a column of the table (N) that differ only in case, spaces, leading zeros, ``-`` for ``_``,
+    or invisible characters.
     """
     key = [re.sub(r"\s|(?<![0-9.])0+(?=[0-9])", "", _plain(text)) for text in table[column]]
     first = table.assign(key=key, said=name).drop_duplicates("said")
@@ -170,7 +170,7 @@ def _refuse_alike(root: Path, column: str, table: pd.DataFrame, name: pd.Series)
 
 
 def _plain(text: str) -> str:
-    seen = "".join(sign for sign in text if unicodedata.category(sign) != "Cf")  # no marks of direction or zero width
+    seen = "".join(sign for sign in text if unicodedata.category(sign) != "Cf")  # no direction marks or zero widths
     return unicodedata.normalize("NFKC", seen).casefold().replace("-", "_")
 
 

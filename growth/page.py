@@ -1,4 +1,4 @@
-"""The page of ``growth``: the days between two photos of a plant, or the growth curve of more."""
+"""The web page of ``growth``: the days between two photos of a plant, or the growth curve of more."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from growth.photos import ONE_PHOTO
 from growth.plots import growth_curves
 from growth.pots import Pot
 
-PHONE = (4.8, 3.4)  # inches of a picture whose letters can still be read on a telephone
+PHONE = (4.8, 3.4)  # size in inches at which the lettering is still readable on a phone
 
 
 class GrowthPage(Page):
@@ -27,7 +27,7 @@ class GrowthPage(Page):
     asks = "Drop two photos of one plant, the earlier one first, for the days between; more for its growth curve."
 
     def show(self, outputs: Outputs, names: Sequence[str]) -> str:
-        """Show the days, or, of more than two photos, the curve and the table of ages."""
+        """Show the days and, for more than two photos, the curve and the table of ages."""
         if len(names) < 2:
             raise UserError(f"{names[0]}: {ONE_PHOTO}")
         ages = ages_of(outputs["codes"])
@@ -43,7 +43,7 @@ class GrowthPage(Page):
         return said + picture(figure, "growth curve, as in the table") + written
 
     def _interval(self, days: np.ndarray) -> str:
-        """Say within which bounds some days (1) lie, or why there are none."""
+        """State the interval of a predicted number of days (1), or why there is none."""
         model = self.predictor.models[0]
         if not (bounds := model.intervals(days)):
             return f"<p>{escape(model.about_calibration())}</p>"

@@ -16,30 +16,30 @@ Numbers = TypeVar("Numbers", Tensor, np.ndarray)
 
 
 def pair_days(codes: Numbers, before: Numbers, after: Numbers) -> Numbers:
-    """Subtract: codes U×2 (days, as earlier and later photo), indices P → days P."""
+    """Subtract codes: U×2 (days, as the earlier and as the later photo), indices P → days P."""
     days: Numbers = codes[after, 1] - codes[before, 0]
     return days
 
 
 def ages_of(codes: np.ndarray, first: np.ndarray | int = 0) -> np.ndarray:
-    """Turn codes (U×2, days) into the days since the first photo of each one's plant, U; ``first`` are its indices."""
+    """Turn codes (U×2, days) into days since the first photo of each plant, U; ``first`` is the index of that photo."""
     ages: np.ndarray = codes[:, 1] - codes[first, 0]
-    ages[first] = 0  # of a twin network, the two codes of one photo differ
+    ages[first] = 0  # in a twin network, the two codes of one photo differ
     return ages
 
 
 class PairNet(nn.Module):
-    """Encodes each photo once; the days of a pair are a difference of two encodings.
+    """Encodes each photo once; the days of a pair are the difference of two codes.
 
-    ``siamese``: one encoder gives the age of a plant, days = age(after) - age(before): swapping the photos changes
+    ``siamese``: one encoder estimates the age of a plant, days = age(after) - age(before); swapping the photos flips
     the sign, and differences add up along a plant.
-    ``twin``: two encoders with weights of their own, days = after_net(after) - before_net(before), as the seed design.
+    ``twin``: two encoders with separate weights, days = after_net(after) - before_net(before), as in the seed design.
 
     Args:
         build_encoder: builds an encoder, U×C×H×W → U×1.
-        normalize: brings photos (float in [0, 1]) to the encoder's range.
+        normalize: maps photos (float in [0, 1]) to the encoder's range.
         design: siamese or twin.
-        days_scale: days that one unit of an encoder's output stands for.
+        days_scale: days per unit of an encoder's output.
     """
 
     def __init__(
@@ -59,19 +59,19 @@ class PairNet(nn.Module):
         return torch.cat([before, after], dim=1).float() * self.days_scale
 
     def forward(self, images: Tensor, before: Tensor, after: Tensor) -> Tensor:
-        """Give the days of pairs (P) of photos (U×C×H×W) at the indices ``before`` and ``after`` (P, int64)."""
+        """Return the days of pairs (P) of photos (U×C×H×W) at the indices ``before`` and ``after`` (P, int64)."""
         return pair_days(self.encode(images), before, after)
 
 
 class DeployedPairNet(nn.Module):
-    """From uint8 photos (U×C×S×S) and indices of pairs (P and P, int64) to days and the bounds of intervals (P each).
+    """Maps uint8 photos (U×C×S×S) and indices of pairs (P and P, int64) to days and interval bounds (P each).
 
     Args:
         net: the network.
-        deviations: base (days) and slope of half the width of an interval, by its level (%).
+        deviations: base (days) and slope of an interval's half-width, by level (%).
 
     Attributes:
-        outputs: what comes out, such as days, low_80, high_80.
+        outputs: names of the outputs, such as days, low_80, high_80.
     """
 
     def __init__(self, net: PairNet, deviations: Mapping[int, tuple[float, float]]) -> None:

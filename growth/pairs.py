@@ -1,4 +1,4 @@
-"""Batches of photo pairs in which each photo stands once, and how the batches of an epoch are drawn."""
+"""Batches of photo pairs that hold each photo once, and how the batches of an epoch are drawn."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ class PairBatch(NamedTuple):
     images: Tensor  # U×C×H×W; uint8 from the loader, float in [0, 1] on the device
     before: Tensor  # index of the earlier photo of each pair, P, int64
     after: Tensor  # index of the later photo of each pair, P, int64
-    days: Tensor  # elapsed in each pair, P, float32
+    days: Tensor  # days elapsed in each pair, P, float32
     species: Tensor  # number of the species of each pair, P, int64
     plant: Tensor  # number of the plant of each photo in the set, U, int64
-    row: Tensor  # which photo of the set each is, U, int64
+    row: Tensor  # index of each photo in the set, U, int64
 
 
 class PlantBatches:
-    """Batches of several photos of each of several plants; an epoch takes every photo once.
+    """Batches of several photos from each of several plants; an epoch uses every photo once.
 
-    A photo left over joins another ``images_per_plant`` of its plant. Photos of one moment, which make no pair, are
-    spread over batches; each batch has two moments or more of a plant.
+    Leftover photos join another group of ``images_per_plant`` of their plant. Photos of one moment, which make no pair,
+    are spread over batches; each batch has at least two moments of a plant.
 
     Args:
-        plant: of each photo, N; none has photos of one moment only.
-        day: of each photo, N.
-        plants_per_batch: how many plants a batch.
-        images_per_plant: how many photos of each.
+        plant: plant of each photo, N; each has photos of at least two moments.
+        day: day of each photo, N.
+        plants_per_batch: plants per batch.
+        images_per_plant: photos per plant.
     """
 
     def __init__(self, plant: np.ndarray, day: np.ndarray, plants_per_batch: int, images_per_plant: int) -> None:
@@ -60,7 +60,7 @@ class PlantBatches:
             if count.max() == 1:
                 deals += np.array_split(photos, number)
             else:
-                # Dealt like cards, moment by moment, of which the one with most photos comes first.
+                # Deal them like cards, moment by moment, starting with the moment that has the most photos.
                 photos = photos[np.lexsort((first[moment], moment != count.argmax()))]
                 deals += [photos[deal::number] for deal in range(number)]
         order = rng.permutation(len(deals))
@@ -69,7 +69,7 @@ class PlantBatches:
 
 
 class RandomPairBatches:
-    """The baseline's batches: pairs of two photos drawn at random that share a group (N) and differ in day (N)."""
+    """The baseline's batches: random pairs of photos that share a group (N) and differ in day (N)."""
 
     def __init__(self, groups: np.ndarray, day: np.ndarray, num_pairs: int, pairs_per_batch: int) -> None:
         self.day = day
@@ -91,9 +91,9 @@ class RandomPairBatches:
 
 
 class PairDataset(ImageRows[PairBatch]):
-    """Whole batches of pairs by index.
+    """Returns whole batches of pairs by index.
 
-    Of M photos (images M×H×W×C, uint8, and their table) ``rows`` belong to this set; samplers count within these.
+    ``rows`` selects this set from M photos (images M×H×W×C, uint8, and their table); samplers index into ``rows``.
     """
 
     def __init__(self, images: Images, photos: Photos, rows: np.ndarray, pair_within: PairWithin = "plant") -> None:
@@ -104,7 +104,7 @@ class PairDataset(ImageRows[PairBatch]):
         self.species = np.unique(photos.species, return_inverse=True)[1][rows]
 
     def __getitem__(self, batch: list[int] | list[tuple[int, int]]) -> PairBatch:
-        """Make a batch of photos with all their pairs, or of given pairs with their photos."""
+        """Make a batch from photos with all their pairs, or from given pairs with their photos."""
         wanted = np.asarray(batch, dtype=np.int64)
         if wanted.ndim == 2:
             chosen, indices = np.unique(wanted, return_inverse=True)

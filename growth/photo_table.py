@@ -1,7 +1,7 @@
-"""Photos of one's own that a table tells the plant and the day of: ``photos.csv`` beside them.
+"""The user's photos whose plants and days are listed in a table next to them, ``photos.csv``.
 
-Columns, in any order: ``photo`` (path from the table's folder), ``plant``, ``day`` (a number) or ``date`` (ISO 8601,
-with or without a time of day and its offset from UTC), and, where there are several, ``species``.
+Columns, in any order: ``photo`` (path relative to the table), ``plant``, ``day`` (a number) or ``date`` (ISO 8601,
+with or without a time of day and its offset from UTC), and, if there are several, ``species``.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ def read_photo_table(root: Path, found: Mapping[str, ImageFile]) -> pd.DataFrame
 
     Args:
         root: the folder of the table.
-        found: the photos below it, by their paths from there.
+        found: the photos under it, by relative path.
 
     Raises:
-        UserError: a row names no photo of these, or one that another row has; a cell is empty, or is no path, number
-            or date, or can be read in two ways.
+        UserError: a row names none of these photos, or one that another row names; a cell is empty, is not a path,
+            number or date, or is ambiguous.
     """
     path = root / PHOTOS
     table = read_table(path, ["photo", "plant"], optional=["day", "date", "species"])
@@ -65,9 +65,9 @@ def read_photo_table(root: Path, found: Mapping[str, ImageFile]) -> pd.DataFrame
 
 
 def clean_path(text: str) -> str:
-    """Give a path with ``/`` between folders, as those of found photos are; empty if it is absolute or leads out.
+    """Return a path with ``/`` between folders, like those of found photos; empty if it is absolute or leads outside.
 
-    Windows writes ``\\``, which hardly any name holds: a file of such a name is then not found.
+    Windows writes ``\\``, which is rare in names: a file with one in its name is not found.
     """
     path = PurePosixPath(unicodedata.normalize("NFC", text.strip()).replace("\\", "/"))
     inside = not path.is_absolute() and not PureWindowsPath(text.strip()).drive and ".." not in path.parts
@@ -75,7 +75,7 @@ def clean_path(text: str) -> str:
 
 
 def refuse(path: Path, column: pd.Series, fault: Callable[[str], str]) -> None:
-    """Raise a :class:`UserError` that names the rows in which ``fault`` says what is wrong with a cell."""
+    """Raise a :class:`UserError` that names the rows whose cell has a ``fault``, and says what it is."""
     said = [(row, text, fault(text)) for row, text in column.items()]
     if faults := [f"{rows(pd.Index([row]))}: {column.name} {text} ({why})" for row, text, why in said if why]:
         raise UserError(f"{path}: {listed(faults)}")
@@ -96,7 +96,7 @@ def _fault_of_day(text: str) -> str:
 
 
 def _days_of_dates(path: Path, plant: pd.Series, column: pd.Series) -> pd.Series:
-    """Turn dates into days since the first of each plant, in UTC where they tell their offset from it."""
+    """Turn dates into days since the first of each plant, in UTC if they state their offset from it."""
     column = column.str.strip()
     refuse(path, column, _fault_of_date)
     matches = [match.groupdict() for text in column if (match := _DATE.fullmatch(text))]

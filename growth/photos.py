@@ -1,4 +1,4 @@
-"""What every layout of photos is read into: photos with species, plant and day, and pairs of them."""
+"""What every photo layout is read into: photos with species, plant and day, and pairs of them."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from growth.days import read_days
 
 SAMPLE_COLUMNS = ("idx", "time_delta")
 ONE_PHOTO = "one photo has no age, which counts from another; give two or more"
-MAX_PIXELS = 120_000_000  # telephones take 108 million; the photos of the competition have 8 million
+MAX_PIXELS = 120_000_000  # phones take up to 108 million; the competition's photos have 8 million
 
 
 @dataclass(frozen=True)
 class Photos:
-    """The training set: one row a photo, sorted by species, plant and day.
+    """The training set: one row per photo, sorted by species, plant and day.
 
     Attributes:
         files: the photos, N.
-        species: name of the species, empty where none is told, N, str.
-        plant: name of the plant, which no plant of another species shares, N, str.
-        day: day of the photo, counted as the layout does or, where it tells dates, from the plant's first photo, N,
-            float32; photos of one plant and day are of one moment, by several cameras.
-        name: what a table calls the photo, which no other of its plant shares, N, str.
+        species: name of the species, empty if none is given, N, str.
+        plant: name of the plant, unique across species, N, str.
+        day: day of the photo, as the layout counts it or, if it gives dates, from the plant's first photo, N, float32;
+            photos of one plant and day show the same moment from several cameras.
+        name: name of the photo in tables, unique within its plant, N, str.
     """
 
     files: list[ImageFile]
@@ -41,7 +41,7 @@ class Photos:
 
     @classmethod
     def of(cls, table: pd.DataFrame) -> Photos:
-        """Make the training set of a table with the columns file, species, plant, day and name."""
+        """Make the training set from a table with the columns file, species, plant, day and name."""
         table = table.sort_values(["species", "plant", "day", "name"])
         species, plant, name = (as_text(table[column]) for column in ("species", "plant", "name"))
         return cls(table["file"].tolist(), species, plant, table["day"].to_numpy(np.float32), name)
@@ -52,7 +52,7 @@ class Photos:
         return Photos([self.files[row] for row in rows], *columns)
 
     def shortest_gap(self) -> float:
-        """Give the fewest days between two moments of one plant."""
+        """Return the fewest days between two moments of one plant."""
         order = np.lexsort((self.day, self.plant))
         plant, gap = self.plant[order], np.diff(self.day[order])
         return float(gap[(plant[1:] == plant[:-1]) & (gap > 0)].min())
@@ -64,13 +64,13 @@ class PhotoPairs:
 
     Attributes:
         files: the photos that a pair names, U, sorted by species, plant and name.
-        species: name of the species of each photo, empty where none is told, U, str.
+        species: name of the species of each photo, empty if none is given, U, str.
         plant: name of the plant of each photo, U, str.
-        name: what a table calls each photo, U, str.
-        before: which of the photos is the earlier one, P, int64, in the order of ``sample.ids``.
-        after: which of the photos is the later one, P, int64, of the same plant.
-        sample: the ids of the pairs, in the order in which they are submitted.
-        day: day of each photo, as :class:`Photos`, U, float32; None where it is not known of all.
+        name: name of each photo in tables, U, str.
+        before: index of the earlier photo of each pair, P, int64, in the order of ``sample.ids``.
+        after: index of the later photo, P, int64, of the same plant.
+        sample: the ids of the pairs, in submission order.
+        day: day of each photo, as in :class:`Photos`, U, float32; None unless all are known.
     """
 
     files: list[ImageFile]
@@ -84,7 +84,7 @@ class PhotoPairs:
 
     @classmethod
     def of(cls, table: pd.DataFrame, before: np.ndarray, after: np.ndarray, ids: list[str]) -> PhotoPairs:
-        """Pair photos by their positions (P, P) in a table with the columns file, species, plant and name.
+        """Pair photos by their indices (P, P) in a table with the columns file, species, plant and name.
 
         Photos that no pair names are left out.
         """
@@ -97,15 +97,15 @@ class PhotoPairs:
 
 
 def all_pairs(groups: np.ndarray, day: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pair each photo (group and day, U each) with every later one of its group: earlier and later ones, P each."""
+    """Pair each photo (group and day, U each) with every later one of its group: indices before and after, P each."""
     before, after = np.nonzero((groups[:, None] == groups) & (day[:, None] < day))
     return before, after
 
 
 def pairs_of(photos: Photos) -> tuple[PhotoPairs, np.ndarray]:
-    """Make a test set of photos whose days are known, all pairs within a plant, and the days in each (P, float32).
+    """Make a test set from photos with known days, all pairs within a plant, and the days of each (P, float32).
 
-    An id is ``<plant>/<day>-<day>``; photos of one moment are told apart by their numbers, as in ``0.5#2``.
+    An id is ``<plant>/<day>-<day>``; photos of one moment are numbered, as in ``0.5#2``.
     """
     parts = []
     for plant in np.unique(photos.plant):  # not all at once: there may be many plants
@@ -130,8 +130,8 @@ def days_in_names(
 ) -> tuple[np.ndarray, list[str]]:
     """Read the days of photos from their names, plant by plant; see :func:`growth.days.read_days`.
 
-    ``folders`` gives the folders of a plant: that of its species, and its own. Days (N, float32) are not a number where
-    one of the plant is uncertain; beside them stands what makes each uncertain, N.
+    ``folders`` maps a plant to its folders: that of its species, and its own. Returns the days (N, float32), NaN for
+    plants with an uncertain one, and what makes each uncertain, N.
     """
     day, faults = np.zeros(len(plant), dtype=np.float32), [""] * len(plant)
     for name, own in plant.groupby(plant).indices.items():
@@ -153,7 +153,7 @@ def refuse_uncertain(source: object, photo: pd.Series, faults: list[str]) -> Non
 
 
 def refuse_mixed(path: object, pairs: pd.DataFrame, before: np.ndarray, after: np.ndarray, plant: np.ndarray) -> None:
-    """Raise a :class:`UserError` that names the rows (P) whose photos, by positions, are one, or of two plants (N)."""
+    """Raise a :class:`UserError` that names the rows (P) whose photos, by index, are the same or of two plants (N)."""
     if len(same := pairs[before == after]):
         raise UserError(f"{path}: {rows(same.index)}: before and after are one photo; give two, or remove the row")
     if len(mixed := pairs[plant[before] != plant[after]]):
@@ -161,7 +161,7 @@ def refuse_mixed(path: object, pairs: pd.DataFrame, before: np.ndarray, after: n
 
 
 def refuse_lone(source: object, plant: pd.Series, day: pd.Series) -> None:
-    """Raise a :class:`UserError` that names the plants of whose photos, or moments, there is only one."""
+    """Raise a :class:`UserError` that names the plants with only one photo, or only one moment."""
     photos, moments = plant.value_counts(), day.groupby(plant).nunique()
     if lone := sorted(photos.index[photos == 1]):
         raise UserError(
@@ -176,5 +176,5 @@ def refuse_lone(source: object, plant: pd.Series, day: pd.Series) -> None:
 
 
 def as_text(column: pd.Series) -> np.ndarray:
-    """Make an array of str, N, of a column."""
+    """Turn a column into an array of str, N."""
     return np.array(column.tolist(), dtype=str)

@@ -1,4 +1,4 @@
-"""Pictures of what a network makes of the pairs of held-out plants."""
+"""Plots of a network's predictions for pairs of held-out plants."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from common.decoding import Images
 from common.plots import COLOURS, DASHES, GALLERY, GREY, MARKERS, Gallery, new_figure, tidy
 from growth.intervals import LEVELS
 
-NAMED = 12  # plants of a picture that has room for their names
-BINS = 12  # of elapsed days, of as many pairs each
+NAMED = 12  # plants at most whose names fit into a picture
+BINS = 12  # of elapsed days, with equally many pairs each
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 def days(evaluated: pd.DataFrame) -> Figure:
-    """Draw the predicted against the true days of each pair, by species, with the RMSE of each and over all.
+    """Draw the predicted against the true days of each pair, by species, with the RMSE of each and overall.
 
     Args:
-        evaluated: a line a pair: species (name), days, predicted.
+        evaluated: one row per pair: species (name), days, predicted.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -39,7 +39,7 @@ def days(evaluated: pd.DataFrame) -> Figure:
     rng, groups = np.random.default_rng(0), list(evaluated.groupby("species"))
     looks = zip(cycle(COLOURS), cycle(MARKERS), strict=True)
     for number, ((name, pairs), (colour, marker)) in enumerate(zip(groups, looks, strict=False)):
-        # Side by side within the gap to the next number of days, and there at random.
+        # Species side by side within the gap to the next number of days, with random jitter.
         place = (number + rng.uniform(0.1, 0.9, len(pairs))) / len(groups) - 0.5
         alpha = float(np.clip(400 / len(pairs), 0.1, 0.7))
         x = pairs["days"] + 0.8 * gap * place
@@ -79,10 +79,10 @@ def errors(evaluated: pd.DataFrame) -> Figure:
 
 
 def growth_curves(ages: pd.DataFrame) -> Figure:
-    """Draw the estimated age of each plant, days since its first photo.
+    """Draw the estimated age of each plant, in days since its first photo.
 
     Args:
-        ages: a line a photo, those of a plant in order: days_since_first; plant and day where they are known.
+        ages: one row per photo, those of a plant in order: days_since_first; plant and day if known.
     """
     figure = new_figure(7.5, 4.5)
     axes = figure.add_subplot()
@@ -103,15 +103,15 @@ def growth_curves(ages: pd.DataFrame) -> Figure:
 
 
 def worst_errors(evaluated: pd.DataFrame, images: Images) -> Gallery:
-    """Show the pair with the greatest error of each plant, the photos side by side.
+    """Show the pair with the largest error of each plant, its photos side by side.
 
     Args:
-        evaluated: as :func:`days`, with before and after (rows of ``images``) and plant (name).
+        evaluated: as in :func:`days`, with before and after (rows of ``images``) and plant (name).
         images: M×H×W×C, uint8.
     """
     wrong = evaluated.assign(error=evaluated["predicted"] - evaluated["days"])
     order = wrong["error"].abs().sort_values(ascending=False, kind="stable").index
-    # One of each plant, since its neighbouring pairs look alike.
+    # One per plant, since its neighbouring pairs look alike.
     worst = wrong.loc[order].drop_duplicates("plant").head(GALLERY // 2)
     gap = np.full((images.shape[1], max(2, images.shape[2] // 32), images.shape[3]), 255, dtype=np.uint8)
     photos = [np.hstack([images[one], gap, images[other]]) for one, other in worst[["before", "after"]].to_numpy()]
@@ -121,11 +121,11 @@ def worst_errors(evaluated: pd.DataFrame, images: Images) -> Gallery:
 
 
 def intervals(bounds: np.ndarray, days: np.ndarray) -> Figure:
-    """Draw which share of the pairs the intervals hold, and how wide they are, against the elapsed days.
+    """Draw the share of pairs that the intervals contain, and how wide these are, against the elapsed days.
 
     Args:
-        bounds: P×4, days, in the order of :data:`growth.intervals.COLUMNS`; NaN where a level is not known.
-        days: that have elapsed, P.
+        bounds: P×4, days, in the order of :data:`growth.intervals.COLUMNS`; NaN for an unknown level.
+        days: elapsed days, P.
     """
     figure = new_figure(7.5, 6)
     coverage, width = figure.subplots(2, 1, sharex=True)

@@ -1,4 +1,4 @@
-"""The scene `pots` of the synthetic sets: one plant a photo, alone in a brown pot or on a pale panel."""
+"""The synthetic scene `pots`: one plant per photo, alone in a brown pot or on a pale panel."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from growth.leaves import GOLDEN, LOOKS, SPECIES, add_grain, cloud, draw_leaf, p
 
 
 class Pot:
-    """One plant in a pot, or in a plug of wool, by seed, species and number; `photo` draws it on a day."""
+    """One plant in a pot or a wool plug, fixed by seed, species and number; `photo` draws it on a given day."""
 
     def __init__(self, seed: int, species: str, number: int, size: tuple[int, int]) -> None:
         self._key = [seed, SPECIES.index(species), number]
@@ -30,8 +30,8 @@ class Pot:
         self._light = self._lamp(rng)
 
     def _scene(self, rng: np.random.Generator) -> Image.Image:
-        """Return the bench with a pot of soil, or with a pale panel round a plug of wool."""
-        pale = self._key[-1] % 2 == 0  # by turns, so that a few plants show both
+        """Return the bench with a pot of soil, or with a pale panel around a wool plug."""
+        pale = self._key[-1] % 2 == 0  # alternating, so that a few plants show both
         soil = np.asarray([58, 46, 38]) * rng.uniform(0.8, 1.5) + rng.uniform(-8, 8, size=3)
         bench = np.full(3, rng.uniform(190, 235) if pale else rng.uniform(45, 170)) + rng.uniform(-10, 10, size=3)
         rims = (0.055, 0.05) if pale else (0.49, 0.455)
@@ -46,7 +46,7 @@ class Pot:
         return Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(0.8))
 
     def _square(self, half: float, power: int) -> NDArray[np.floating]:
-        """Return the mask of a square with round corners, turned by the camera: (height, width, 1), from 0 to 1."""
+        """Return the mask of a square with round corners, tilted with the camera: (height, width, 1), from 0 to 1."""
         angle = np.linspace(0, 2 * np.pi, 120)
         wave = np.stack([np.cos(angle), np.sin(angle)])
         x, y = np.sign(wave) * np.abs(wave) ** (2 / power) * half * self._unit
@@ -57,7 +57,7 @@ class Pot:
         return np.asarray(mask, np.float32)[..., None] / 255
 
     def _lamp(self, rng: np.random.Generator) -> Image.Image:
-        """Return the light as an RGB image to multiply with: its warmth, its strength and its fall-off."""
+        """Return the light as an RGB image to multiply by: its warmth, strength and fall-off."""
         warmth = rng.uniform(-0.1, 0.1)
         tint = rng.uniform(0.8, 1.0) * np.asarray([1 + min(0, warmth), 1 - abs(warmth) / 3, 1 - max(0, warmth)])
         x, y = np.meshgrid(np.linspace(-1, 1, self._work[0]), np.linspace(-1, 1, self._work[1]))
@@ -66,14 +66,14 @@ class Pot:
         return Image.fromarray(np.clip(255 * tint * fall[..., None], 0, 255).astype(np.uint8))
 
     def photo(self, day: int) -> Image.Image:
-        """Return the plant on `day` (from 1) as an RGB image of the size asked for."""
+        """Return the plant on `day` (from 1) as an RGB image of the requested size."""
         rng = np.random.default_rng([*self._key, day])
         image = self._ground.copy()
         time = day * self._rate
         for leaf in range(int(time / self._look.days_per_leaf) + 4):  # the seedling already has four
             age = time - (leaf - 4) * self._look.days_per_leaf
             turn, longer, wider = self._habit[leaf]
-            # Full length goes on rising with the leaf's number, so that late days still differ.
+            # Later leaves keep getting longer, so that late days still differ.
             full = 0.62 * (1 - np.exp(-(leaf + 4) / 14)) * (1 + 0.06 * longer)
             length = full / (1 + np.exp(-(age - 6.5) / 2.6)) * self._unit
             azimuth = self._spin * (leaf * GOLDEN + np.radians(0.7 * day)) + self._turn + 0.12 * turn

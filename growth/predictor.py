@@ -1,4 +1,4 @@
-"""Days and ages from Python: what ``growth.load`` gives."""
+"""Days and ages from Python: what ``growth.load`` returns."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ class GrowthPredictor(Predictor[GrowthRegressor]):
         super().__init__(GrowthRegressor, GrowthData(), checkpoints, device, tta)
 
     def days(self, before: Picture, after: Picture) -> float:
-        """Estimate the days elapsed from one photo to another of the same plant; negative if it looks younger.
+        """Estimate the days elapsed from one photo to another of the same plant; negative if the other looks younger.
 
         Raises:
-            UserError: one of them is no image.
+            UserError: one of them is not an image.
         """
         return float(self.ages([before, after])[1])
 
     def interval(self, before: Picture, after: Picture, level: int = 90) -> tuple[float, float]:
-        """Give bounds, days, between which the days elapsed lie for ``level`` % (80 or 90) of the pairs of new plants.
+        """Return bounds, in days, that contain the days elapsed for ``level`` % (80 or 90) of the pairs of new plants.
 
         Raises:
-            UserError: one of them is no image, or too few plants were held out for that level.
+            UserError: one of them is not an image, or too few plants were held out for that level.
         """
         bounds = self.models[0].intervals(self.ages([before, after])[1:])
         if f"low_{level}" not in bounds:
@@ -42,9 +42,9 @@ class GrowthPredictor(Predictor[GrowthRegressor]):
     def ages(self, photos: Sequence[Picture]) -> np.ndarray:
         """Estimate the days elapsed from the first of N photos of one plant to each of them, N, float32.
 
-        A network's ages have no zero of their own, so they count from the first photo.
+        A network's ages have no absolute zero, so they count from the first photo.
 
         Raises:
-            UserError: one of them is no image.
+            UserError: one of them is not an image.
         """
         return ages_of(self.predict(photos)[0]["codes"])

@@ -19,13 +19,13 @@ from growth.trays import DAYS, Tray
 
 Scene = Literal["trays", "pots"]
 SCENES: dict[str, type[Tray] | type[Pot]] = {"trays": Tray, "pots": Pot}
-MANY = 40_000_000  # pixels from which on several processes draw
+MANY = 40_000_000  # pixels above which several processes draw
 
-_NAMES = 3  # third word of the random streams that are of no plant
+_NAMES = 3  # in place of the species in the seeds of random streams that belong to no plant
 
 
 class Plan(NamedTuple):
-    """What is drawn: species, number and days of each training and each test plant, and how many test pairs."""
+    """What to draw: species, number and days of each training and each test plant, and the number of test pairs."""
 
     train: list[tuple[str, int, int]]
     test: list[tuple[str, int, int]]
@@ -33,7 +33,7 @@ class Plan(NamedTuple):
 
 
 def plan_of(*, plants: int, days: int, test_plants: int, test_pairs: int, seed: int) -> Plan:
-    """Plan a set of as many plants of each species, all on as many days.
+    """Plan a set with the same number of plants of each species, all on the same number of days.
 
     Raises:
         UserError: a number is out of range.
@@ -49,9 +49,9 @@ def plan_of(*, plants: int, days: int, test_plants: int, test_pairs: int, seed: 
 
 
 def dacon_plan(seed: int) -> Plan:
-    """Plan a set with the numbers of DACON 235851: 353 + 400 training and 139 + 168 test photos, 3,960 test pairs.
+    """Plan a set of the size of DACON 235851: 353 + 400 training and 139 + 168 test photos, 3,960 test pairs.
 
-    How the competition deals its test photos to plants is not known here.
+    How the competition divides its test photos among plants is unknown.
     """
     check_range("--seed", seed, 0)
     train = {"BC": [40] * 2 + [39] * 7, "LT": [40] * 10}
@@ -74,7 +74,7 @@ def _numbers(seed: int, species: str, count: int) -> list[int]:
 
 
 def _stems(seed: int, species: str, number: int, days: int) -> list[str]:
-    """Return the names of a test plant's photos by day, the first day first; the names do not tell the day."""
+    """Return the names of a test plant's photos in the order of their days, which the names do not reveal."""
     order = np.random.default_rng([seed, _NAMES, number]).permutation(1000)[:days]
     return [f"idx_{species}_{number}_{name:05}" for name in order]
 
@@ -82,7 +82,7 @@ def _stems(seed: int, species: str, number: int, days: int) -> list[str]:
 def pairs(plan: Plan, seed: int) -> list[tuple[str, str, int]]:
     """Return the test pairs as (name before, name after, days between, from 1).
 
-    The rows are those of `test_data.csv`; the days between, which are in no file, serve to score a submission.
+    The rows are those of `test_data.csv`; the days between, which are in no file, are for scoring a submission.
     """
     rows = []
     for row in range(plan.test_pairs):
@@ -106,17 +106,17 @@ def draw(
     seed: int,
     scene: Scene,
 ) -> None:
-    """Draw as many plants of each species, all on as many days; see :func:`plan_of` and :func:`draw_plan`."""
+    """Draw equally many plants of each species, all on equally many days; see :func:`plan_of` and :func:`draw_plan`."""
     plan = plan_of(plants=plants, days=days, test_plants=test_plants, test_pairs=test_pairs, seed=seed)
     draw_plan(directory, plan, width=width, height=height, seed=seed, scene=scene)
 
 
 def draw_plan(directory: Path, plan: Plan, *, width: int, height: int, seed: int, scene: Scene, noise: int = 0) -> None:
-    """Draw the photos of a plan into `directory`, with the CSV files of the contest.
+    """Draw the photos of a plan into `directory`, with the CSV files of the competition.
 
-    The photos are RGB PNG of `width` by `height` px, one a day from day 1; `noise` training photos bear the day of
-    another one of their plant, by twos. Raises `UserError`, and leaves nothing, for a number out of range or a folder
-    that is not empty or cannot be written.
+    The photos are RGB PNGs of `width` by `height` px, one per day from day 1; `noise` training photos swap their days
+    in twos, within a plant. Raises `UserError`, and leaves nothing behind, if a number is out of range or the folder is
+    not empty or cannot be written.
     """
     check_range("--width", width, 32, 10000, "in pixels")
     check_range("--height", height, 32, 10000, "in pixels")
@@ -153,7 +153,7 @@ def _save(scene: Scene, seed: int, size: tuple[int, int], plant: tuple[str, int,
     drawn = SCENES[scene](seed, species, number, size)
     home.mkdir(parents=True)
     for day, stem in enumerate(stems, start=1):
-        # Huffman coding alone is the fastest way to pack grain, and no larger.
+        # Huffman coding alone is the fastest way to compress grain, and no larger.
         drawn.photo(day).save(home / f"{stem}.png", compress_level=1, compress_type=zlib.Z_HUFFMAN_ONLY)
 
 
@@ -166,7 +166,7 @@ NUMBERS = {
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the program with `argv`, or the command line; exit with code 2 and one line on an error."""
+    """Run the program with `argv` or the command line; on an error, print one line and exit with code 2."""
     parser = Parser(
         "python -m growth.synthetic",
         __doc__,

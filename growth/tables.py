@@ -1,4 +1,4 @@
-"""Tables of photos and of pairs: what a prediction says of each."""
+"""Tables of photos and pairs: what is predicted for each."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from growth.photos import PhotoPairs, Photos
 
 
 def tabulate_photos(codes: np.ndarray, pairs: PhotoPairs, twin: bool) -> pd.DataFrame:
-    """Tabulate the photos (U) with species, plant and age, days, by ``codes`` (U×2); of a twin network, both codes."""
+    """Tabulate the photos (U) with species, plant and age (days) from ``codes`` (U×2); for twins, both codes."""
     table = pd.DataFrame({"photo": pairs.name, "species": pairs.species, "plant": pairs.plant})
     names = ["before_code", "after_code"] if twin else ["age"]
     return table.assign(**{name: codes[:, column] for column, name in enumerate(names)})
 
 
 def tabulate_ages(codes: np.ndarray, pairs: PhotoPairs) -> pd.DataFrame:
-    """Tabulate the age of each photo (U), days since the first photo of its plant."""
+    """Tabulate the age of each photo (U), in days since the first photo of its plant."""
     _, firsts, plants = np.unique(pairs.plant, return_index=True, return_inverse=True)
     first = firsts[plants]
     names = [str(file) for file in pairs.files]
@@ -36,13 +36,13 @@ def tabulate_pairs(days: np.ndarray, bounds: dict[str, np.ndarray], pairs: Photo
 def tabulate_held_out(
     photos: Photos | PhotoPairs, before: np.ndarray, after: np.ndarray, columns: dict[str, np.ndarray]
 ) -> pd.DataFrame:
-    """Tabulate pairs (P) of held-out plants, by plant and names of photos, and what is known of each, P, by name."""
+    """Tabulate pairs (P) of held-out plants: plant, names of the photos, and ``columns``, P each, by name."""
     named = {"plant": photos.plant[before], "before": photos.name[before], "after": photos.name[after]}
     return pd.DataFrame({**named, **columns})
 
 
 def note_reversed(days: np.ndarray, pairs: PhotoPairs) -> list[str]:
-    """Note the photos (U) that look younger than the earlier one of their pair, by the predicted days (P)."""
+    """Note the photos (U) that look younger than the earlier one of their pair by the predicted days (P)."""
     notes = [""] * len(pairs.files)
     for row in np.flatnonzero(days < -0.05):
         earlier, later = pairs.before[row], pairs.after[row]

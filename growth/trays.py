@@ -1,8 +1,8 @@
-"""The scene `trays` of the synthetic sets: five plants on a white tray, as on the one public photo of DACON 235851.
+"""The synthetic scene `trays`: five plants on a white tray, as in the only public photo of DACON 235851.
 
-That photo, from the slides of a team, shows a white chamber in bluish light; in it a white tray, nearly as high as the
-frame and two thirds as wide, with metal handles on its left and right; on it five plants of one species, placed like
-the five on a die, the largest with five to six times the leaf area of the smallest.
+That photo, from a team's slides, shows a white chamber in bluish light. It holds a white tray, nearly as high as the
+frame and two thirds as wide, with metal handles on its left and right. On the tray are five plants of one species,
+arranged like the five on a die; the largest has five to six times the leaf area of the smallest.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from growth.leaves import GOLDEN, LOOKS, SPECIES, add_grain, cloud, draw_leaf, paste_leaf, work_size
 
-DAYS = 60  # that light and camera are drawn for
-MARGIN = 1.2  # of what is drawn around the frame, so that the camera can move
+DAYS = 60  # for which light and camera are drawn
+MARGIN = 1.2  # size of the drawing relative to the frame, so that the camera can move
 SPOTS = np.array([(-0.19, -0.27), (0.19, -0.27), (0.0, 0.0), (-0.19, 0.27), (0.19, 0.27)])  # of width and height
 FATES = ("thrives", "fails", "wilts", "bolts")
 
@@ -27,12 +27,12 @@ class _Plant:
     Attributes:
         spot: its centre, px.
         unit: px; the longest leaves are half as long.
-        pace: days of growth a day.
-        start: days of growth before the first photo; below 0 where it comes up later.
+        pace: days of growth per day.
+        start: days of growth before the first photo; negative if it comes up later.
         spin, turn: direction and angle of the leaves' spiral.
         habit: each leaf's own turn, length and width.
         fate: one of ``FATES``.
-        day: on which its fate begins.
+        day: the day on which its fate begins.
     """
 
     spot: np.ndarray
@@ -47,9 +47,10 @@ class _Plant:
 
 
 class Tray:
-    """Five plants on a tray, fixed by the seed, the species and the number; `photo` draws them on a day.
+    """Five plants on a tray, fixed by the seed, the species and the number; `photo` draws them on a given day.
 
-    What surrounds the plants (chamber, tray, light, camera) is drawn apart from their growth, and tells nothing of it.
+    The plants' surroundings (chamber, tray, light, camera) are drawn independently of their growth and reveal nothing
+    about it.
     """
 
     def __init__(self, seed: int, species: str, number: int, size: tuple[int, int]) -> None:
@@ -119,7 +120,7 @@ class Tray:
         return mask
 
     def _camera(self, rng: np.random.Generator) -> list[np.ndarray]:
-        """Give the camera of each day: its shift (shares of width and height), turn (radians) and zoom."""
+        """Return the camera of each day: its shift (shares of width and height), turn (radians) and zoom."""
         still = np.array([*rng.normal(0, 0.006, 2), np.radians(rng.normal(0, 0.5)), rng.uniform(0.98, 1.02)])
         if rng.random() < 0.1:  # the tray is cropped
             still += np.array([*rng.uniform(-0.05, 0.05, 2), 0, 0.2])
@@ -130,7 +131,7 @@ class Tray:
         return [still if day < since else moved for day in range(DAYS)]
 
     def photo(self, day: int) -> Image.Image:
-        """Return the tray on `day` (from 1) as an RGB image of the size asked for."""
+        """Return the tray on `day` (from 1) as an RGB image of the requested size."""
         rng = np.random.default_rng([*self._key, day])
         image = self._ground.copy()
         leaves = [leaf for plant in self._plants for leaf in self._leaves_of(plant, day, rng)]
@@ -173,7 +174,7 @@ class Tray:
         return leaves
 
     def _seen(self, image: Image.Image, day: int) -> Image.Image:
-        """Cut out what the camera sees on a day, from 0."""
+        """Cut out what the camera sees on a day (from 0)."""
         x, y, turn, zoom = self._moves[day]
         cos, sin = np.cos(turn) / zoom, np.sin(turn) / zoom
         middle, half = np.asarray(self._canvas) / 2 + np.array([x, y]) * self._work, np.asarray(self._work) / 2
@@ -183,7 +184,7 @@ class Tray:
 
 
 def _drift(rng: np.random.Generator, deviation: float) -> np.ndarray:
-    """Give offsets that drift from day to day and soon forget where they were, DAYS."""
+    """Return offsets that drift from day to day and soon forget where they were, DAYS."""
     steps, values = rng.normal(0, deviation, DAYS), np.zeros(DAYS)
     for day in range(1, DAYS):
         values[day] = 0.5 * values[day - 1] + steps[day]

@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 
 def load(checkpoints: Checkpoints, device: str | None = None, tta: int = 1) -> CharacterPredictor:
-    """Load fitted networks, once, to ask them about bitmaps.
+    """Load trained networks once, to use on any number of bitmaps.
 
     Args:
-        checkpoints: one or several, which are averaged: paths, patterns, or last or best, of the newest run.
-        device: such as cpu, cuda or cuda:1; the fastest there is if None.
-        tta: how many views of each bitmap are averaged, as ``--submission.tta``.
+        checkpoints: paths, glob patterns, or last or best of the newest run; the predictions of several are averaged.
+        device: such as cpu, cuda or cuda:1; None picks the fastest available.
+        tta: number of views of each bitmap to average, like ``--submission.tta``.
 
     Raises:
-        UserError: a checkpoint is absent, damaged or another task's.
+        UserError: a checkpoint is missing, damaged or from another task.
     """
-    from julia.predictor import CharacterPredictor  # here, so that `import julia` alone takes no time
+    from julia.predictor import CharacterPredictor  # here, to keep `import julia` fast
 
     return CharacterPredictor(checkpoints, device, tta)

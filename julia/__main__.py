@@ -5,7 +5,7 @@ from julia.data import CharacterData
 from julia.model import CharacterClassifier
 from julia.page import CharacterPage
 
-# An average of the weights of about the last fifty steps.
+# Averages the weights over about the last fifty steps.
 EMA = {
     "class_path": "common.optim.EMAWeightAveraging",
     "init_args": {"decay": 0.9, "update_every_n_steps": 5},

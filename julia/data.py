@@ -1,4 +1,4 @@
-"""The LightningDataModule of ``julia``: bitmaps as uint8 batches, made float and augmented on the device."""
+"""The LightningDataModule of ``julia``: uint8 batches of bitmaps, made float and augmented on the device."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ class CharacterData(LabelledData):
 
     Args:
         root: folder with the competition's files, as .zip or unpacked.
-        variant: original bitmaps of every size, or the competition's own 20×20 ones.
-        image_size: side of the squares that bitmaps are resized to, pixels; taken from the model.
+        variant: original bitmaps of various sizes, or the competition's own resized ones (20×20).
+        image_size: side of the square that bitmaps are resized to, in pixels; taken from the model.
         channels: 1 for grey, 3 for colour; taken from the model.
-        batch_size: images in a training batch.
+        batch_size: images per training batch.
         rotation: largest random rotation, degrees.
-        shift: largest random shift, share of the side.
+        shift: largest random shift, as a fraction of the side.
         zoom: largest random change of scale; 0.2 is 0.8× to 1.2×.
         shear: largest random shear, degrees.
-        brightness: largest random change of brightness, share of white added or taken away.
+        brightness: largest random change of brightness, as a fraction of white added or removed.
         contrast: largest random change of contrast; 0.2 is 0.8× to 1.2×.
         inversion: probability of turning a training image into its negative.
-        mixup: blend training images in pairs, by a share drawn from Beta(mixup, mixup); 0 for never.
-        cutmix: paste a box of another image into each, its share drawn from Beta(cutmix, cutmix); 0 for never.
+        mixup: blend training images in pairs, in a ratio drawn from Beta(mixup, mixup); 0 for never.
+        cutmix: paste a box from another image into each, its area drawn from Beta(cutmix, cutmix); 0 for never.
     """
 
     max_pixels = MAX_PIXELS
@@ -88,5 +88,5 @@ class CharacterData(LabelledData):
         return batch._replace(images=images, targets=targets)
 
     def views(self) -> list[View]:
-        """The image and its negative, then both with small shifts and zooms: half of what training went to."""
+        """Return the image and, if trained on, its negative, then both with half of the largest shifts and zooms."""
         return moved_views(self.shift / 2, self.zoom / 2, negatives=self.inversion > 0)

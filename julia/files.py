@@ -1,7 +1,7 @@
-"""The folder layout of the competition, turned into tables.
+"""The competition's folder layout, read into tables.
 
 ``train/`` and ``test/`` hold the bitmaps as ``<ID>.Bmp`` in their original sizes, ``trainResized/`` and
-``testResized/`` at 20×20; each may also be the ``.zip`` of that name. ``trainLabels.csv`` and
+``testResized/`` at 20×20; each may also be a ``.zip`` of that name. ``trainLabels.csv`` and
 ``sampleSubmission.csv`` have the columns ``ID,Class``.
 """
 
@@ -21,7 +21,7 @@ from common.submission import SampleSubmission
 from common.tables import read_table, refuse_doubles, rows
 
 CLASSES = string.ascii_lowercase + string.ascii_uppercase + string.digits
-# Characters that a crop alone hardly tells apart.
+# Characters that can hardly be told apart in a crop.
 LOOK_ALIKES = ("oO0", "sS", "cC", "iIl1", "xX", "zZ", "vV", "wW", "uU", "kK", "pP")
 COLUMNS = ("ID", "Class")
 MAX_PIXELS = 16_000_000  # the largest bitmap of the competition has 0.34 million
@@ -32,7 +32,7 @@ FOLDERS = {"original": ("train", "test"), "resized": ("trainResized", "testResiz
 
 @dataclass(frozen=True)
 class Characters:
-    """The training set: one row a bitmap.
+    """The training set: one row per bitmap.
 
     Attributes:
         ids: as in ``trainLabels.csv``, in its order.
@@ -49,7 +49,7 @@ def read_training_set(root: Path, variant: Variant) -> Characters:
     """List the training bitmaps with their labels.
 
     Raises:
-        UserError: files are missing; an id appears twice, without bitmap or without label; a label is not a class.
+        UserError: files are missing; an id appears twice, or lacks a bitmap or a label; a label is not a class.
     """
     files = _bitmaps(root, variant, "train")
     path = root / "trainLabels.csv"
@@ -68,10 +68,10 @@ def read_training_set(root: Path, variant: Variant) -> Characters:
 
 
 def read_test_set(root: Path, variant: Variant) -> tuple[SampleSubmission, list[ImageFile]]:
-    """List the test bitmaps in the order of ``sampleSubmission.csv``, or of their ids where it is absent.
+    """List the test bitmaps in the order of ``sampleSubmission.csv``, or of their ids if it is missing.
 
     Raises:
-        UserError: files are missing; the sample submission names other ids than the bitmaps.
+        UserError: files are missing; the ids of the sample submission differ from those of the bitmaps.
     """
     files = _bitmaps(root, variant, "test")
     path = root / "sampleSubmission.csv"

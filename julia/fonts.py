@@ -1,4 +1,4 @@
-"""Fonts to draw characters with: found on the machine or in files, checked one by one, grouped by family."""
+"""Fonts for drawing characters: found on the machine or in files, checked one by one, grouped by family."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from common.drawing import spread_out
 from common.errors import UserError, listed
 
 CLASSES = string.digits + string.ascii_uppercase + string.ascii_lowercase
-SYSTEM = "system"  # in place of a file or folder: the fonts that are installed
+SYSTEM = "system"  # in place of a file or folder: the installed fonts
 SUFFIXES = {".ttf", ".otf", ".ttc", ".otc", ".woff", ".woff2"}
 
-# They come with matplotlib, and draw the 62 characters in plain shapes, by which those of other fonts are judged.
+# These come with matplotlib and draw the 62 characters in plain shapes, with which other fonts are compared.
 PLAIN = (
     *("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique", "DejaVuSans-BoldOblique"),
     *("DejaVuSansMono", "DejaVuSansMono-Bold", "DejaVuSansMono-Oblique", "DejaVuSansMono-BoldOblique"),
@@ -30,11 +30,11 @@ PLAIN = (
     *("STIXGeneral", "STIXGeneralBol", "STIXGeneralItalic", "STIXGeneralBolIta"),
     *("cmr10", "cmb10", "cmss10", "cmtt10"),
 )
-# Letters whose lower case looks unlike their upper case, at any size.
+# Letters whose lower and upper case look different at any size.
 _DISTINCT = "abdefghlmnqrt"
 _SIDE = 20
-READ = 0.35  # share of digits, of capitals and of small letters that must resemble the right plain character most
-SMALL_CAPITALS = 0.75  # mean correlation of these letters' cases above which the lower case is capitals drawn smaller
+READ = 0.35  # share of digits, of capitals and of small letters that must be closest to the right plain character
+SMALL_CAPITALS = 0.75  # mean correlation of these letters' cases above which the lower case is just small capitals
 
 Shapes = NDArray[np.float32]
 
@@ -44,7 +44,7 @@ class Face(NamedTuple):
 
     Attributes:
         path: the file.
-        number: which face of a collection.
+        number: index of the face in a collection.
         family: as the file names it, such as "Lato".
         style: such as "Bold Italic".
         licence: the licence field of the file, which may be empty.
@@ -59,24 +59,24 @@ class Face(NamedTuple):
 
 def plain_faces() -> list[Face]:
     """List the faces that come with matplotlib."""
-    import matplotlib  # only for the fonts it carries; imported here to keep --help fast
+    import matplotlib  # only for its fonts; imported here to keep --help fast
 
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     return [Face(str(folder / f"{name}.ttf")) for name in PLAIN]
 
 
 def find_faces(given: Sequence[str]) -> tuple[list[list[Face]], pd.DataFrame]:
-    """Find the faces to draw with, by family, and tabulate every face that was looked at.
+    """Find the faces to draw with, by family, and tabulate every face that was examined.
 
     Args:
-        given: "system" for all that are installed, folders, or files.
+        given: "system" for all installed fonts, folders, or files.
 
     Returns:
-        the families, each with its faces; a table with ``file, face, family, style, licence, left_out``, of which the
-        last says why a face is not used, and is empty where it is.
+        The families, each with its faces; a table with ``file, face, family, style, licence, left_out``, the last of
+        which says why a face is not used, and is empty if it is.
 
     Raises:
-        UserError: there is no such file or folder, or one that is called system, or no face in them that can be used.
+        UserError: a file or folder does not exist, or is called system; none of the faces can be used.
     """
     files = list(dict.fromkeys(chain.from_iterable(map(_files, given))))
     looked_at = list(chain.from_iterable(spread_out(_inspect, files, many=len(files) > 50)))
@@ -111,12 +111,12 @@ def _files(word: str) -> list[str]:
 
 
 def _inspect(path: str) -> list[tuple[Face, str]]:
-    """Give the faces of a file, each with the reason why it is left out, or an empty text."""
+    """Return the faces of a file, each with the reason why it is left out, or an empty string."""
     try:
         with Path(path).open("rb") as stream:
             count = len(TTCollection(stream, lazy=True)) if stream.read(4) == b"ttcf" else 1
         return [_inspect_face(path, number) for number in range(count)]
-    except Exception as error:  # fontTools raises whatever a damaged table leads to
+    except Exception as error:  # a damaged table can make fontTools raise anything
         return [(Face(path), f"cannot be read: {str(error) or type(error).__name__}".splitlines()[0])]
 
 
@@ -140,7 +140,7 @@ def _inspect_face(path: str, number: int) -> tuple[Face, str]:
 
 
 def glyph_shapes(face: Face) -> Shapes | None:
-    """Draw the 62 characters, each filling a square, with mean 0 and length 1: 62×400; None where one is blank."""
+    """Draw the 62 characters, each filling a square, scaled to mean 0 and length 1: 62×400; None if one is blank."""
     font = ImageFont.truetype(face.path, 96, index=face.number, layout_engine=ImageFont.Layout.BASIC)
     shapes = []
     for sign in CLASSES:
@@ -160,7 +160,7 @@ def glyph_shapes(face: Face) -> Shapes | None:
 
 @lru_cache(maxsize=1)
 def _plain_shapes() -> Shapes:
-    """The shapes of the plain faces, (faces·62)×400."""
+    """Return the shapes of the plain faces, (faces·62)×400."""
     shapes = [glyph_shapes(face) for face in plain_faces()]
     return np.concatenate([shape for shape in shapes if shape is not None])
 

@@ -1,4 +1,4 @@
-"""The networks of ``julia``: first the plain module, then its training."""
+"""The network of ``julia``: first the plain module, then its training."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class CharacterNet(nn.Module):
-    """Normalisation and a backbone with one logit a class.
+    """Normalisation and a backbone with one logit per class.
 
     Shape: N×channels×image_size×image_size, float in [0, 1] → N×62 logits.
     """
@@ -48,9 +48,9 @@ class CharacterNet(nn.Module):
 
 
 class CaseBlindAccuracy(MulticlassAccuracy):
-    """Accuracy that takes an upper-case letter and its lower case for the same character. Higher is better."""
+    """Accuracy that treats upper and lower case of a letter as the same character. Higher is better."""
 
-    # Not a buffer: averaging the weights averages those as well, and cuts whole numbers off.
+    # Not a buffer: weight averaging would average it, too, and truncate its integers.
     folded = torch.tensor([CLASSES.index(name.lower()) for name in CLASSES])
 
     def __init__(self) -> None:
@@ -64,23 +64,23 @@ class CaseBlindAccuracy(MulticlassAccuracy):
 class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
     """Classifies a character bitmap as one of a-z, A-Z, 0-9.
 
-    Logged of the held-out bitmaps, better when higher: ``acc``, ``f1`` (macro), ``acc_case_blind``; better when lower:
+    Logged for the held-out bitmaps, higher is better: ``acc``, ``f1`` (macro), ``acc_case_blind``; lower is better:
     ``loss``, ``nll`` (negative log-likelihood) and ``ece`` (expected calibration error, 15 bins), the latter two also
-    ``_calibrated``: each fifth by the temperature of the others.
+    as ``_calibrated``: each fifth is scaled by the temperature of the others.
 
     Args:
-        backbone: a classifier of torchvision or timm (timm/<name>), airbench or lenet.
-        stem: imagenet, or small: a first convolution of 3×3 taps with stride 1, for images of few pixels.
-        head: linear, or imagenet to keep the 1000 logits and stack a linear layer on them.
-        image_size: side of the squares that bitmaps are resized to, pixels.
+        backbone: a torchvision or timm (timm/<name>) classifier, airbench or lenet.
+        stem: imagenet, or small: a 3×3 first convolution with stride 1, for images of few pixels.
+        head: linear, or imagenet to keep the 1000 logits and put a linear layer on top of them.
+        image_size: side of the square that bitmaps are resized to, in pixels.
         channels: 1 for grey, 3 for colour.
-        normalize: image (each bitmap by its own mean and deviation), auto (by those that the backbone's published
-            weights expect, even if its own are random), imagenet (by those of ImageNet) or none.
-        pretrained: true for published weights, a file of such (.pth, .safetensors) or another fit's checkpoint (.ckpt).
-        label_smoothing: share of the target that is spread over all classes.
-        lr: highest learning rate.
-        weight_decay: AdamW's decay of matrices and kernels.
-        warmup: share of all steps in which the learning rate rises.
+        normalize: image (by each bitmap's own mean and standard deviation), auto (by those that the backbone's
+            published weights expect, even if it starts from random ones), imagenet (by those of ImageNet) or none.
+        pretrained: true for published weights, a file of them (.pth, .safetensors) or another fit's checkpoint (.ckpt).
+        label_smoothing: fraction of the target that is spread over all classes.
+        lr: peak learning rate.
+        weight_decay: AdamW's weight decay, for matrices and kernels only.
+        warmup: fraction of all steps over which the learning rate rises.
     """
 
     task = "julia"
@@ -131,7 +131,7 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
             pretrained=pretrained,
         )
         metrics = {
-            # Of each training batch, too, where checking the targets would make a GPU wait.
+            # Also measured on every training batch, where validating the targets would stall a GPU.
             "acc": MulticlassAccuracy(len(CLASSES), average="micro", validate_args=False),
             "f1": MulticlassF1Score(len(CLASSES), average="macro"),
             "acc_case_blind": CaseBlindAccuracy(),
@@ -147,13 +147,13 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
         return logits
 
     def compute_losses(self, batch: LabelledBatch) -> tuple[Tensor, Tensor]:
-        """Give the logits of a batch (N×62) and the loss of each image (N)."""
+        """Return the logits of a batch (N×62) and the loss of each image (N)."""
         logits = self(batch.images).float()
         return logits, self.loss(logits, batch.targets)
 
     def compute_loss(self, batch: LabelledBatch) -> Tensor:
         logits, losses = self.compute_losses(batch)
-        # A blended bitmap counts as the class of which it has most.
+        # A blended bitmap counts as its dominant class.
         targets = batch.targets if batch.targets.ndim == 1 else batch.targets.argmax(dim=1)
         self.train_metrics.update(logits.detach(), targets)
         return losses.mean()
@@ -165,19 +165,19 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
         return torch.cat([columns, logits.softmax(dim=1)], dim=1)
 
     def evaluated_estimates(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Give probabilities (N×62), classes (N) and rows (N): each bitmap is a group of its own."""
+        """Return probabilities (N×62), classes (N) and rows (N): each bitmap is its own group."""
         rows, truth = self.evaluated[:, :2].astype(int).T
         return self.evaluated[:, 3:], truth, rows
 
     def count_confusions(self) -> np.ndarray:
-        """Count how often each class was taken for each, 62×62, rows the truth."""
+        """Count how often each class was taken for each other, 62×62, with the truth in rows."""
         probabilities, truth, _ = self.evaluated_estimates()
         predicted = torch.from_numpy(probabilities.argmax(axis=1))
         counts: np.ndarray = multiclass_confusion_matrix(predicted, torch.from_numpy(truth), len(CLASSES)).numpy()
         return counts
 
     def log_evaluation(self) -> None:
-        """Log the loss and how sure answers are."""
+        """Log the loss and how well the answers are calibrated."""
         probabilities, truth, rows = self.evaluated_estimates()
         measured = self.sureness(probabilities, truth)
         after = self.sureness(self.cross_fitted(probabilities, truth, rows), truth)
@@ -203,11 +203,11 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
         return {"confusion": pd.DataFrame(self.count_confusions(), index=index, columns=list(CLASSES))}
 
     def calibrate(self, estimates: np.ndarray, truth: np.ndarray, groups: np.ndarray) -> Calibration:
-        """Fit the temperature of the probabilities, N×62; ``rows`` is how many it was fitted on."""
+        """Fit the temperature of the probabilities, N×62; ``rows`` is the number it was fitted on."""
         return {"temperature": fit_temperature(estimates, truth), "rows": float(len(truth))}
 
     def calibrated(self, estimates: np.ndarray, calibration: Calibration | None = None) -> np.ndarray:
-        """Give the probabilities as the temperature makes them, N×62."""
+        """Return the probabilities scaled by the temperature, N×62."""
         learned = self.calibration if calibration is None else calibration
         return scale_probabilities(estimates, learned["temperature"]) if learned else estimates
 
@@ -239,11 +239,11 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
         return f"probabilities: by temperature {temperature:.2f}, fitted on {rows:,.0f} held-out bitmaps"
 
     def predict_step(self, batch: ImageBatch, batch_idx: int) -> dict[str, Tensor]:
-        """Give ``row`` (N, of the images predicted) and ``probabilities`` (N×62, in the order of ``CLASSES``)."""
+        """Return ``row`` (N, index of each image) and ``probabilities`` (N×62, in the order of ``CLASSES``)."""
         return {"row": batch.row, "probabilities": self(batch.images).float().softmax(dim=1)}
 
     def estimates(self, outputs: Outputs, data: CharacterData) -> np.ndarray:
-        """Give the probabilities, N×62."""
+        """Return the probabilities, N×62."""
         return outputs["probabilities"]
 
     def values(self, estimates: np.ndarray) -> np.ndarray:
@@ -252,7 +252,7 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
         return classes
 
     def spread(self, estimates: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-        """Give the deviation of the most probable class's probability over the members, N."""
+        """Return the standard deviation of the most probable class's probability across the members, N."""
         spread: np.ndarray = np.take_along_axis(deviation, estimates.argmax(axis=1)[:, None], axis=1)[:, 0]
         return spread
 
@@ -276,7 +276,7 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
         return self.net.normalize
 
     def explained_scores(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Give the logits, N×62, of which the greatest is explained."""
+        """Return the logits, N×62, and which of them to explain: the greatest."""
         logits = self(images)
         return logits, logits.argmax(dim=1)
 
@@ -286,7 +286,7 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
         return [f"{CLASSES[i]}, {100 * p:.0f} %" for i, p in zip(index.tolist(), best.tolist(), strict=True)]
 
     def deployed(self) -> Deployed:
-        """Give the network as it is used elsewhere: uint8 images in, probabilities (N×62) out."""
+        """Return the network to deploy: uint8 images in, probabilities (N×62) out."""
         size, channels = self.hparams["image_size"], self.hparams["channels"]
         images = torch.zeros(2, channels, size, size, dtype=torch.uint8)
         net = nn.Sequential(FromBytes(), self.net, self._temperature(), nn.Softmax(dim=1))

@@ -1,4 +1,4 @@
-"""The page of ``julia``: the most probable classes of a bitmap."""
+"""The web page of ``julia``: the most probable classes of a bitmap."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of what a network makes of the held-out characters."""
+"""Plots of a network's predictions for the held-out characters."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WORST = 15  # classes
-NAMED = 4  # classes that one is taken for
-CONFUSED = 16  # classes of the confusion matrix that have room for numbers
+NAMED = 4  # classes shown that one is mistaken for
+CONFUSED = 16  # classes in the confusion matrix, few enough for numbers to fit
 OTHERS = "others"
-PAIRS = 2  # of truth and prediction that are named of look-alikes
-RELIABILITY_BINS = 15  # as many as the expected calibration error has
+PAIRS = 2  # of truth and prediction that are named for each group of look-alikes
+RELIABILITY_BINS = 15  # as many as in the expected calibration error
 
 
 def confusion(counts: np.ndarray) -> Figure:
-    """Draw the part of the confusion matrix (62×62, rows the truth) of the classes most confused with each other."""
+    """Draw the classes most confused with each other, from the confusion matrix (62×62, truth in rows)."""
     wrong = counts - np.diag(np.diag(counts))
     both = np.triu(wrong + wrong.T)
     pairs = np.argsort(-both, axis=None, kind="stable")[: np.count_nonzero(both)]
@@ -36,7 +36,7 @@ def confusion(counts: np.ndarray) -> Figure:
     axes = figure.add_subplot()
     if not order:
         return _none_missed(figure, axes, int(counts.sum()))
-    # The last column is all other classes, so that a row sums up to what was held out of its class.
+    # The last column is all other classes, so that a row sums to the held-out characters of its class.
     shown = np.column_stack(
         [counts[np.ix_(order, order)], counts[order].sum(axis=1) - counts[order][:, order].sum(axis=1)]
     )
@@ -59,7 +59,7 @@ def confusion(counts: np.ndarray) -> Figure:
 
 
 def _kind(index: int) -> str:
-    """Name the look-alikes that a class belongs to; itself where it has none."""
+    """Name the group of look-alikes that a class belongs to; the class itself if there is none."""
     return next((group for group in LOOK_ALIKES if CLASSES[index] in group), CLASSES[index])
 
 
@@ -72,10 +72,10 @@ def _none_missed(figure: Figure, axes: Axes, total: int) -> Figure:
 
 
 def errors(truth: np.ndarray, predicted: np.ndarray) -> Figure:
-    """Draw how many errors lie within look-alikes, which only the context of a crop tells apart, and how many do not.
+    """Draw how many errors are between look-alikes, which only a crop's context tells apart, and how many are not.
 
     Args:
-        truth: N, indices of classes.
+        truth: indices of classes, N.
         predicted: likewise.
     """
     missed = [(t, p) for t, p in zip(truth.tolist(), predicted.tolist(), strict=True) if t != p]
@@ -83,7 +83,7 @@ def errors(truth: np.ndarray, predicted: np.ndarray) -> Figure:
     for one, other in missed:
         kind = _kind(one) if _kind(one) == _kind(other) else OTHERS
         by_kind.setdefault(kind, Counter())[f"{CLASSES[one]} → {CLASSES[other]}"] += 1
-    # The others at the bottom, since they are no group.
+    # The others at the bottom, since they are not a group.
     order = sorted(by_kind, key=lambda kind: (kind != OTHERS, by_kind[kind].total()))
     figure = new_figure(6.4, 0.32 * len(order) + 1.4)
     axes = figure.add_subplot()
@@ -107,7 +107,7 @@ def errors(truth: np.ndarray, predicted: np.ndarray) -> Figure:
 
 
 def worst_classes(counts: np.ndarray) -> Figure:
-    """Draw the classes of which most were missed, and what they were taken for, from the confusion matrix, 62×62."""
+    """Draw the most missed classes, and what they were mistaken for, from the confusion matrix, 62×62."""
     total, missed = counts.sum(axis=1), counts.sum(axis=1) - np.diag(counts)
     order = [row for row in np.argsort(-missed, kind="stable")[:WORST] if missed[row]][::-1]
     figure = new_figure(6.4, 0.32 * len(order) + 1.6)
@@ -131,9 +131,9 @@ def worst_classes(counts: np.ndarray) -> Figure:
 
 
 def worst_errors(evaluated: pd.DataFrame, images: Images) -> Gallery:
-    """Show the characters that were missed with the greatest confidence, of images M×H×W×C, uint8.
+    """Show the characters missed with the greatest confidence, from images M×H×W×C, uint8.
 
-    ``evaluated`` has a line a character: row (of the images), truth, predicted (indices of classes), probability.
+    ``evaluated`` has one row per character: row (of the images), truth, predicted (indices of classes), probability.
     """
     missed = evaluated[evaluated["truth"] != evaluated["predicted"]]
     missed = missed.sort_values(["probability", "row"], ascending=[False, True]).head(GALLERY)
@@ -144,11 +144,11 @@ def worst_errors(evaluated: pd.DataFrame, images: Images) -> Gallery:
 
 
 def reliability(probabilities: Sequence[np.ndarray], labels: Sequence[str], right: np.ndarray) -> Figure:
-    """Draw how often answers are right against how probable they were held to be, as far as possible on the diagonal.
+    """Draw how often answers are right against their predicted probability; ideally, on the diagonal.
 
     Args:
-        probabilities: of the answers, N, one array for each of ``labels``.
-        labels: what the curves are called.
+        probabilities: those of the answers, N, one array for each of ``labels``.
+        labels: names of the curves.
         right: whether each answer is right, N.
     """
     figure = new_figure(6, 6.6)
@@ -168,10 +168,10 @@ def reliability(probabilities: Sequence[np.ndarray], labels: Sequence[str], righ
 
 
 def answered(probability: np.ndarray, right: np.ndarray) -> Figure:
-    """Draw how often answers are right if only the most probable share of them is given.
+    """Draw how often answers are right if only the most probable share of them are given.
 
     Args:
-        probability: of each answer, N.
+        probability: probability of each answer, N.
         right: whether it is right, N.
     """
     order = np.argsort(-probability, kind="stable")

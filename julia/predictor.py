@@ -1,4 +1,4 @@
-"""Characters from Python: what ``julia.load`` gives."""
+"""Characters from Python: what ``julia.load`` returns."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Guess(NamedTuple):
 
     Attributes:
         character: the most probable class.
-        probability: of it, by the temperature that the checkpoint has learned from held-out bitmaps.
-        probabilities: likewise of all 62 classes, the greatest first.
+        probability: its probability, by the temperature that the checkpoint learned from held-out bitmaps.
+        probabilities: likewise for all 62 classes, the greatest first.
     """
 
     character: str
@@ -37,7 +37,7 @@ class CharacterPredictor(Predictor[CharacterClassifier]):
         """Name the character of each of N bitmaps.
 
         Raises:
-            UserError: one of them is no image.
+            UserError: one of them is not an image.
         """
         return guesses_of(self.models[0].calibrated(self.predict(bitmaps)[0]["probabilities"]))
 

@@ -13,13 +13,13 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter
 from julia.fonts import CLASSES, Face, load_face
 
 Array = NDArray[np.float64]
-EM = 64  # font size in pixels, before what is drawn is reduced or enlarged to the bitmap
+EM = 64  # font size in pixels, before the drawing is resized to the bitmap
 CANVAS = (5 * EM, 3 * EM)
 MIDDLE, BASELINE = 2.5 * EM, 1.8 * EM
 
 
 class Layers(NamedTuple):
-    """Masks of what is painted, each H×W, from 0 to 1: all text, and where there are any its shadow and outline."""
+    """Masks of what is painted, each H×W, from 0 to 1: all text and, if any, its shadow and outline."""
 
     text: Array
     shadow: Array | None
@@ -27,7 +27,7 @@ class Layers(NamedTuple):
 
 
 def draw_character(character: str, families: list[list[Face]], rng: np.random.Generator) -> Image.Image:
-    """Draw a bitmap, RGB or grey, 8 to 200 px wide, 14 to 160 px high; each family of fonts is as likely as another."""
+    """Draw a bitmap, RGB or grey, 8 to 200 px wide, 14 to 160 px high; all families of fonts are equally likely."""
     faces = families[rng.integers(len(families))]
     layers = _lay_out(character, faces[rng.integers(len(faces))], rng)
     picture = _paint(layers, rng)
@@ -36,7 +36,7 @@ def draw_character(character: str, families: list[list[Face]], rng: np.random.Ge
 
 
 def _lay_out(character: str, face: Face, rng: np.random.Generator) -> Layers:
-    """Set the character between its neighbours, turn and slant it, and cut a frame round it."""
+    """Set the character between its neighbours, turn and slant it, and cut a frame around it."""
     font = load_face(face, EM)
     gap = font.getlength(character) / 2 + rng.uniform(-0.03, 0.16) * EM
     texts = [(MIDDLE, character, "ms")]
@@ -53,7 +53,7 @@ def _lay_out(character: str, face: Face, rng: np.random.Generator) -> Layers:
         return mask
 
     alone, text = drawn(texts[:1], thicker), drawn(texts, thicker)
-    if rng.random() < 0.03:  # letters of tubes, or of which only the contour is painted
+    if rng.random() < 0.03:  # letters made of tubes, or with only the contour painted
         text = ImageChops.subtract(text, text.filter(ImageFilter.MinFilter(2 * int(rng.integers(1, 3)) + 1)))
     shadow = outline = None
     if rng.random() < 0.15:
@@ -73,14 +73,14 @@ def _lay_out(character: str, face: Face, rng: np.random.Generator) -> Layers:
 
 
 def _neighbour(character: str, rng: np.random.Generator) -> str:
-    """Words are mostly of one case, and numbers of digits."""
+    """Draw a neighbour, mostly of the same kind: words are mostly of one case, and numbers of digits."""
     kinds = [kind for kind in (CLASSES[:10], CLASSES[10:36], CLASSES[36:]) if character in kind]
     kind = kinds[0] if rng.random() < 0.85 else CLASSES
     return kind[rng.integers(len(kind))]
 
 
 def _corners(box: tuple[int, int, int, int], rng: np.random.Generator) -> Array:
-    """Choose where four corners of the canvas go: turned, slanted, stretched and seen from the side. 4×2."""
+    """Choose where the corners of the canvas go, turned, slanted, stretched and seen from the side: 4×2."""
     turn = np.radians(rng.normal(0, 6) if rng.random() < 0.9 else rng.uniform(-30, 30))
     slant, stretch = rng.normal(0, 0.1), np.exp(rng.normal(0, 0.13))
     change = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
@@ -95,7 +95,7 @@ def _corners(box: tuple[int, int, int, int], rng: np.random.Generator) -> Array:
 
 
 def _back(corners: Array) -> list[float]:
-    """Find the projection, as Pillow takes it, by which each pixel tells where on the canvas it comes from."""
+    """Find the projection, as Pillow takes it, from each pixel back to its place on the canvas."""
     width, height = CANVAS
     rows: list[list[float]] = []
     for (x, y), (u, v) in zip(corners, [(0, 0), (width, 0), (width, height), (0, height)], strict=True):
@@ -109,7 +109,7 @@ def _tilt(mask: Image.Image, back: list[float]) -> Image.Image:
 
 
 def _frame(alone: Image.Image, rng: np.random.Generator) -> tuple[tuple[int, int, int, int], tuple[int, int]]:
-    """Frame the character as by hand: the edges on the canvas, and the size of the bitmap."""
+    """Frame the character as if by hand: the edges on the canvas, and the size of the bitmap."""
     left, top, right, bottom = alone.point(lambda value: 255 * (value > 32)).getbbox() or (0, 0, *CANVAS)
     high = bottom - top
     margin = rng.normal(0.07, 0.06, size=4).clip(-0.05, 0.3) * max(high, 0.5 * EM)
@@ -122,7 +122,7 @@ def _frame(alone: Image.Image, rng: np.random.Generator) -> tuple[tuple[int, int
 
 
 def _colour(rng: np.random.Generator) -> Array:
-    """Signs are white, black, grey or of one strong colour, in light of any strength."""
+    """Draw a colour: signs are white, black, grey or of one strong colour, in light of any strength."""
     kind = rng.random()
     if kind < 0.25:
         hue, saturation, value = rng.random(), 0.1 * rng.random(), rng.uniform(0.65, 1)
@@ -136,18 +136,18 @@ def _colour(rng: np.random.Generator) -> Array:
 
 
 def grey(colour: Array) -> float:
-    """Tell how bright a colour is, 0 to 255."""
+    """Return the brightness of a colour, 0 to 255."""
     return float(colour @ np.asarray([0.299, 0.587, 0.114]))
 
 
 def _noise(shape: tuple[int, int], cells: int, rng: np.random.Generator) -> Array:
-    """Blotches of about 1/cells of a side, mean 0 and deviation of about 1, H×W."""
+    """Return blotches of about 1/cells of a side, with mean 0 and a standard deviation of about 1, H×W."""
     coarse = Image.fromarray(rng.standard_normal((cells, cells)).astype(np.float32))
     return np.asarray(coarse.resize((shape[1], shape[0]), Image.Resampling.BICUBIC), np.float64)
 
 
 def _slope(shape: tuple[int, int], rng: np.random.Generator) -> Array:
-    """A plane through 0 in the middle, from about -1 to 1, in any direction, H×W."""
+    """Return a plane through 0 in the middle, from about -1 to 1, in any direction, H×W."""
     x, y = np.linspace(-1, 1, shape[1]), np.linspace(-1, 1, shape[0])
     angle = rng.uniform(0, 2 * np.pi)
     plane: Array = np.add.outer(np.sin(angle) * y, np.cos(angle) * x)
@@ -155,7 +155,7 @@ def _slope(shape: tuple[int, int], rng: np.random.Generator) -> Array:
 
 
 def _surface(colour: Array, shape: tuple[int, int], rng: np.random.Generator) -> Array:
-    """A plain, shaded or blotched surface of one colour, H×W×3, from 0 to 255."""
+    """Return a plain, shaded or blotched surface of one colour, H×W×3, from 0 to 255."""
     kind, amount = rng.integers(3), rng.uniform(3, 30)
     light = np.zeros(shape)
     if kind == 1:
@@ -182,14 +182,14 @@ def _paint(layers: Layers, rng: np.random.Generator) -> Array:
         picture += beyond[..., None] * (_surface(_colour(rng), shape, rng) - picture)
     if layers.shadow is not None:
         picture += rng.uniform(0.3, 1) * layers.shadow[..., None] * (min(grey(ground), grey(edge)) / 2 - picture)
-    # An outline as grey as the ink would fatten the character past recognition.
+    # An outline as bright as the ink would thicken the character beyond recognition.
     if layers.outline is not None and abs(grey(edge) - grey(ink)) > contrast:
         picture += layers.outline[..., None] * (_surface(edge, shape, rng) - picture)
     worn = layers.text
     if rng.random() < 0.15:  # paint that has come off
         worn = worn * (1 - np.clip(_noise(shape, int(rng.integers(5, 20)), rng) - rng.uniform(0.6, 1.6), 0, 1))
     picture += worn[..., None] * (_surface(ink, shape, rng) - picture)
-    if rng.random() < 0.2:  # the shadow of something before the sign
+    if rng.random() < 0.2:  # the shadow of something in front of the sign
         dark = 1 / (1 + np.exp(-(_slope(shape, rng) + rng.uniform(-0.7, 0.7)) * rng.uniform(4, 60)))
         picture *= 1 - rng.uniform(0.2, 0.65) * dark[..., None]
     if rng.random() < 0.1:  # the glare of a lamp
@@ -198,13 +198,13 @@ def _paint(layers: Layers, rng: np.random.Generator) -> Array:
 
 
 def _photograph(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Blur, coarsen, add grain and pack the picture as a camera does."""
+    """Blur, coarsen, add grain and compress the picture as a camera does."""
     width, height = image.size
     if rng.random() < 0.85:
         image = image.filter(ImageFilter.GaussianBlur(rng.gamma(1.3, 0.015) * height))
     if rng.random() < 0.15:
         image = _shaken(image, rng.uniform(0.03, 0.14) * height, rng.uniform(0, np.pi))
-    if rng.random() < 0.25:  # few pixels, made larger
+    if rng.random() < 0.25:  # few pixels, upscaled
         share = rng.uniform(10, 24) / height
         if share < 1:
             few = (max(6, round(share * width)), max(8, round(share * height)))
@@ -220,7 +220,7 @@ def _photograph(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def _shaken(image: Image.Image, length: float, angle: float) -> Image.Image:
-    """Average the picture along a line of some pixels, as a moving camera does."""
+    """Average the picture along a line of ``length`` pixels, as a moving camera does."""
     steps = max(2, round(length))
     pixels = np.asarray(image, np.float64)
     total = np.zeros_like(pixels)

@@ -23,7 +23,7 @@ from julia.fonts import CLASSES, Face, find_faces, load_face, plain_faces
 from julia.street import draw_character, grey
 
 Frequencies = Literal["even", "competition"]
-# How many of the competition's 6,283 training bitmaps have each of CLASSES, in that order.
+# How many of the competition's 6,283 training bitmaps show each of CLASSES, in that order.
 COMPETITION = (
     *(78, 65, 59, 36, 37, 41, 42, 31, 21, 36),
     *(459, 90, 170, 165, 357, 69, 111, 152, 270, 52, 67, 168, 127),
@@ -31,16 +31,16 @@ COMPETITION = (
     *(156, 25, 52, 54, 196, 28, 32, 45, 128, 20, 26, 74, 44),
     *(125, 129, 37, 28, 123, 95, 107, 39, 23, 24, 23, 37, 20),
 )
-_PREFIX = "drawn_"  # of IDs, so that a fit on the competition's bitmaps does not take these for rows that it holds out
+_PREFIX = "drawn_"  # of IDs, so that a fit on the competition's bitmaps does not mistake these for rows it holds out
 _EM = 112  # font size in pixels at which masks are drawn, before they are resized to the bitmap
 
 _Array = NDArray[np.float64]
 
 
 def label(seed: int, item: int, frequencies: Frequencies = "even") -> str:
-    """Return the class of bitmap `item` (ids from 1), also of the test bitmaps, whose labels are in no file.
+    """Return the class of bitmap `item` (ids from 1), including test bitmaps, whose labels are in no file.
 
-    Of even frequencies, every run of 62 ids starting at 1, 63, 125, ... holds each of the 62 classes once.
+    With even frequencies, every run of 62 ids starting at 1, 63, 125, ... holds each of the 62 classes once.
     """
     block, place = divmod(item - 1, len(CLASSES))
     if frequencies == "even":
@@ -57,7 +57,7 @@ def _masks(character: str, rng: np.random.Generator) -> Image.Image:
     font = load_face(_plain()[rng.integers(len(_plain()))], _EM)
     middle, half = 1.5 * _EM, font.getlength(character) / 2 + rng.uniform(0, 0.1) * _EM
     texts = [(middle, character, "ms")]
-    if rng.random() < 0.4:  # crops of real signs show slivers of the letters beside the one meant
+    if rng.random() < 0.4:  # crops of real signs show slivers of the neighbouring letters
         before, after = rng.integers(len(CLASSES), size=2)
         texts += [(middle - half, CLASSES[before], "rs"), (middle + half, CLASSES[after], "ls")]
     bold, outline = int(rng.integers(0, 3)), int(rng.integers(4, 9))
@@ -74,7 +74,7 @@ def _masks(character: str, rng: np.random.Generator) -> Image.Image:
 
 
 def _crop(masks: Image.Image, rng: np.random.Generator) -> _Array:
-    """Cut the masks round the character and resize them to the bitmap: (height, width, 3), from 0 to 1."""
+    """Cut the masks around the character and resize them to the bitmap: (height, width, 3), from 0 to 1."""
     box = masks.getchannel(0).point(lambda value: 255 * (value > 32)).getbbox()
     assert box is not None, "the font drew nothing"
     left, top, right, bottom = box
@@ -84,7 +84,7 @@ def _crop(masks: Image.Image, rng: np.random.Generator) -> _Array:
     aspect = (frame[2] - frame[0]) / (frame[3] - frame[1]) * rng.uniform(0.85, 1.15)
     height = np.clip(np.exp(rng.normal(np.log(62), 0.5)), 18, 150)
     size = (int(np.clip(height * aspect, 14, 150)), int(height))
-    cut = masks.crop(tuple(round(edge) for edge in frame))  # crop, as resize(box=...) may not leave the image
+    cut = masks.crop(tuple(round(edge) for edge in frame))  # crop first, as resize(box=...) must stay inside the image
     return np.asarray(cut.resize(size, Image.Resampling.BILINEAR)) / 255
 
 
@@ -109,7 +109,7 @@ def _surface(colour: _Array, shape: tuple[int, ...], rng: np.random.Generator) -
 
 
 def _bitmap(seed: int, item: int, frequencies: Frequencies = "even") -> tuple[Image.Image, str]:
-    """Return bitmap `item` and the format to save it in; both depend on nothing but the arguments."""
+    """Return bitmap `item` and the format to save it in; both depend only on the arguments."""
     rng = np.random.default_rng([seed, item])
     masks = _crop(_masks(label(seed, item, frequencies), rng), rng)
     ground, ink, edge = _colour(rng), _colour(rng), _colour(rng)
@@ -118,7 +118,7 @@ def _bitmap(seed: int, item: int, frequencies: Frequencies = "even") -> tuple[Im
         ground, ink = _colour(rng), _colour(rng)
     shape = masks.shape[:2]
     picture = _surface(ground, shape, rng)
-    # An outline as grey as the ink would fatten the character past recognition.
+    # An outline as bright as the ink would thicken the character beyond recognition.
     if rng.random() < 0.3 and abs(grey(edge) - grey(ink)) > contrast:
         picture += masks[..., 2:] * (edge - picture)
     picture += masks[..., 1:2] * (_surface(ink, shape, rng) - picture)
@@ -137,12 +137,12 @@ def draw(
     fonts: Sequence[str] = (),
     frequencies: Frequencies = "even",
 ) -> None:
-    """Draw `train` labelled and `test` unlabelled bitmaps, with the CSV files of the contest, into `directory`.
+    """Draw `train` labelled and `test` unlabelled bitmaps, with the competition's CSV files, into `directory`.
 
-    The bitmaps are 14 to 150 px a side, RGB or grey, with a copy of 20 by 20 px each. With `fonts` (see
-    :func:`julia.fonts.find_faces`), they look like photos (:func:`julia.street.draw_character`), lie in archives as
-    the contest's do, bear IDs such as drawn_1, and `fonts.csv` says which fonts were used and which were not. Raises
-    `UserError`, and leaves nothing, for a count out of range, fonts that cannot be used, or a folder that is not empty
+    The bitmaps are RGB or grey, 14 to 150 px a side by default, each with a copy of 20 by 20 px. With `fonts` (see
+    :func:`julia.fonts.find_faces`), they look like photos (:func:`julia.street.draw_character`), lie in archives like
+    the competition's, have IDs such as drawn_1, and `fonts.csv` says which fonts were used and which were not. Raises
+    `UserError`, and leaves nothing behind, if a count is out of range, no font can be used, or the folder is not empty
     or cannot be written.
     """
     check_range("--train", train, len(CLASSES), why="so that each of the 62 classes appears")
@@ -183,7 +183,7 @@ def _reduced(image: Image.Image) -> Image.Image:
 def _encoded(
     seed: int, frequencies: Frequencies, families: list[list[Face]], items: Sequence[int]
 ) -> list[tuple[int, bytes, bytes]]:
-    """Draw bitmaps of many fonts: the number of each, the bitmap as a PNG file, and the reduced one as a BMP file."""
+    """Draw bitmaps in many fonts: the number of each, the bitmap as a PNG file, and the reduced one as a BMP file."""
     files = []
     for item in items:
         image = draw_character(label(seed, item, frequencies), families, np.random.default_rng([seed, item]))
@@ -195,7 +195,7 @@ def _encoded(
 
 
 def _archive(target: Path, files: Iterable[tuple[int, bytes, bytes]]) -> None:
-    """Write <target>.zip and <target>Resized.zip, laid out as the contest's."""
+    """Write <target>.zip and <target>Resized.zip, laid out like the competition's."""
     name = target.name
     with (
         zipfile.ZipFile(target.with_name(f"{name}.zip"), "w") as whole,
@@ -207,7 +207,7 @@ def _archive(target: Path, files: Iterable[tuple[int, bytes, bytes]]) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the program with `argv`, or the command line; exit with code 2 and one line on an error."""
+    """Run the program with `argv` or the command line; on an error, print one line and exit with code 2."""
     parser = Parser(
         "python -m julia.synthetic",
         __doc__,

@@ -1,4 +1,4 @@
-"""Tables of bitmaps: what a prediction says of each."""
+"""Tables of bitmaps: what is predicted for each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from julia.files import CLASSES
 
 
 def tabulate_bitmaps(ids: Sequence[str], probabilities: np.ndarray) -> pd.DataFrame:
-    """Tabulate the bitmaps (N) with the three most probable classes and their probabilities (N×62)."""
+    """Tabulate the bitmaps (N) with their three most probable classes, from probabilities N×62."""
     order = np.argsort(-probabilities, axis=1, kind="stable")[:, :3]
     table = pd.DataFrame({"ID": ids})
     for rank, suffix in enumerate(("", "_2", "_3")):

@@ -112,8 +112,9 @@ def constants_of(name: str) -> Constants:
 def checkpoint_blocks(network: nn.Module) -> None:
     """Keep only the activations between the blocks of ``network``; recompute the rest in the backward pass.
 
-    A block is a residual block, or any other element of a stage (``nn.Sequential``) that holds two convolutions or
-    attention. Parameters keep their names. BatchNorm sees each batch twice, which moves its averages twice as far.
+    A block is an element of a stage (``nn.Sequential``), such as a residual block, that holds at least two convolutions
+    or ``nn.MultiheadAttention``, which leaves out torchvision's ViT, Swin and ConvNeXt. Parameters keep their names.
+    BatchNorm sees each batch twice, which moves its averages twice as far.
 
     Source: Chen et al., "Training deep nets with sublinear memory cost", arXiv:1604.06174.
 

@@ -20,7 +20,7 @@ from common.ranking import ABSENT, FIXED, Group, counted
 from common.run_tree import Node, order_columns, tree_of
 from common.runs import About
 
-LONGEST = 36  # characters of a name in the legend, and of a cell on one line
+LONGEST = 36  # letters of a name in the legend, and of a cell on one line
 DASHES = {"solid": "", "dash": "9 4", "dot": "2 3", "dashdot": "9 3 2 3", "longdash": "14 4", "longdashdot": "14 3 2 3"}
 MOST_CELLS = 400_000  # predictions of held-out rows per page
 

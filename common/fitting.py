@@ -60,7 +60,7 @@ def fit_callbacks(settings: Namespace, task: type[AnyTask], resumed: Checkpoint 
         callbacks += [LatestLink(), Description(), Pictures(), TrainingMetrics(), Throughput()]
     if flags.enable_checkpointing is False:
         return callbacks
-    # Two callbacks, since save_last of a single one writes last.ckpt only when there is a new best.
+    # Two callbacks, since a single one with save_last writes last.ckpt only when there is a new best.
     callbacks += [BestCheckpoint(task.monitor, task.directions[task.monitor], resumed), LastCheckpoint(resumed)]
     if (number := settings.save_every_n_epochs) is not None:
         callbacks.append(

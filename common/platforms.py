@@ -19,7 +19,7 @@ KILL: int = getattr(signal, "SIGKILL", signal.SIGTERM)  # on Windows, SIGTERM ki
 WAITS = [0.1 * 2**number for number in range(9)]  # seconds, 51 in all
 # Names that Windows does not keep as they are: those of devices, and those that end in a dot.
 UNUSABLE = re.compile(r"(^|/)((con|prn|aux|nul|com\d|lpt\d)(\.[^/]*)?|[^/]*\.)(/|$)", re.IGNORECASE)
-LONGEST = 259  # characters of a path on Windows, unless long paths are turned on
+LONGEST = 259  # letters of a path on Windows, unless long paths are turned on
 
 
 def end_tidily() -> None:
@@ -46,7 +46,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 def patiently(move: Callable[[], object]) -> None:
-    """Rename or remove a file; Windows refuses while any program, such as a virus scanner, has it open, so retry there.
+    """Rename or remove a file, retrying on Windows, which refuses while any program, such as a scanner, has it open.
 
     Raises:
         OSError: it cannot be done, on Windows for most of a minute.
@@ -78,9 +78,9 @@ def quoted(word: str) -> str:
 
 
 def show_any_text() -> None:
-    """Escape characters that the encoding of the output lacks, as Python does on stderr, instead of failing.
+    """Escape letters that the encoding of the output lacks, as Python does on stderr, instead of failing.
 
-    If the output goes to a file or another program, Windows gives it a code page of 256 characters.
+    If the output goes to a file or another program, Windows gives it a code page of 256 letters.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -146,7 +146,7 @@ def log_step(trainer: pl.Trainer) -> None:
 
 
 def disable_requeue(trainer: pl.Trainer) -> None:
-    """Keep Lightning from saving under SLURM, in the middle of a step and where any later fit would start from it."""
+    """Keep Lightning from saving under SLURM: it would do so in mid-step, where any later fit would start from it."""
     environment = trainer._accelerator_connector.cluster_environment
     if isinstance(environment, SLURMEnvironment):
         environment.auto_requeue = False

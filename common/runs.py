@@ -176,7 +176,7 @@ class Run:
 
     Attributes:
         path: the folder.
-        about: the contents of ``run.json``; for runs of earlier versions, whatever else reveals of them.
+        about: the contents of ``run.json``; for runs of earlier versions, what folder and result reveal.
         arguments: those that affect the result, keyed by path.
         metrics: metric → values by epoch, counted from 1; several per epoch if it is logged more often.
         result: the result of a finished fit or cross-validation; None for others.

@@ -41,7 +41,7 @@ class Calibrated:
         return NONE
 
     def calibrated(self, estimates: np.ndarray, calibration: Calibration | None = None) -> np.ndarray:
-        """Return estimates in a form that says how certain they are (rows×… → rows×…), by default by its calibration."""
+        """Express how certain estimates (rows×…) are, in a form of rows×…, by default with its own calibration."""
         return estimates
 
     def sureness(self, calibrated: np.ndarray, truth: np.ndarray) -> dict[str, float]:

@@ -108,7 +108,7 @@ class ImageTask(LightningModule, Calibrated, HeldOutTables[Data], ABC, Generic[D
         pretrained: Pretrained = False,
     ) -> None:
         super().__init__()
-        # This saves the subclass's arguments, too. Weights are restored from the checkpoint, so their source is not.
+        # This also saves the subclass's arguments. Weights come from the checkpoint, so their source is not saved.
         self.save_hyperparameters(ignore=["pretrained", "net", "metrics"], logger=False)
         keep_own(self.hparams, type(self))
         self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

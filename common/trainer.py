@@ -59,7 +59,7 @@ class Trainer(pl.Trainer):
         """Train a network, or resume a fit."""
         path = None
         for checkpoint in self.checkpoints:
-            checkpoint.load_into(model)  # refuses weights that do not fit in one line
+            checkpoint.load_into(model)  # refuses unsuitable weights with a one-line error
             path = str(checkpoint.path)
         super().fit(model, datamodule=datamodule, ckpt_path=path)
 

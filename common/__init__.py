@@ -1,1 +1,1 @@
-"""What both tasks share. Imports neither of them."""
+"""The code that both tasks share; it imports neither of them."""

@@ -1,4 +1,4 @@
-"""Answers on images of one's own: printed, and kept as tables and a picture."""
+"""Answers on the user's own images: printed, and saved as tables and a picture."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
     from common.submission import Outputs
     from common.task import AnyTask
 
-PRINTED = 60, 10  # rows of the first table and of others; all of them are in the files
+PRINTED = 60, 10  # rows of the first table and of others; the files have all of them
 
 
 class Answers:
-    """The folder that answers go to; those of the last command there are replaced.
+    """The folder for the answers, which replace those of an earlier command.
 
     Args:
-        run: the run folder of the first checkpoint, which gets a folder ``images``.
-        output: another folder that exists; None for that one.
+        run: the run folder of the first checkpoint, where a folder ``images`` is made.
+        output: another, existing folder; None for the one in ``run``.
         images: what was typed after ``--images``.
 
     Raises:
-        UserError: the folder cannot be written to, or the images lie there.
+        UserError: the folder cannot be written to, or contains the images.
     """
 
     def __init__(self, run: Path, output: str | None, images: Sequence[str]) -> None:
@@ -47,11 +47,11 @@ class Answers:
         """Print the answers, and write their tables and picture.
 
         Args:
-            outputs: of all images, in order, of ``data``, which ``model`` turns into answers.
+            outputs: outputs for all images of ``data``, in order, which ``model`` turns into answers.
             model: the network.
             data: the images.
-            notes: what to think of each image's answer.
-            least: answers that are less probable are left out.
+            notes: a caveat on each image's answer.
+            least: answers less probable than this are left out.
         """
         self.folder.mkdir(exist_ok=True)
         tables = model.answers(outputs, data)
@@ -70,7 +70,7 @@ class Answers:
             if len(table) > most:
                 print(f"… and {len(table) - most} more rows in {shown(path)}")
         drawn = self.folder / f"{first}.png"
-        drawn.unlink(missing_ok=True)  # of the command before
+        drawn.unlink(missing_ok=True)  # from an earlier command
         if picture := model.picture_answers(tables):
             written.append(drawn)
             save_png(picture, drawn)

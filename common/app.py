@@ -1,4 +1,4 @@
-"""The page in the browser: images are dropped, answers are shown. On this machine alone, and nothing of it is kept."""
+"""The page in the browser, where users drop images and see answers. It runs on this machine only and keeps nothing."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from gradio import Blocks
     from starlette.types import Message, Receive, Scope, Send
 
-MAX_MEGABYTES = 64  # of a file
-KEPT = 600  # seconds that files are kept which nobody asks about, or whose connection broke off
+MAX_MEGABYTES = 64  # per file
+KEPT = 600  # seconds to keep files that nobody asks about or whose upload broke off
 PORTS = range(7860, 7960)
 PRIVATE = f"""Images stay on the machine that runs this page, which keeps none of them and asks nobody else.
 Files of up to {MAX_MEGABYTES} MB, such as PNG and JPEG, {MOST} at most."""
@@ -36,11 +36,11 @@ Application = Callable[..., Awaitable[None]]
 class Received:
     """Counts how often each file has been uploaded, and refuses requests that lead elsewhere.
 
-    Equal files have one path, so the first answer to one of two users must not remove what the other one has sent.
+    Identical files share one path, so the first answer to one of two users must not remove what the other has sent.
 
     Args:
         app: the page as an ASGI application.
-        pending: number of uploads of each file that wait for an answer.
+        pending: number of uploads of each file that await an answer.
     """
 
     def __init__(self, app: Application, pending: Counter[str]) -> None:
@@ -56,11 +56,11 @@ class Received:
             return
 
         async def count(message: Message) -> None:
-            with suppress(ValueError):  # of refusals
+            with suppress(ValueError):  # a refusal may not be JSON
                 self.pending.update(map(str, json.loads(message.get("body") or "[]")))
             await send(message)
 
-        with suppress(ClientDisconnect):  # what has come is swept away
+        with suppress(ClientDisconnect):  # the part that has arrived is swept away
             await self.app(scope, receive, count if path.endswith("/upload") else send)
 
 
@@ -68,7 +68,7 @@ def serve(page: Page, host: str, port: int | None) -> None:
     """Show a page until Ctrl-C or SIGTERM.
 
     Args:
-        page: of a task.
+        page: the page of a task.
         host: address to listen on.
         port: port to listen on; the first free one of ``PORTS`` if None.
 
@@ -90,22 +90,22 @@ def serve(page: Page, host: str, port: int | None) -> None:
                 time.sleep(60)
                 sweep(uploads, pending)
         finally:
-            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # pages that are still open are cut off
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # it would report every page cut off
             page.close()
             blocks.close(verbose=False)
 
 
 def _import_gradio(uploads: Path) -> None:
-    """Import gradio so that it asks nobody for anything, and keeps files nowhere but in a folder of ours.
+    """Import gradio so that it contacts no other host, and keeps files only in a folder of ours.
 
     Raises:
         UserError: it is not installed.
     """
     for name in [name for name in os.environ if name.startswith("GRADIO_")]:
-        del os.environ[name]  # such as those that open a page to others
+        del os.environ[name]  # such as those that make a page public
     os.environ |= {"GRADIO_TEMP_DIR": str(uploads), "GRADIO_EXAMPLES_CACHE": str(uploads)}
     os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
-    os.environ |= {"NO_PROXY": "*", "no_proxy": "*"}  # it calls the page once when it starts
+    os.environ |= {"NO_PROXY": "*", "no_proxy": "*"}  # it requests the page once when it starts
     try:
         import gradio  # noqa: F401
     except ModuleNotFoundError as error:
@@ -138,7 +138,7 @@ def _written(host: str) -> str:
 
 
 def launch(blocks: Blocks, host: str, port: int, pending: Counter[str]) -> None:
-    """Start to answer requests, in threads."""
+    """Start answering requests, in threads."""
     import gradio
     from starlette.middleware import Middleware
 
@@ -160,11 +160,11 @@ def launch(blocks: Blocks, host: str, port: int, pending: Counter[str]) -> None:
         css=STYLE,
         app_kwargs={"middleware": [Middleware(Received, pending=pending)]},
     )
-    blocks.server.config.timeout_graceful_shutdown = 1  # a page that is still open does not hold up the end
+    blocks.server.config.timeout_graceful_shutdown = 1  # so that an open page does not delay the end
 
 
 def lay_out(page: Page, uploads: Path, examples: Sequence[Path], pending: Counter[str]) -> Blocks:
-    """Lay out the page, and say what its buttons do."""
+    """Lay out the page, and define what its buttons do."""
     import gradio
 
     title = str(getdoc(type(page.predictor.models[0]))).splitlines()[0].rstrip(".")
@@ -214,7 +214,7 @@ def lay_out(page: Page, uploads: Path, examples: Sequence[Path], pending: Counte
                 shown = gradio.HTML(elem_classes="answer", elem_id="shown", min_height=80)
                 rests = gradio.HTML(elem_classes="answer", elem_id="rests")
         gradio.Markdown(PRIVATE)
-        # Its own would leave an empty file for each, and fetch what is given as an address.
+        # Gradio's own would leave an empty file for each upload, and fetch whatever is given as an address.
         dropped.preprocess = lambda files: [file.path for file in files or []]
         dropped.async_move_resource_to_block_cache = stay
         state = gradio.State()
@@ -232,7 +232,7 @@ def lay_out(page: Page, uploads: Path, examples: Sequence[Path], pending: Counte
             return await preprocess(*given, **more)
         except gradio.Error:
             raise
-        except ValueError:  # gradio's, of what no page sends, such as a path of this machine
+        except ValueError:  # gradio refuses what no page sends, such as a path on this machine
             raise gradio.Error("not an uploaded file; drop it on the page", print_exception=False) from None
 
     blocks.preprocess_data = check
@@ -240,7 +240,7 @@ def lay_out(page: Page, uploads: Path, examples: Sequence[Path], pending: Counte
 
 
 def remove(uploads: Path, files: Sequence[str], pending: Counter[str]) -> None:
-    """Remove files that were uploaded and have been answered on, unless another user waits for the same one."""
+    """Remove uploaded files that have been answered, unless another user waits for the same one."""
     for file in files:
         pending[file] -= 1
         if pending[file] <= 0 and Path(file).parent.parent == uploads:
@@ -249,9 +249,9 @@ def remove(uploads: Path, files: Sequence[str], pending: Counter[str]) -> None:
 
 
 def sweep(uploads: Path, pending: Counter[str]) -> None:
-    """Remove what nobody has asked about for long, such as a part of a file whose connection broke off."""
+    """Remove what nobody has asked about for a while, such as part of a file whose upload broke off."""
     for path in uploads.iterdir():
-        with suppress(FileNotFoundError):  # answered on in this moment
+        with suppress(FileNotFoundError):  # it has just been answered and removed
             if time.time() - path.stat().st_mtime > KEPT:
                 for file in [file for file in pending if Path(file).is_relative_to(path)]:
                     del pending[file]

@@ -1,4 +1,4 @@
-"""Opening zip archives, with the names of their members as the person who packed them saw them."""
+"""Open zip archives, with the names of their members as the person who packed them saw them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from common.errors import UserError
 
 
 def open_zip(path: Path) -> zipfile.ZipFile:
-    """Open an archive for reading, its names in Unicode, ``/`` between folders.
+    """Open an archive for reading, with its names in Unicode and ``/`` between folders.
 
     Raises:
-        UserError: it is damaged or not a zip archive, or a name cannot be read or can be read in two ways.
+        UserError: it is damaged or not a zip archive, or a name is unreadable or ambiguous.
     """
     try:
         archive = zipfile.ZipFile(path)
@@ -30,14 +30,14 @@ def open_zip(path: Path) -> zipfile.ZipFile:
 
 
 def _name(path: Path, member: zipfile.ZipInfo) -> str:
-    """Decode a name: as UTF-8 where it is flagged or valid as such, otherwise as CP949, which Korean Windows writes."""
+    """Decode a name: as UTF-8 if it is flagged or valid as such, otherwise as CP949, which Korean Windows writes."""
     if member.flag_bits & 0x800 or member.filename.isascii():
         return member.filename
-    data = member.orig_filename.partition("\0")[0].encode("cp437")  # as which Python decodes it
+    data = member.orig_filename.partition("\0")[0].encode("cp437")  # undoes Python's decoding
     if (stated := _unicode_path(member.extra, data)) is not None:
         return stated
     utf8, cp949 = _decoded(data, "utf-8"), _decoded(data, "cp949")
-    # A Western name can be valid CP949, but only with letters outside KS X 1001, which hardly any Korean word has.
+    # A Western name can be valid CP949, but only with letters outside KS X 1001, which hardly any Korean word uses.
     korean = cp949 is not None and any(_is_korean(letter) and len(letter.encode("euc_kr")) == 2 for letter in cp949)
     if utf8 is not None and (not korean or any(map(_is_korean, utf8))):
         return utf8

@@ -1,11 +1,11 @@
-"""Kinds of arguments, each declared where the argument is.
+"""Kinds of arguments, each declared along with its argument.
 
     root: Machine[str]                   about the machine: where data lie, where to cache, how many workers
     contrast: Resumable[float]           may change when a fit is resumed
     backbone: str                        neither: it belongs to the weights, and stays as the checkpoint has it
 
-What a resume, a checkpoint, an ensemble, a cross-validation and a comparison keep, refuse or leave out follows from
-the kinds. An argument without a kind is guarded by all of them.
+The kinds determine what a resumed fit, a checkpoint, an ensemble, a cross-validation and a comparison keep, refuse or
+leave out. All of them guard an argument that has no kind.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 
 class Kind(Enum):
-    """What an argument is about."""
+    """What an argument concerns."""
 
     MACHINE = "machine"
     RESUMABLE = "resumable"
@@ -30,7 +30,7 @@ T = TypeVar("T")
 Machine = Annotated[T, Kind.MACHINE]
 Resumable = Annotated[T, Kind.RESUMABLE]
 
-# The Trainer's arguments, which Lightning declares. A resumed fit takes over the resumable ones from its checkpoint.
+# The Trainer's arguments, which Lightning declares. A resumed fit inherits the resumable ones from its checkpoint.
 RESUMED = (
     *("accumulate_grad_batches", "check_val_every_n_epoch", "gradient_clip_algorithm", "gradient_clip_val"),
     *("limit_train_batches", "limit_val_batches", "max_epochs", "max_steps", "min_epochs", "min_steps"),
@@ -40,14 +40,14 @@ MACHINE_OF_TRAINER = (
     *("default_root_dir", "logger", "log_every_n_steps", "profiler", "enable_checkpointing", "enable_progress_bar"),
     *("enable_model_summary", "enable_autolog_hparams"),
 )
-# Of the data: what fits of versions did that had no such argument.
+# What earlier versions did that lacked these arguments of the data.
 EARLIER = {"train_fraction": 1.0}
-WORDS = {"EMAWeightAveraging": "EMA", "StochasticWeightAveraging": "SWA"}  # as people say; other classes by their names
-EXPERIMENT = ("model", "data", "trainer", "seed_everything")  # other arguments say what a run is called
+WORDS = {"EMAWeightAveraging": "EMA", "StochasticWeightAveraging": "SWA"}  # abbreviations; others go by their names
+EXPERIMENT = ("model", "data", "trainer", "seed_everything")  # others, such as the run's name, do not count
 
 
 def kinds_of(declaring: type) -> dict[str, Kind]:
-    """Give the kind of each argument of a class, and of the base to which it passes the rest as ``**``."""
+    """Return the kind of each argument of a class, and of the base to which it passes the rest as ``**``."""
     kinds: dict[str, Kind] = {}
     for base in declaring.__mro__:
         if (init := vars(base).get("__init__")) is None:
@@ -64,13 +64,13 @@ def kinds_of(declaring: type) -> dict[str, Kind]:
 
 
 def keep_own(saved: MutableMapping[str, object], declaring: type) -> None:
-    """Drop what is not an argument of a class: what it only passes to its base, and a name that LightningCLI adds."""
+    """Drop what is not an argument of a class: what it merely passes to its base, and a name that LightningCLI adds."""
     for name in saved.keys() - kinds_of(declaring).keys():
         del saved[name]
 
 
 def machine_arguments(model: type, data: type) -> set[str]:
-    """Name the arguments about the machine by their paths, such as ``data.root``."""
+    """Return the paths of the arguments that concern the machine, such as ``data.root``."""
     named = {f"trainer.{name}" for name in MACHINE_OF_TRAINER}
     for part, declaring in (("model", model), ("data", data)):
         named |= {f"{part}.{name}" for name, kind in kinds_of(declaring).items() if kind is Kind.MACHINE}
@@ -78,7 +78,7 @@ def machine_arguments(model: type, data: type) -> set[str]:
 
 
 def flatten(settings: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    """Name each value of nested settings by its path, such as ``data.fold``."""
+    """Key each value of nested settings by its path, such as ``data.fold``."""
     flat: dict[str, object] = {}
     for name, value in settings.items():
         flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) and value else {f"{prefix}{name}": value}
@@ -86,7 +86,7 @@ def flatten(settings: Mapping[str, object], prefix: str = "") -> dict[str, objec
 
 
 def experiment(settings: Mapping[str, object], machine: Iterable[str]) -> dict[str, object]:
-    """Pick those of nested settings that bear on the result, named by their paths."""
+    """Pick the nested settings that affect the result, keyed by path."""
     left_out = set(machine)
     given = flatten({part: settings[part] for part in EXPERIMENT if part in settings})
     return {
@@ -97,9 +97,9 @@ def experiment(settings: Mapping[str, object], machine: Iterable[str]) -> dict[s
 
 
 def in_words(arguments: Mapping[str, object]) -> dict[str, str]:
-    """Show arguments, named by their paths, as they would be typed, but classes by one word each.
+    """Show arguments, keyed by path, as they would be typed, but each class as a single word.
 
-    What a class is given stands for itself: ``trainer.callbacks`` is ``EMA`` and ``trainer.callbacks.EMA.decay`` 0.99.
+    A class's own arguments are separate: ``trainer.callbacks`` is ``EMA``, and ``trainer.callbacks.EMA.decay`` 0.99.
     """
     shown: dict[str, str] = {}
     for name, value in arguments.items():
@@ -113,12 +113,12 @@ def in_words(arguments: Mapping[str, object]) -> dict[str, str]:
         for word, one in zip(words, classes, strict=True):
             given = init if isinstance(init := one.get("init_args"), dict) else {}
             for inner, typed in ((f"{name}.{word}.{key}", as_typed(item)) for key, item in given.items()):
-                shown[inner] = f"{shown[inner]} / {typed}" if inner in shown else typed  # of two of one class
+                shown[inner] = f"{shown[inner]} / {typed}" if inner in shown else typed  # two of the same class
     return shown
 
 
 def as_typed(value: object) -> str:
-    """Show a value as it would be typed, a class by its name."""
+    """Show a value as it would be typed, and a class by its name."""
     if isinstance(value, list):
         return "[" + ", ".join(map(as_typed, value)) + "]"
     if isinstance(value, dict) and isinstance(path := value.get("class_path"), str):

@@ -1,7 +1,7 @@
-"""Changes to a whole batch on its device: at random while training, a draw for each image; as views while predicting.
+"""Change whole batches on their device: at random for each image while training, in fixed views while predicting.
 
-What is drawn for an image while training depends only on a key, made of seed and epoch, and on the image's number: not
-on its batch, on what was drawn before, or on the process that trains on it.
+The draws for an image while training depend only on a key, made from seed and epoch, and on the image's number: not on
+its batch, on earlier draws, or on the process that trains on it.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ View = Callable[[Tensor], Tensor]
 
 
 class Augmentation(nn.Module):
-    """Random changes of square images: where they lie, in one resampling, then their light, in one product.
+    """Random changes to square images: first their geometry, in one resampling, then their light, in one product.
 
-    Three passes over the pixels, since on a CPU each can cost as much as a small network. Changes of 0 are left out;
-    flips alone move whole pixels. Beyond its border, an image repeats its outermost pixels.
+    It makes only three passes over the pixels, since on a CPU each can cost as much as a small network. Changes of 0
+    are skipped; flips alone move whole pixels. Beyond its border, an image repeats its outermost pixels.
 
     Args:
-        flip: mirror and turn by quarters: the eight ways to lay a square are equally likely.
-        rotation: largest rotation, either way, degrees.
-        shift: largest shift along either axis, share of the side.
-        zoom: largest change of scale; 0.2 is 0.8× to 1.2×.
+        flip: mirror and rotate by quarter turns: all eight orientations of a square are equally likely.
+        rotation: largest rotation in either direction, degrees.
+        shift: largest shift along either axis, as a fraction of the side.
+        zoom: largest change of scale; 0.2 means 0.8× to 1.2×.
         shear: largest shear along either axis, degrees.
-        group_zoom: largest change of scale that all images of a group share, 1 / (1 + x) to 1 + x.
-        brightness: largest light added or taken away; 1 is white.
-        contrast: largest change of contrast; 0.2 is 0.8× to 1.2×.
+        group_zoom: largest change of scale shared by all images of a group, 1 / (1 + x) to 1 + x.
+        brightness: largest amount of light added or removed; 1 is white.
+        contrast: largest change of contrast; 0.2 means 0.8× to 1.2×.
         inversion: probability of turning an image into its negative.
 
     Shape: N×C×S×S, float in [0, 1]; the key; the number of each image, N, int64; the number of its group, N, int64
@@ -68,7 +68,7 @@ class Augmentation(nn.Module):
         return images
 
     def _origins(self, draws: Tensor, shared: Tensor | float) -> Tensor:
-        """Tell where the pixels of each image come from: N×2×3, as :func:`resampled`, from 8×N and N draws."""
+        """Compute where each image's pixels come from: N×2×3, as in :func:`resampled`, from 8×N and N draws."""
         turn, right, down, grow, shear_x, shear_y, lay, mirror = draws
         angle, scale = self.rotation * turn, 1 + self.zoom * grow
         if self.group_zoom:
@@ -94,19 +94,19 @@ class Augmentation(nn.Module):
 
 
 def drawn(key: int, number: Tensor, count: int) -> Tensor:
-    """Draw ``count`` times for each of some numbers (N, int64), uniformly from [-1, 1): count×N, float32.
+    """Draw ``count`` values for each of some numbers (N, int64), uniformly from [-1, 1): count×N, float32.
 
     A stateless generator: SplitMix64's mixing function (Steele et al., OOPSLA 2014) of key, number and count.
     """
     counter = count * number + torch.arange(count, device=number.device)[:, None]
-    bits: Tensor = key + (0x9E3779B97F4A7C15 - 2**64) * counter  # torch's 64 bits are signed
+    bits: Tensor = key + (0x9E3779B97F4A7C15 - 2**64) * counter  # torch's 64-bit integers are signed
     bits = (bits ^ _shifted(bits, 30)) * (0xBF58476D1CE4E5B9 - 2**64)
     bits = (bits ^ _shifted(bits, 27)) * (0x94D049BB133111EB - 2**64)
     return _shifted(bits ^ _shifted(bits, 31), 40).float() / 2**23 - 1
 
 
 def _shifted(bits: Tensor, places: int) -> Tensor:
-    """Shift to the right and fill with zeros, as torch does not."""
+    """Shift to the right and fill with zeros, which torch does not do."""
     shifted: Tensor = (bits >> places) & (2 ** (64 - places) - 1)
     return shifted
 
@@ -117,7 +117,7 @@ def _matrix(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
 
 
 def resampled(images: Tensor, origins: Tensor) -> Tensor:
-    """Take each pixel (x, y) from ``origins @ (x, y, 1)``, bilinearly; the border is continued outwards.
+    """Take each pixel (x, y) from ``origins @ (x, y, 1)``, bilinearly; the border is extended outwards.
 
     Args:
         images: N×C×H×W, float.
@@ -125,14 +125,14 @@ def resampled(images: Tensor, origins: Tensor) -> Tensor:
     """
     height, width = images.shape[2:]
     x, y = (torch.arange(1 - side, side, 2, device=images.device) / side for side in (width, height))
-    # torch's affine_grid would multiply matrices for each pixel, four times as slow.
+    # torch's affine_grid multiplies matrices for each pixel, which is four times as slow.
     rows = y[:, None] * origins[:, None, :, 1] + origins[:, None, :, 2]
     grid = rows[:, :, None] + (x[:, None] * origins[:, None, :, 0])[:, None]
     return nn.functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
 def laid_views() -> list[View]:
-    """The eight ways to lay a square, itself first. Each: N×C×S×S → the same."""
+    """The eight orientations of a square, itself first. Each: N×C×S×S → the same."""
 
     def laid(quarters: int, mirrored: bool, images: Tensor) -> Tensor:
         return torch.rot90(images, quarters, (2, 3)).flip([3] if mirrored else [])
@@ -143,7 +143,7 @@ def laid_views() -> list[View]:
 def moved_views(shift: float, zoom: float, negatives: bool) -> list[View]:
     """The image and four shifts of it, all five also zoomed in and out, each also as its negative; itself first.
 
-    The shift is a share of the side; a zoom of 0.1 is 0.9× and 1.1×; 0 leaves either out. The border is continued
+    The shift is a fraction of the side; a zoom of 0.1 means 0.9× and 1.1×; 0 leaves either out. The border is extended
     outwards. Each: N×C×H×W, float in [0, 1] → the same.
     """
 

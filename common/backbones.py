@@ -1,7 +1,7 @@
 """Image encoders by name: LeNet, a small VGG, a task's own, and every classifier of torchvision and of timm.
 
-``build_backbone`` adapts three things to the task: the channels it takes, how early it shrinks small images (the
-stem), and the numbers it gives (the head).
+``build_backbone`` adapts three things to the task: the number of input channels, how early the network downsamples
+small images (the stem), and its outputs (the head).
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from common.timm_backbones import PREFIX, build_timm, constants_of_timm, give_ou
 
 Stem = Literal["imagenet", "small"]
 Head = Literal["linear", "imagenet"]
-Own = Callable[[int, int, int], nn.Module]  # from channels, outputs and pixels a side
+Own = Callable[[int, int, int], nn.Module]  # from channels, outputs and pixels per side
 
 IMAGENET_CLASSES = 1000
-WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")  # in training; their weights include them
-LARGEST_MINIMUM = 75  # pixels a side: no network needs more than inception_v3
+WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")  # for training; their weights include them
+LARGEST_MINIMUM = 75  # pixels per side: no network needs more than inception_v3
 OURS: dict[str, Own] = {"airbench": Airbench, "lenet": LeNet}
 
 
@@ -52,20 +52,20 @@ def build_backbone(
         name: ``airbench``, ``lenet``, one of ``own``, a classifier of
             ``torchvision.models.list_models(torchvision.models)``, or ``timm/`` and a name of ``timm.list_models()`` or
             ``timm.list_pretrained()``.
-        in_channels: channels of the images; other than 3, the pretrained first layer's RGB weights are summed and
-            spread evenly.
-        num_outputs: numbers given for each image.
-        image_size: pixels a side; lenet's and the vision transformers' weights depend on it, and those of some of timm.
+        in_channels: channels of the images; if there are not 3, the pretrained first layer's RGB weights are summed
+            and spread evenly.
+        num_outputs: number of outputs per image.
+        image_size: pixels per side; the weights of lenet, vision transformers and some networks of timm depend on it.
         stem: ``imagenet`` leaves the first convolution as published; ``small``, for images of few pixels, makes it
             3×3 with stride 1 (He et al., arXiv:1512.03385, section 4.2, for CIFAR).
-        head: ``linear`` replaces the last layer; ``imagenet`` keeps its 1000 logits and stacks a linear layer on them.
-        pretrained: true for the weights that torchvision or timm publishes, or the path of a file that holds a state
-            dict of them. The weights stay random beside a checkpoint (``.ckpt``): :class:`common.task.ImageTask` takes
-            its weights, once the whole network is built.
+        head: ``linear`` replaces the last layer; ``imagenet`` keeps its 1000 logits and adds a linear layer on top.
+        pretrained: true for the weights that torchvision or timm publishes, or the path of a file with a state dict
+            of them. With the path of a checkpoint (``.ckpt``), the weights stay random here:
+            :class:`common.task.ImageTask` loads them once the whole network is built.
         own: networks of the task's own, by name.
 
     Raises:
-        UserError: the name is unknown, the network does not take such images, or weights are absent or do not fit.
+        UserError: the name is unknown, the network does not accept such images, or weights are missing or do not fit.
     """
     ours = {**OURS, **(own or {})}
     pretrained = False if is_checkpoint(pretrained) else pretrained
@@ -99,9 +99,9 @@ def build_backbone(
 
 
 def constants_of(name: str) -> Constants:
-    """Give what ``--model.normalize auto`` means: the mean and deviation that a backbone's weights are published for.
+    """Return what ``--model.normalize auto`` means: the mean and deviation that a backbone's weights expect.
 
-    They are those of timm's configuration, and ImageNet's for all other networks, also where the weights are random.
+    They come from timm's configuration, or are ImageNet's for all other networks, even if the weights are random.
 
     Raises:
         UserError: timm has no such network.
@@ -110,15 +110,16 @@ def constants_of(name: str) -> Constants:
 
 
 def checkpoint_blocks(network: nn.Module) -> None:
-    """Keep only the activations between the blocks of ``network`` while training; recompute the rest going backwards.
+    """Keep only the activations between the blocks of ``network``; recompute the rest in the backward pass.
 
-    A block is a residual block, or whatever else a stage (``nn.Sequential``) is made of that holds two convolutions or
-    attention. Parameters keep their names. BatchNorm sees each batch twice, which moves its averages twice as far.
+    A block is an element of a stage (``nn.Sequential``), such as a residual block, that holds at least two convolutions
+    or ``nn.MultiheadAttention``, which leaves out torchvision's ViT, Swin and ConvNeXt. Parameters keep their names.
+    BatchNorm sees each batch twice, which moves its averages twice as far.
 
     Source: Chen et al., "Training deep nets with sublinear memory cost", arXiv:1604.06174.
 
     Raises:
-        UserError: a network of timm, whose blocks timm knows itself, cannot do so.
+        UserError: timm, which knows the blocks of its own networks, does not support it for this one.
     """
     by_timm = [getattr(part, "set_grad_checkpointing", None) for part in network.modules()]
     if switch := next(filter(callable, by_timm), None):
@@ -140,7 +141,7 @@ def checkpoint_blocks(network: nn.Module) -> None:
 
 
 def _torchvision_classifier(name: str, image_size: int, ours: list[str]) -> nn.Module:
-    """Build a network of torchvision as published, with random weights."""
+    """Build a torchvision network as published, with random weights."""
     names = models.list_models(module=models)
     if name not in names:
         listing = "torchvision.models.list_models() and timm.list_models()"
@@ -161,7 +162,7 @@ def _torchvision_classifier(name: str, image_size: int, ours: list[str]) -> nn.M
 
 
 def _check_strides(name: str, network: nn.Module, image_size: int, stem: Stem) -> None:
-    # On CPUs, bf16 gradients of a strided convolution of a single pixel pick up what lies beside it in memory (oneDNN).
+    # On CPUs, bf16 gradients of a strided convolution on a single pixel pick up adjacent memory (oneDNN).
     smallest = 9 if stem == "small" else 17
     convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
     strided = [layer for layer in convolutions if layer.stride != (1, 1) and layer.kernel_size != (1, 1)]
@@ -193,7 +194,7 @@ def _adapt_stem(name: str, network: nn.Module, in_channels: int, stem: Stem) -> 
     small = stem == "small"
     if small and (name.startswith(("vit_", "swin_", "maxvit", "convnext")) or first.kernel_size == first.stride):
         raise UserError(f"--model.stem small does not fit {name}, whose first layer cuts patches; give imagenet")
-    if name.startswith(PREFIX):  # where timm has seen to the channels
+    if name.startswith(PREFIX):  # timm has already adapted the channels
         if not small:
             return
         if not (has_plain_stem(name, path, first) and first.in_channels == in_channels):

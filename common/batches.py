@@ -1,4 +1,4 @@
-"""Whole batches of images by index, and the batches of an epoch, drawn from its seed wherever a fit stands."""
+"""Whole batches of images by index, and the batches of an epoch, drawn from its seed wherever a fit resumes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ImageBatch(NamedTuple):
 
     Attributes:
         images: N×C×H×W; uint8 from the loader, float in [0, 1] on the device.
-        row: which of the images to predict each is, N, int64.
+        row: index of each among the images to predict, N, int64.
     """
 
     images: Tensor
@@ -41,11 +41,11 @@ class ImageBatch(NamedTuple):
 
 
 class ImageRows(Dataset[Batch]):
-    """A part of an image array, of which ``__getitem__`` gives whole batches by index.
+    """A subset of an image array, whose ``__getitem__`` returns whole batches by index.
 
     Args:
         images: M×H×W×C, uint8.
-        rows: the rows of it that belong to this part, N; indices count within them.
+        rows: the array's rows that form the subset, N; indices count within them.
     """
 
     def __init__(self, images: Images, rows: np.ndarray) -> None:
@@ -55,7 +55,7 @@ class ImageRows(Dataset[Batch]):
         return len(self.rows)
 
     def pixels(self, indices: Sequence[int] | np.ndarray) -> Tensor:
-        """Give the images at some indices: n×C×H×W, uint8."""
+        """Return the images at some indices: n×C×H×W, uint8."""
         return torch.from_numpy(self.images[self.rows[indices]]).permute(0, 3, 1, 2)
 
 
@@ -66,24 +66,24 @@ class ImageDataset(ImageRows[ImageBatch]):
         return ImageBatch(self.pixels(indices), torch.as_tensor(indices))
 
 
-# Draws the batches of an epoch: whatever the dataset takes for one.
+# Draws the batches of an epoch, each in whatever form the dataset accepts.
 Deal = Callable[[np.random.Generator], Iterable[object]]
 
 
 def as_is(value: T) -> T:
-    """Return ``value``: the collate function of batches that are whole, the view that changes nothing."""
+    """Return ``value``: the collate function of batches that are already whole, and the view that changes nothing."""
     return value
 
 
 class EpochSampler(Sampler[object]):
-    """A rank's share of the batches of an epoch, which are the same whenever the seed and the epoch are.
+    """A rank's share of the batches of an epoch, which depend only on the seed and the epoch.
 
-    Ranks take turns; where they do not divide the batches evenly, the first few come twice, so that all have as many.
+    Ranks take turns; if they do not divide the batches evenly, the first few are repeated so that all have as many.
 
     Args:
         deal: draws the batches of an epoch.
-        number: how many these are.
-        data: knows the seed, the rank, and at which batch of which epoch a resumed fit continues.
+        number: how many batches that is.
+        data: knows the seed, the rank, and the epoch and batch at which a resumed fit continues.
     """
 
     def __init__(self, deal: Deal, number: int, data: ImageData) -> None:
@@ -94,7 +94,7 @@ class EpochSampler(Sampler[object]):
         return self.length
 
     def set_epoch(self, epoch: int) -> None:
-        """Take the number of the next epoch, which Lightning gives before each."""
+        """Set the number of the next epoch; Lightning calls this before each one."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[object]:
@@ -114,5 +114,5 @@ def progress_of(trainer: Trainer) -> tuple[int, int]:
     """Count the finished epochs, and the finished batches of the current one."""
     epochs: int = trainer.fit_loop.epoch_progress.state_dict()["current"]["processed"]
     batches: int = trainer.fit_loop.epoch_loop.batch_progress.state_dict()["current"]["processed"]
-    # A finished epoch still counts all its batches, though the next one has none yet.
+    # After an epoch, Lightning still counts all of its batches, although the next epoch has none yet.
     return epochs, int(batches % max(1, trainer.num_training_batches))

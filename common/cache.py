@@ -1,8 +1,8 @@
-"""Decoding image files into one uint8 array on disk, which every later start only opens.
+"""Decode image files into one uint8 array on disk, which later runs only open.
 
-The array is a plain ``images.npy`` (N×H×W×C) beside ``index.csv`` (one line an image), in a folder named after what
-it was made from. It is written under a temporary name and renamed when whole, so that a killed build leaves nothing
-that could be mistaken for a cache. This module imports neither torch nor Lightning: worker processes start fast.
+The array is a plain ``images.npy`` (N×H×W×C) beside ``index.csv`` (one line per image), in a folder named after what
+it was made from. It is written under a temporary name and renamed when complete, so that a killed build leaves nothing
+that could be mistaken for a cache. This module imports neither torch nor Lightning, so worker processes start fast.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from common.image_files import ImageFile, read_bytes
 from common.platforms import ENDING, patiently
 
 STALE = 3600  # seconds without a write
-VERSION = 2  # of the decoding: a change in what it yields needs another number
+VERSION = 2  # of the decoding; to be increased whenever the decoded pixels change
 
 
 def _decode_chunk(files: Sequence[ImageFile], size: int, mode: Mode, max_pixels: int) -> tuple[Images, list[str]]:
@@ -45,12 +45,12 @@ def _decode_chunk(files: Sequence[ImageFile], size: int, mode: Mode, max_pixels:
     pixels = np.zeros((len(files), size, size, len(mode)), dtype=np.uint8)
     faults = []
     with warnings.catch_warnings():
-        # Pillow warns of what ``max_pixels`` refuses, and of oddities that do not change the pixels.
+        # Pillow warns about what ``max_pixels`` refuses, and about oddities that do not change the pixels.
         warnings.simplefilter("ignore")
         for row, file in enumerate(files):
             try:
                 pixels[row] = resize(decode(read_bytes(file), mode, max_pixels), size)
-            except Exception as error:  # decoders raise whatever damaged data leads them to
+            except Exception as error:  # damaged data can make decoders raise anything
                 unknown = isinstance(error, UnidentifiedImageError)
                 reason = "not an image, or of an unsupported kind" if unknown else str(error)
                 faults.append(f"{file} ({'empty' if file.size == 0 else reason or type(error).__name__})")
@@ -58,13 +58,13 @@ def _decode_chunk(files: Sequence[ImageFile], size: int, mode: Mode, max_pixels:
 
 
 def _chunks(files: Sequence[ImageFile], workers: int) -> list[Sequence[ImageFile]]:
-    """Split into chunks small enough that all workers end together, large enough to be worth sending."""
+    """Split into chunks small enough that all workers finish together, yet large enough to be worth sending."""
     length = max(1, min(256, len(files) // (4 * workers)))
     return [files[start : start + length] for start in range(0, len(files), length)]
 
 
 def _decoded(files: Sequence[ImageFile], size: int, mode: Mode, max_pixels: int) -> Iterator[tuple[Images, list[str]]]:
-    """Decode with all cores, in the order of ``files``."""
+    """Decode on all cores, in the order of ``files``."""
     work = partial(_decode_chunk, size=size, mode=mode, max_pixels=max_pixels)
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     total_bytes = sum(file.size for file in files)
@@ -73,18 +73,18 @@ def _decoded(files: Sequence[ImageFile], size: int, mode: Mode, max_pixels: int)
         # Starting processes takes half a second, too long for a handful of small files.
         if workers > 1 and (len(files) > 500 or total_bytes > 20 * 2**20):
             try:
-                # Forked like torch's loader workers, where that is possible: they need not import anything again.
+                # Forked where possible, like torch's loader workers, so that they need not import anything again.
                 forks = sys.platform == "linux"
                 context = multiprocessing.get_context("fork" if forks else "spawn")
-                die = (signal.SIGTERM, signal.SIG_DFL)  # not by the handler that a forked process inherits
+                die = (signal.SIGTERM, signal.SIG_DFL)  # instead of the handler that a forked process inherits
                 pool = stack.enter_context(ProcessPoolExecutor(workers, context, signal.signal, die))
-            except OSError:  # no semaphores on this machine: one process does it too
+            except OSError:  # a machine without semaphores decodes in one process
                 pass
             else:
                 stack.callback(pool.shutdown, wait=True, cancel_futures=True)
                 run = pool.map
-        # Python loses an exception that a handler raises while a process is being forked, and waits for ever at its end
-        # for a pool that was started halfway.
+        # Python loses an exception that a handler raises while a process is being forked, and then waits forever at
+        # exit for a half-started pool.
         with _signals_held():
             decoded = run(work, _chunks(files, workers))
         try:
@@ -95,9 +95,9 @@ def _decoded(files: Sequence[ImageFile], size: int, mode: Mode, max_pixels: int)
 
 @contextmanager
 def _signals_held() -> Iterator[None]:
-    """Let SIGTERM and Ctrl-C wait for the end of the block.
+    """Defer SIGTERM and Ctrl-C until the end of the block.
 
-    A signal mask would not do: it holds for one thread, and the system hands the signal to another, such as tqdm's.
+    A signal mask would not do: it covers one thread, and the system delivers the signal to another, such as tqdm's.
     """
     if threading.current_thread() is not threading.main_thread():  # only the main one runs handlers
         yield
@@ -114,7 +114,7 @@ def _signals_held() -> Iterator[None]:
 
 
 def cache_key(files: Sequence[ImageFile], size: int, mode: Mode) -> str:
-    """Name what an array is made from: paths, sizes and times of the files, image size, colour mode."""
+    """Digest what an array is made from: paths, sizes and times of the files, image size, colour mode."""
     key = hashlib.sha256(json.dumps([VERSION, size, mode]).encode())
     folders: dict[Path, str] = {}
     for file in files:
@@ -126,15 +126,15 @@ def cache_key(files: Sequence[ImageFile], size: int, mode: Mode) -> str:
 def cached_images(
     files: Sequence[ImageFile], size: int, mode: Mode, cache_dir: Path, max_pixels: int, label: str = "images"
 ) -> Images:
-    """Open the decoded images, decoding them first unless an earlier start has.
+    """Open the decoded images, decoding them first unless an earlier run has.
 
     Args:
-        files: what to decode, in this order.
-        size: pixels a side of the square result.
+        files: files to decode, in this order.
+        size: pixels per side of the square result.
         mode: ``"L"`` or ``"RGB"``.
-        cache_dir: the folder that holds the caches; made if absent.
-        max_pixels: refuse images of more pixels than this.
-        label: what the progress bar calls them.
+        cache_dir: the folder that holds the caches; created if absent.
+        max_pixels: images with more pixels are refused.
+        label: name of the images in the progress bar and the cache.
 
     Returns:
         N×size×size×C, uint8, a read-only memory map.
@@ -160,7 +160,7 @@ def cached_images(
 def _open(folder: Path, shape: tuple[int, ...]) -> Images | None:
     try:
         images: Images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):  # the last one of an empty file
+    except (OSError, ValueError, EOFError):  # an empty file raises the last one
         return None
     return images if images.shape == shape and images.dtype == np.uint8 else None
 
@@ -168,7 +168,7 @@ def _open(folder: Path, shape: tuple[int, ...]) -> Images | None:
 def _build(folder: Path, files: Sequence[ImageFile], size: int, mode: Mode, max_pixels: int, label: str) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     for left in folder.parent.glob(f".{label}-*"):
-        # Left by a killed process: a living one writes more often, and removes its files at its end.
+        # Left by a killed process, since a live one writes more often and removes its files when it ends.
         with contextlib.suppress(FileNotFoundError):
             if all(time.time() - path.stat().st_mtime > STALE for path in (left, *left.rglob("*"))):
                 shutil.rmtree(left, ignore_errors=True)
@@ -182,7 +182,7 @@ def _build(folder: Path, files: Sequence[ImageFile], size: int, mode: Mode, max_
         ):
             header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), size, size, len(mode))}
             np.lib.format.write_array_header_1_0(stream, header)
-            # Plain writes, not a writable memory map: a full disk is then an error instead of a bus fault.
+            # Plain writes, since with a writable memory map a full disk would be a bus fault instead of an error.
             for pixels, unreadable in _decoded(files, size, mode, max_pixels):
                 stream.write(pixels.tobytes())
                 faults += unreadable
@@ -199,5 +199,5 @@ def _build(folder: Path, files: Sequence[ImageFile], size: int, mode: Mode, max_
         try:
             patiently(lambda: partial_folder.rename(folder))
         except OSError:
-            if not folder.exists():  # otherwise another process was quicker, with the same content
+            if not folder.exists():  # otherwise another process was faster, with the same content
                 raise

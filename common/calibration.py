@@ -1,4 +1,4 @@
-"""How sure answers are: learned from held-out rows, kept in the checkpoint, measured on rows not learned from."""
+"""How certain answers are: learned from held-out rows, stored in the checkpoint, measured on rows not learned from."""
 
 from __future__ import annotations
 
@@ -17,69 +17,69 @@ if TYPE_CHECKING:
 
 Calibration = Mapping[str, float]
 NONE: Calibration = MappingProxyType({})
-ONE_OUT = 20  # groups at most that are left out one at a time
-PARTS = 5  # of more of them
+ONE_OUT = 20  # up to this many groups are left out one at a time
+PARTS = 5  # more groups are dealt into this many parts
 
 
 class Calibrated:
-    """The part of a task's contract that says how sure its answers are; a task that cannot tell leaves it as it is.
+    """The part of a task's contract that says how certain its answers are; a task that cannot tell keeps the defaults.
 
     Attributes:
-        calibration: what held-out rows have taught, as :meth:`calibrate` gave it; empty where nothing is known.
+        calibration: what was learned from held-out rows, as :meth:`calibrate` returns it; empty if nothing is known.
     """
 
     calibration: Calibration = NONE
 
     def calibrate(self, estimates: np.ndarray, truth: np.ndarray, groups: np.ndarray) -> Calibration:
-        """Learn from held-out rows how far estimates can be relied on.
+        """Learn from held-out rows how reliable estimates are.
 
         Args:
             estimates: rows×….
-            truth: of each row.
-            groups: which rows belong together, such as those of one subject: rows of one say little of another.
+            truth: the truth of each row.
+            groups: which rows belong together, such as those of one subject, which say little about another.
         """
         return NONE
 
     def calibrated(self, estimates: np.ndarray, calibration: Calibration | None = None) -> np.ndarray:
-        """Give estimates (rows×…) in a form that says how sure they are, rows×…, by default by its own calibration."""
+        """Express how certain estimates (rows×…) are, in a form of rows×…, by default with its own calibration."""
         return estimates
 
     def sureness(self, calibrated: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-        """Measure what :meth:`calibrated` gave (rows×…) beside the truth, by the names of metrics."""
+        """Measure the result of :meth:`calibrated` (rows×…) against the truth, keyed by metric."""
         return {}
 
     def picture_estimates(
         self, estimates: np.ndarray, calibrated: np.ndarray, truth: np.ndarray
     ) -> dict[str, Figure | Gallery]:
-        """Draw what fits and cross-validations show alike of estimates: what they get wrong, how far to rely on them.
+        """Draw what both fits and cross-validations show of estimates: what they get wrong, and how reliable they are.
 
         Args:
-            estimates: of held-out rows, rows×….
+            estimates: estimates of held-out rows, rows×….
             calibrated: the same after calibration.
-            truth: of each row.
+            truth: the truth of each row.
 
         Returns:
-            Pictures by their names.
+            Pictures by name.
         """
         return {}
 
     def intervals(self, estimates: np.ndarray) -> dict[str, np.ndarray]:
-        """Give the bounds within which the truth of each row lies with a stated probability, rows each, by name."""
+        """Return the bounds within which each row's truth lies with a stated probability, rows each, by name."""
         return {}
 
     def answered(self, estimates: np.ndarray, least: float) -> np.ndarray:
-        """Whether the answer of each row is at least so probable, rows; 0 is right for any estimates."""
+        """Whether the answer of each row is at least this probable, rows; 0 suits any estimates."""
         if not least:
             return np.ones(len(estimates), dtype=bool)
         answered: np.ndarray = self.calibrated(estimates).max(axis=1) >= least
         return answered
 
     def about_calibration(self) -> str:
-        """Say in a line how sure answers are and how that is known; empty where it is not."""
+        """Say in one line how certain answers are and how that is known; empty if it is not."""
         return ""
 
     def cross_fitted(self, estimates: np.ndarray, truth: np.ndarray, groups: np.ndarray) -> np.ndarray:
-        """Calibrate each part of some held-out rows by what the other parts have taught; see :func:`deal_groups`."""
+        """Calibrate each part of some held-out rows by what was learned from the others; see :func:`deal_groups`."""
         parts = deal_groups(groups)
         numbers = np.unique(parts)
         if len(numbers) < 2:
@@ -97,7 +97,7 @@ class Calibrated:
 
 
 def deal_groups(groups: np.ndarray) -> np.ndarray:
-    """Deal groups to parts at random, always in the same way: the part of each row. Few groups have one each."""
+    """Deal groups into parts at random, always in the same way, and return each row's part. Few groups get one each."""
     names, inverse = np.unique(groups, return_inverse=True)
     number = len(names) if len(names) <= ONE_OUT else PARTS
     parts: np.ndarray = (np.random.default_rng(0).permutation(len(names)) % number)[inverse]
@@ -105,11 +105,11 @@ def deal_groups(groups: np.ndarray) -> np.ndarray:
 
 
 def average_calibrations(members: Sequence[Mapping[int, Calibration]], views: int) -> Calibration:
-    """Give the calibration of an ensemble: the mean of those of its members, as far as all have one.
+    """Return the calibration of an ensemble: the mean over its members of each value that all of them have.
 
     Args:
-        members: of each checkpoint, by the number of views that were averaged.
-        views: how many are averaged now; where a member does not know them, its calibration of one view stands in.
+        members: calibrations of each checkpoint, by the number of views averaged.
+        views: how many are averaged now; a member without a calibration for that many uses the one for a single view.
     """
     found = [member.get(views) or member.get(1) or NONE for member in members]
     return {
@@ -118,7 +118,7 @@ def average_calibrations(members: Sequence[Mapping[int, Calibration]], views: in
 
 
 def fit_temperature(probabilities: np.ndarray, truth: np.ndarray) -> float:
-    """Find the temperature that makes the truth (N classes) most probable: probabilities N×classes → a number.
+    """Find the temperature that makes the truth (N classes) most probable, given probabilities (N×classes).
 
     Logits are divided by it (Guo et al., On Calibration of Modern Neural Networks, ICML 2017).
     """

@@ -1,4 +1,4 @@
-"""Callbacks of every run: its checkpoints, and the mark of the newest one."""
+"""Callbacks of every run: its checkpoints, the link to the newest run, and how a failing fit ends."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ class LatestLink(pl.Callback):
         self.marked = False
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.run = Path(str(trainer.log_dir))  # on every rank: it is broadcast
+        self.run = Path(str(trainer.log_dir))  # on every rank, since it is broadcast
 
     def on_train_batch_start(self, trainer: pl.Trainer, *_: object) -> None:
-        # Not before: by now a resumed run has the checkpoint that it continues from.
+        # No earlier, since only now does a resumed run have the checkpoint that it resumes from.
         if not self.marked and trainer.is_global_zero:
             mark_latest(self.run)
         self.marked = True
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Write ``best.ckpt``; a resumed fit takes over that of the run it continues.
+    """Write ``best.ckpt``; a resumed fit inherits the one of the run it continues.
 
     Args:
-        monitor: metric that decides which epoch is the best one.
-        mode: min or max, which of it is better.
-        resumed: as :class:`common.resume.Resume`.
+        monitor: metric that decides which epoch is best.
+        mode: min or max, whichever is better.
+        resumed: as in :class:`common.resume.Resume`.
 
     Attributes:
-        taken_over: the metric of the checkpoint that a resumed fit has taken over, and its epoch, from 0.
+        taken_over: the metric of the checkpoint that a resumed fit has inherited, and its epoch, from 0.
     """
 
     def __init__(self, monitor: str, mode: str, resumed: Checkpoint | None) -> None:
@@ -71,7 +71,7 @@ class BestCheckpoint(ModelCheckpoint):
             best = read_checkpoint(source, type(pl_module))
         except UserError:  # none, or damaged
             return
-        # A best epoch after the resumed one will come again.
+        # A best epoch after the resumed one will be trained again.
         if best.score is None or best.step > trainer.global_step:
             return
         if trainer.is_global_zero and source.resolve() != target.resolve():
@@ -83,22 +83,22 @@ class BestCheckpoint(ModelCheckpoint):
 
 
 def best_checkpoint(trainer: pl.Trainer) -> BestCheckpoint | None:
-    """Find what keeps the best checkpoint of a fit, if anything does."""
+    """Find the callback that keeps the best checkpoint of a fit, if there is one."""
     return next((one for one in trainer.checkpoint_callbacks if isinstance(one, BestCheckpoint)), None)
 
 
 class LastCheckpoint(ModelCheckpoint):
-    """Write ``last.ckpt`` at the end of an epoch: of the last one always, of others as far as time allows.
+    """Write ``last.ckpt`` at the end of an epoch: always after the last one, after others as far as time allows.
 
-    Where an epoch is shorter than writing the checkpoint, as with a large network on a small set, writing it each time
-    would take most of the fit; so writing may take no more than ``SAVING_SHARE`` of the time.
+    If an epoch takes less time than writing the checkpoint, as with a large network on a small set, writing it every
+    time would take most of the fit, so writing may take no more than ``SAVING_SHARE`` of the time.
 
     A cluster that wants its machine back sends SIGTERM; a user types Ctrl-C. The fit then writes the checkpoint after
-    the step it is in, or after the next one with neither a validation due nor batches to accumulate, or at the end of
-    the epoch, and exits with code 143 or 130. A second Ctrl-C ends it at once.
+    the current step, or after the next one with no validation due and no gradients pending, or at the end of the
+    epoch, and exits with code 143 or 130. A second Ctrl-C ends it immediately.
 
     Args:
-        resumed: as :class:`common.resume.Resume`.
+        resumed: as in :class:`common.resume.Resume`.
     """
 
     def __init__(self, resumed: Checkpoint | None) -> None:
@@ -107,9 +107,9 @@ class LastCheckpoint(ModelCheckpoint):
         self.written, self.took, self.asked = 0.0, 0.0, 0
 
     def listen(self) -> None:
-        """Handle signals in place of Lightning, which registers last before the loops and restores all at the end.
+        """Handle signals instead of Lightning, which last registers just before the loops and restores all at the end.
 
-        Lightning's handler talks to other ranks while it handles the signal, and ends a fit with nothing saved.
+        Lightning's handler communicates with other ranks from within, and ends a fit with nothing saved.
         """
 
         def ask(number: int) -> None:
@@ -135,14 +135,14 @@ class LastCheckpoint(ModelCheckpoint):
 
     @property
     def path(self) -> Path:
-        """The file."""
+        """The path of ``last.ckpt``."""
         return Path(str(self.dirpath)) / "last.ckpt"
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: STEP_OUTPUT, batch: object, batch_idx: int
     ) -> None:
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
-        # All ranks must stop at the same step. Where it cannot be this one, another or the end of the epoch is near.
+        # All ranks must stop at the same step. If it cannot be this one, another or the end of the epoch comes soon.
         if self._any_asked(trainer) and is_between_steps(trainer):
             trainer.save_checkpoint(self.path, weights_only=False)
             log_step(trainer)
@@ -150,7 +150,7 @@ class LastCheckpoint(ModelCheckpoint):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         due = time.monotonic() - self.written > self.took / SAVING_SHARE
-        # Rank 0 decides, since all ranks take part.
+        # Rank 0 decides, since all ranks take part in saving.
         if self._at_end(trainer) or trainer.strategy.broadcast(due or bool(self.asked)):
             self.write(trainer, pl_module)
         if self._any_asked(trainer) and not self._at_end(trainer):
@@ -158,7 +158,7 @@ class LastCheckpoint(ModelCheckpoint):
 
     def _any_asked(self, trainer: pl.Trainer) -> bool:
         asked = trainer.strategy.reduce_boolean_decision(bool(self.asked), all=False)
-        if asked and not self.asked:  # another rank was
+        if asked and not self.asked:  # another rank was asked
             self.asked = signal.SIGTERM
         return asked
 
@@ -171,7 +171,7 @@ class LastCheckpoint(ModelCheckpoint):
         raise SIGTERMException(128 + self.asked)
 
     def write(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write it, and note how long that takes."""
+        """Write the checkpoint, and record how long that takes."""
         start = time.monotonic()
         super().on_train_epoch_end(trainer, pl_module)
         self.written = time.monotonic()
@@ -187,7 +187,7 @@ class Finite(pl.Callback):
     """End a fit that has diverged, before a checkpoint of it is written.
 
     Raises:
-        UserError: a loss, or the metric that decides, is not finite.
+        UserError: a loss, or the monitored metric, is not finite.
     """
 
     def __init__(self) -> None:
@@ -197,7 +197,7 @@ class Finite(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: STEP_OUTPUT, batch: object, batch_idx: int
     ) -> None:
         loss = outputs["loss"] if isinstance(outputs, Mapping) else outputs
-        if loss is not None:  # on its device: asking for it at each step would make a GPU wait
+        if loss is not None:  # kept on its device: reading it at each step would make a GPU wait
             bad = ~loss.detach().isfinite()
             self.diverged = bad if self.diverged is None else self.diverged | bad
 
@@ -214,14 +214,14 @@ class Finite(pl.Callback):
             self.check(trainer, pl_module.monitor)
 
     def check(self, trainer: pl.Trainer, what: str) -> None:
-        """End the fit where something was not finite."""
+        """End the fit if something was not finite."""
         if self.diverged is not None and bool(self.diverged):
             where = f"epoch {trainer.current_epoch + 1}"
             raise UserError(f"the fit has diverged: {what} is not finite in {where}; give a smaller --model.lr")
 
 
 class Ranks(pl.Callback):
-    """When this process fails, end those that it has started: they would wait for it."""
+    """When this process fails, kill those that it has started, which would otherwise wait for it."""
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         launcher = trainer.strategy.launcher

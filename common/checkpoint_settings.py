@@ -1,4 +1,4 @@
-"""Settings beside a checkpoint: its own are the defaults; any that would change what its weights mean is refused."""
+"""Settings given with a checkpoint: its own are the defaults; any that changes what its weights mean is refused."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from common.task import AnyTask
 
 @dataclass(frozen=True)
 class Guard:
-    """Keeps the meaning of a checkpoint's weights.
+    """Protects the meaning of a checkpoint's weights.
 
     Args:
         task: class of the model.
         data: class of the data module.
         checkpoints: those that were typed; the first one decides.
-        resuming: whether its fit is continued.
+        resuming: whether its fit is resumed.
     """
 
     task: type[AnyTask]
@@ -32,11 +32,11 @@ class Guard:
     resuming: bool
 
     def defaults(self, settings: Namespace) -> dict[str, object]:
-        """Give the checkpoint's settings, named by their paths: the held-out rows stay held out, what is typed wins."""
+        """Return the checkpoint's settings, by path, as defaults: its held-out rows stay held out; typed values win."""
         first = self.checkpoints[0]
         defaults: dict[str, object] = {}
         for part, saved in (("model", first.model), ("data", first.data)):
-            known = set(settings[part].keys()) - {"cache_dir"}  # no file from elsewhere says where to write
+            known = set(settings[part].keys()) - {"cache_dir"}  # a file from elsewhere must not decide where to write
             defaults |= {f"{part}.{name}": value for name, value in saved.items() if name in known}
         if self.resuming:
             defaults |= {f"trainer.{name}": first.trainer[name] for name in RESUMED if name in first.trainer}
@@ -47,10 +47,10 @@ class Guard:
         return defaults
 
     def check(self, settings: Namespace) -> None:
-        """Refuse what would change what the weights mean, or have no effect.
+        """Refuse any setting that would change what the weights mean, or have no effect.
 
         Raises:
-            UserError: it names the flag, and what the checkpoint has.
+            UserError: there is one; the error names the flag, and what the checkpoint has.
         """
         first = self.checkpoints[0]
         for part, declaring, saved in (("model", self.task, first.model), ("data", self.data, first.data)):

@@ -1,4 +1,4 @@
-"""Checkpoints: found by name or pattern, and read without running anything that is pickled in them."""
+"""Checkpoints: found by name or pattern, and read without running any code pickled in them."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def find_checkpoints(given: Sequence[str], runs: Path, name: str | None) -> list
     """Turn what was typed after ``--ckpt_path`` into files, each once, in the order given.
 
     Args:
-        given: paths, patterns (``*``, ``?``, ``[...]``, and ``**`` for any folders), or last or best: of the newest
-            run.
-        runs: folder of the task's runs, where last and best are looked for.
-        name: of the runs among which last and best are looked for; all if None.
+        given: paths, patterns (``*``, ``?``, ``[...]``, and ``**`` for any folders), or last or best, which mean those
+            of the newest run.
+        runs: folder of the task's runs, where last and best are looked up.
+        name: name of the runs among which last and best are looked up; all if None.
 
     Raises:
         UserError: a pattern matches nothing, or there is no run.
@@ -44,16 +44,16 @@ def find_checkpoints(given: Sequence[str], runs: Path, name: str | None) -> list
     found: dict[Path, Path] = {}
     for word in given:
         for path in [_newest(word, runs, name)] if word in SHORTCUTS else _expand(word):
-            found.setdefault(path.resolve(), path)  # a run is also found through its link, latest
+            found.setdefault(path.resolve(), path)  # a run may also be found through the link latest
     return list(found.values())
 
 
 def _expand(word: str) -> list[Path]:
-    """Turn what was typed into paths; where there are no symbolic links, ``latest`` in it means the newest run."""
+    """Turn what was typed into paths; if symbolic links are unavailable, ``latest`` in it means the newest run."""
     parts = Path(word).parts
     if LATEST in parts:
         place = parts.index(LATEST)
-        with suppress(UserError):  # which the whole word is then refused with
+        with suppress(UserError):  # the whole word is refused below instead
             homes = expand("--ckpt_path", str(Path(*parts[:place])))
             if not any((home / LATEST).exists() for home in homes):
                 runs = [run.joinpath(*parts[place + 1 :]) for home in homes if (run := latest_of(home))]
@@ -73,7 +73,7 @@ def _newest(word: str, runs: Path, name: str | None) -> Path:
     if not path.is_file():
         raise UserError(f"--ckpt_path {word}: the newest run has no {path} yet; give a path")
     if word == "last" and is_damaged(path):
-        # What was typed does not name this file; it means the newest whole one.
+        # The word typed does not name this file: it means the newest intact one.
         others = sorted(path.parent.glob("*.ckpt"), key=lambda other: other.stat().st_mtime_ns, reverse=True)
         whole = next((other for other in others if not is_damaged(other)), None)
         if whole is None:
@@ -84,7 +84,7 @@ def _newest(word: str, runs: Path, name: str | None) -> Path:
 
 
 class Standing(TypedDict):
-    """Where a fit stands, and on which rows: as ``ImageData.state_dict``."""
+    """The position of a fit and its rows, as from ``ImageData.state_dict``."""
 
     fit_seed: int
     epoch: int
@@ -99,15 +99,15 @@ class Checkpoint:
 
     Attributes:
         path: the file.
-        model, data, trainer: the arguments that it was fitted with; of the Trainer those that a resumed fit takes over.
-        stands: where the fit stood; None in checkpoints of earlier versions.
-        precision: of the Trainer; None in checkpoints of earlier versions.
-        callbacks: names of those that have a state in it.
+        model, data, trainer: the arguments it was fitted with; of the Trainer's, those that a resumed fit inherits.
+        stands: the position of the fit; None in checkpoints of earlier versions.
+        precision: precision of the Trainer; None in checkpoints of earlier versions.
+        callbacks: names of the callbacks whose state it holds.
         epoch: the epoch that it was written in, from 0.
         epochs: how many epochs were fitted.
-        step: how many steps of the optimizer were made.
-        score: the best value so far of the metric that decides; None where nothing was validated.
-        calibration: what held-out rows have taught, by the number of views that were averaged.
+        step: how many optimizer steps were taken.
+        score: the best value so far of the monitored metric; None if nothing was validated.
+        calibration: what was learned from held-out rows, by the number of views averaged.
     """
 
     path: Path
@@ -125,21 +125,21 @@ class Checkpoint:
 
     @property
     def run(self) -> Path:
-        """The run folder that it lies in, or its own folder."""
+        """The run folder that contains it, or else its own folder."""
         return self.path.parent.parent if self.path.parent.name == "checkpoints" else self.path.parent
 
     @property
     def familiar(self) -> Familiar | None:
-        """What its training images are like; None in checkpoints of earlier versions."""
+        """What its training images look like; None in checkpoints of earlier versions."""
         return self.stands.get("familiar") if self.stands else None
 
     @property
     def unfinished(self) -> bool:
-        """Whether it lies in the folder of a run that has not finished."""
+        """Whether it belongs to a run that has not finished."""
         return self.path.parent.name == "checkpoints" and not is_finished(self.run)
 
     def build(self, task: type[Task]) -> Task:
-        """Build the fitted network, in evaluation.
+        """Build the fitted network, in evaluation mode.
 
         Raises:
             UserError: the weights do not fit the network that the checkpoint describes.
@@ -152,7 +152,7 @@ class Checkpoint:
         return model.eval()
 
     def load_into(self, model: AnyTask) -> None:
-        """Give a network the weights.
+        """Load the weights into a network.
 
         Raises:
             UserError: they do not fit.
@@ -165,24 +165,24 @@ class Checkpoint:
         model.calibration = average_calibrations([self.calibration], 1)
 
     def recalibrate(self, views: int, calibration: Calibration) -> None:
-        """Keep in the file what more held-out rows than its own have taught, of estimates averaged over views."""
+        """Store in the file a calibration of estimates averaged over views, from more held-out rows than its own."""
         if self.calibration.get(views) == dict(calibration):
             return
         saved = load_checkpoint(self.path, "--ckpt_path")
-        saved["calibration"] = {**self.calibration, int(views): dict(calibration)}  # plain, or it would be refused
+        saved["calibration"] = {**self.calibration, int(views): dict(calibration)}  # plain, or loading would refuse it
         content = io.BytesIO()
         torch.save(saved, content)
-        del saved  # mapped from the file, which Windows would not let be replaced
+        del saved  # it maps the file, which Windows would then not let us replace
         write_bytes(self.path, content.getbuffer())
 
 
 def precision_of(members: Sequence[Checkpoint]) -> str | None:
-    """Give the precision that a recipe has chosen, 32-true; others are the machine's."""
+    """Return the precision if a recipe chose it, 32-true; any other was the machine's choice."""
     return "32-true" if any(member.precision == "32-true" for member in members) else None
 
 
 def read_checkpoint(path: Path, task: type[AnyTask]) -> Checkpoint:
-    """Read a checkpoint of a task's classes; its checksums are compared here, once.
+    """Read a checkpoint of a task with the same classes; its checksums are verified here, once.
 
     Raises:
         UserError: it is absent, is damaged, holds objects other than tensors and values, or is another task's.
@@ -209,7 +209,7 @@ def _described(path: Path, saved: Settings) -> Checkpoint:
         {name: value for name, value in saved.get(part, {}).items() if name != "_instantiator"}
         for part in ("hyper_parameters", "datamodule_hyper_parameters")
     )
-    # Lightning names the state of a data module after its class.
+    # Lightning stores the state of a data module under the name of its class.
     state = next((name for name, part in saved.items() if isinstance(part, dict) and "fit_seed" in part), "")
     callbacks: dict[str, Settings] = saved["callbacks"]
     best = [state for key, state in callbacks.items() if key.startswith("BestCheckpoint")]

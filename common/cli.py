@@ -1,7 +1,7 @@
 """The command line of a task, ``python -m <task> fit|validate|predict|…``, on LightningCLI.
 
-Adds to Lightning's own: a folder for every run (``runs/<task>/<name>/version_N/``), CSV and W&B logs, a checkpoint
-that is enough to validate, predict or resume from, and errors of one line.
+It adds a folder for every run (``runs/<task>/<name>/version_N/``), CSV and W&B logs, checkpoints that are all it takes
+to validate, predict or resume, and one-line errors.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ from common.task import AnyTask
 from common.timm_backbones import SyncBatchNorm
 from common.trainer import Trainer
 
-FILES = ("-c", "--model", "--data", "--trainer")  # flags, beside --config, after which a file of settings may stand
+FILES = ("-c", "--model", "--data", "--trainer")  # flags, besides --config, that may take a file of settings
 
 
 class TaskCLI(LightningCLI):
-    """One task's command line; its arguments are those of :func:`main`."""
+    """The command line of one task; it takes the arguments of :func:`main`."""
 
     trainer: Trainer
 
@@ -75,7 +75,7 @@ class TaskCLI(LightningCLI):
                 auto_configure_optimizers=False,
             )
         finally:
-            if self.claimed is not None:  # of a fit that was refused before it wrote anything
+            if self.claimed is not None:  # removes the folder if the fit was refused before it wrote anything
                 give_up(self.claimed, self.root)
 
     @property
@@ -91,17 +91,17 @@ class TaskCLI(LightningCLI):
 
     @property
     def name(self) -> str:
-        """What the run is called: ``--name``, or the backbone."""
+        """The name of the run: ``--name``, or the backbone, or the task."""
         return str(self.settings.name or self.settings.model.get("backbone") or self.task.task)
 
     @property
     def resumed(self) -> Checkpoint | None:
-        """The checkpoint that a fit continues."""
+        """The checkpoint that a fit resumes from."""
         return self.checkpoints[0] if self.subcommand == "fit" and self.checkpoints else None
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """The one that is typed, or all: the parser of each knows every argument, and takes a while to make."""
+        """Return the one that was typed, or all: each has its own parser of every argument, which is slow to build."""
         typed = set(sys.argv[1:2]) & CHECKPOINTS.keys()
         wanted = typed | ({"fit"} if "crossval" in typed else set()) or CHECKPOINTS
         return {name: {"model", "datamodule"} for name in CHECKPOINTS if name in wanted}
@@ -121,7 +121,7 @@ class TaskCLI(LightningCLI):
         )
         parser.link_arguments("model.image_size", "data.image_size")
         parser.link_arguments("model.channels", "data.channels")
-        # Our samplers know the ranks. A recipe's callbacks stay arguments, unlike LightningCLI's trainer_defaults.
+        # Our samplers handle ranks. Unlike LightningCLI's trainer_defaults, this keeps a recipe's callbacks arguments.
         defaults = {"log_every_n_steps": 10, "use_distributed_sampler": False, **self.recipe}
         parser.set_defaults({f"trainer.{key}": value for key, value in defaults.items()})
 
@@ -130,7 +130,7 @@ class TaskCLI(LightningCLI):
         for flag, value in _given(words):
             if (flag in FILES or flag.startswith("--conf")) and Path(value).is_file():
                 read_config(Path(value))
-        # Here, since Lightning adds what is above to every subcommand, and reads methods for values of one word.
+        # Added here, since those above go to every subcommand, and those of a method's signature take a single word.
         if "predict" in self.subcommands():
             parser_of(self, "predict").add_argument(
                 "--images",
@@ -167,7 +167,7 @@ class TaskCLI(LightningCLI):
         guard.check(self.settings)
         if subcommand == "fit" and is_first_process():
             print(f"resuming {shown(paths[0])}", file=sys.stderr)
-        self.settings.ckpt_path = None  # LightningCLI would read it and let its settings win over what is typed
+        self.settings.ckpt_path = None  # LightningCLI would let its settings override what was typed
         self._leave_weights_out()  # the checkpoint brings them
 
     def _leave_weights_out(self) -> None:
@@ -175,7 +175,7 @@ class TaskCLI(LightningCLI):
             self.settings.model.pretrained = False
 
     def _check_names(self) -> None:
-        """Refuse names of runs and seeds that cannot be used, and paths whose ``~`` no shell has replaced."""
+        """Refuse unusable run names and seeds, and paths with a ``~`` that no shell has expanded."""
         for flag, value in vars(self.settings.as_flat()).items():
             for word in value if isinstance(value, list) else [value]:
                 if isinstance(word, str) and re.match("~(/|$)", word):
@@ -207,7 +207,7 @@ class TaskCLI(LightningCLI):
             settings.trainer.enable_checkpointing = False
 
     def _plan_folds(self) -> None:
-        """Keep the settings that each fold is fitted with."""
+        """Store the settings that each fold is fitted with."""
         settings = self.settings
         if settings.data.fold is not None:
             raise UserError(f"--data.fold {settings.data.fold}: crossval goes over the folds; choose some with --folds")
@@ -219,7 +219,7 @@ class TaskCLI(LightningCLI):
     def instantiate_classes(self) -> None:
         try:
             super().instantiate_classes()
-        except ValueError as error:  # of a class that an argument names
+        except ValueError as error:  # raised by a class that an argument names
             reason = [line.strip(" -") for line in str(error).splitlines() if line.startswith("  - ")]
             raise UserError(
                 f"the arguments do not go together: {(reason or [' '.join(str(error).split())])[0]}"
@@ -239,9 +239,9 @@ class TaskCLI(LightningCLI):
             callbacks += fit_callbacks(self.settings, self.task, self.resumed)
         if self.settings.trainer.sync_batchnorm:
             plugins.append(SyncBatchNorm())
-            kwargs["sync_batchnorm"] = False  # Lightning's own, of which there can be one
+            kwargs["sync_batchnorm"] = False  # it would add Lightning's own beside ours
         kwargs["plugins"] = plugins
-        if self.subcommand == "crossval":  # here it only predicts, on one device; the fits are processes of their own
+        if self.subcommand == "crossval":  # this process only predicts, on one device; each fit is its own process
             kwargs |= {"devices": 1, "num_nodes": 1, "strategy": "auto", "plugins": LightningEnvironment()}
         check_callbacks(callbacks)
         trainer = super().instantiate_trainer(callbacks=callbacks, **kwargs)
@@ -259,13 +259,13 @@ class TaskCLI(LightningCLI):
         self.started = time.monotonic()
 
     def after_fit(self) -> None:
-        """Leave the result, and print where the run lies and what to type next."""
+        """Write the result, and print where the run is and what to type next."""
         if not self.settings.trainer.fast_dev_run:
             finish_run(self.trainer, self.task, time.monotonic() - self.started, self.settings.log_model)
 
 
 def _given(words: list[str]) -> Iterator[tuple[str, str]]:
-    """Pair flags with values, written as ``--flag value`` or ``--flag=value``."""
+    """Pair flags with their values, written as ``--flag value`` or ``--flag=value``."""
     for before, word in pairwise(["", *words]):
         flag, equals, value = word.partition("=")
         yield (flag, value) if equals and flag.startswith("-") else (before, word)
@@ -277,8 +277,8 @@ def main(model: type[AnyTask], data: type[ImageData], recipe: Mapping[str, objec
     Args:
         model: its LightningModule.
         data: its LightningDataModule.
-        recipe: defaults of the Trainer's arguments.
-        page: what ``app`` shows in the browser.
+        recipe: defaults for the Trainer's arguments.
+        page: class of the page that ``app`` shows in the browser.
     """
     silence_libraries()
     keep_freed_memory()
@@ -286,5 +286,5 @@ def main(model: type[AnyTask], data: type[ImageData], recipe: Mapping[str, objec
     with exit_on_user_error(), explain_library_errors():
         TaskCLI(model, data, recipe, page)
         if distributed.is_initialized():
-            # Lightning does this for NCCL alone; gloo's threads now and then crash a process that has finished well.
+            # Lightning does this only for NCCL, but gloo's threads occasionally crash a process that has finished.
             distributed.destroy_process_group()

@@ -19,7 +19,7 @@ from common.ranking import FIXED, counted, read_groups, table_of, text_of
 
 
 def show(table: pd.DataFrame, title: str) -> None:
-    """Print a table: a column an argument where they fit side by side, else all arguments in one."""
+    """Print a table, with a column for each argument if they fit side by side, otherwise with one column for all."""
     from rich.console import Console
     from rich.measure import Measurement
     from rich.table import Table
@@ -28,7 +28,7 @@ def show(table: pd.DataFrame, title: str) -> None:
     def grid(table: pd.DataFrame) -> Table:
         grid = Table(header_style="bold", title=title, title_justify="left")
         for name in table.columns:
-            # Folded, so that nothing of a long argument is hidden.
+            # Folded, so that long arguments are shown in full.
             grid.add_column(Text(name), justify="right" if name in FIXED[1:5] else "left", overflow="fold")
         for row in table.to_numpy().tolist():
             grid.add_row(*(Text(text_of(name, cell)) for name, cell in zip(table.columns, row, strict=True)))
@@ -65,7 +65,7 @@ def main() -> None:
         groups, about = read_groups(arguments.runs)
         monitor = about["monitor"]
         table = table_of(groups)
-        # Files first: piping the table into head closes it halfway.
+        # Files first, since piping the table into head closes it halfway.
         if arguments.csv:
             write(table.to_csv(index=False), arguments.csv)
         if arguments.html:

@@ -1,4 +1,4 @@
-"""The page of runs, one HTML file that needs no network: learning curves above, tables below, tied to each other."""
+"""The page of runs, one HTML file that needs no network: learning curves above, tables below, linked to each other."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from common.ranking import ABSENT, FIXED, Group, counted
 from common.run_tree import Node, order_columns, tree_of
 from common.runs import About
 
-LONGEST = 36  # letters of a name in the legend, and of a cell in one line
+LONGEST = 36  # letters of a name in the legend, and of a cell on one line
 DASHES = {"solid": "", "dash": "9 4", "dot": "2 3", "dashdot": "9 3 2 3", "longdash": "14 4", "longdashdot": "14 3 2 3"}
-MOST_CELLS = 400_000  # predictions of rows that a page holds
+MOST_CELLS = 400_000  # predictions of held-out rows per page
 
 
 def page(groups: list[Group], table: pd.DataFrame, about: About, home: Path) -> tuple[str, list[str]]:
-    """Make the page, all in one text.
+    """Make the page, as a single text.
 
     Args:
         groups: the runs, ranked.
-        table: a line for each of them, in order, as :func:`common.ranking.table_of` makes it.
-        about: what a run says of the metrics.
-        home: the folder that the page is written to, from which links go to pictures of the runs.
+        table: one line per run, in order, as :func:`common.ranking.table_of` makes it.
+        about: a run's description of the metrics.
+        home: the folder that the page is written to, which links to the runs' pictures are relative to.
 
     Returns:
-        The page, and what was left out of it, a line each.
+        The page, and notes on what was left out of it, one line each.
     """
     from plotly.offline import get_plotlyjs
 
@@ -47,7 +47,7 @@ def page(groups: list[Group], table: pd.DataFrame, about: About, home: Path) -> 
         node.number = number
         for child in node.below:
             child.parent = number
-    order = sorted(nodes, key=lambda node: node.parent is not None)  # rows that are seen first get colours apart
+    order = sorted(nodes, key=lambda node: node.parent is not None)  # rows visible at first get distinct colours
     dashes = [*DASHES]
     styles = {
         node.number: (COLOURS[i % len(COLOURS)], dashes[(i + i // len(COLOURS)) % len(dashes)])
@@ -73,12 +73,12 @@ def page(groups: list[Group], table: pd.DataFrame, about: About, home: Path) -> 
         "DATA": json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
     }
     text = (Path(__file__).parent / "compare.html").read_text(encoding="utf-8")
-    before, *rest = text.split("@@")  # pieces and names in turn
+    before, *rest = text.split("@@")  # pieces and names alternate
     return before + "".join(parts[name] + piece for name, piece in zip(rest[::2], rest[1::2], strict=True)), notes
 
 
 def _drawn(node: Node, style: tuple[str, str], columns: list[str]) -> dict[str, Any]:
-    """Describe a row to the page's script."""
+    """Describe a row for the page's script."""
     arguments = [name for name in columns if name not in FIXED]
     settings = [f"{name}: {node.row[name][0]}" for name in arguments]
     lines = [html.escape(line) for setting in settings for line in textwrap.wrap(setting, 80)]
@@ -99,7 +99,7 @@ def _drawn(node: Node, style: tuple[str, str], columns: list[str]) -> dict[str, 
 
 
 def _row(node: Node, style: tuple[str, str], columns: list[str], home: Path) -> str:
-    """Write a row of the table: name with its swatch, cells, links to pictures."""
+    """Write a row of the table: the name with its swatch, cells, links to pictures."""
     depth = 0 if node.parent is None else 1
     swatch = (
         f'<svg class="swatch" viewBox="0 0 30 8" aria-hidden="true"><line x2="30" y1="4" y2="4" stroke="{style[0]}"'
@@ -120,7 +120,7 @@ def _row(node: Node, style: tuple[str, str], columns: list[str], home: Path) -> 
 
 
 def _pictures(node: Node, home: Path) -> list[tuple[str, str]]:
-    """Find the pictures of a run, and how to reach them from the folder of the page."""
+    """Find the pictures of a run, with their links relative to the folder of the page."""
     if node.run is None:
         return []
     folder = node.run.path if node.below else node.run.path / "pictures"
@@ -129,7 +129,7 @@ def _pictures(node: Node, home: Path) -> list[tuple[str, str]]:
 
 
 def _rows(nodes: list[Node]) -> tuple[dict[str, Any], list[str]]:
-    """Collect what was predicted of held-out rows: each row once, and of each run which rows it has."""
+    """Collect the predictions of held-out rows: each row once, and for each run which rows it has."""
     known: dict[tuple[str, object], int] = {}
     groups: list[str] = []
     sets: dict[tuple[int, ...], int] = {}

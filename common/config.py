@@ -18,7 +18,7 @@ def read_config(path: Path) -> dict[str, object]:
 
     Raises:
         UserError: it is not YAML of plain values, a name appears twice in it, it holds more than ``MOST_VALUES``, or a
-            ``class_path`` is no name.
+            ``class_path`` is not a name.
     """
     try:
         settings = yaml.load(path.read_text(encoding="utf-8"), Loader=_OneOfEach)
@@ -27,7 +27,7 @@ def read_config(path: Path) -> dict[str, object]:
         if not isinstance(settings, dict) or not _plain(settings):
             raise UserError(f"{path} is not a configuration: give names with values below them")
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        # Of YAML's message, the place and the problem.
+        # Only the place and the problem of YAML's long message.
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}: {getattr(error, 'problem', '')}" if mark else f" ({type(error).__name__})"
         raise UserError(f"{path} cannot be read as YAML{where}") from None
@@ -35,8 +35,8 @@ def read_config(path: Path) -> dict[str, object]:
 
 
 class _OneOfEach(yaml.SafeLoader):  # type: ignore[misc]
-    """Refuses a key that appears twice, of which YAML's plain loader silently keeps the last, and 010 or 1:30, which
-    are 8 and 90 to it.
+    """Refuses a repeated key, of which YAML's plain loader silently keeps the last, and numbers such as 010 or 1:30,
+    which it reads as 8 and 90.
     """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:
@@ -63,18 +63,18 @@ _OneOfEach.add_constructor("tag:yaml.org,2002:int", _OneOfEach.construct_yaml_in
 
 
 def _number(value: object, known: dict[int, int]) -> int:
-    """Count values as often as they are referred to: a few lines of references can stand for billions."""
+    """Count values once for each reference to them, since a few lines of references can stand for billions."""
     if not isinstance(value, dict | list):
         return 1
     if id(value) not in known:
-        known[id(value)] = MOST_VALUES + 1  # where it contains itself
+        known[id(value)] = MOST_VALUES + 1  # in case it contains itself
         inner = value.values() if isinstance(value, dict) else value
         known[id(value)] = 1 + sum(_number(one, known) for one in inner)
     return known[id(value)]
 
 
 def _plain(value: object) -> bool:
-    """Whether keys are text, and class paths are names of classes: what is imported must not be more than that."""
+    """Whether keys are text, and class paths are names of classes, since nothing else may be imported."""
     if isinstance(value, list):
         return all(map(_plain, value))
     if not isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Cross-validation: a run a fold, and each row of the training set predicted by the model that has not seen it."""
+"""Cross-validation: one run per fold; each row of the training set is predicted by the model that has not seen it."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class Measured(NamedTuple):
     """What a cross-validation has measured.
 
     Attributes:
-        folds: a line for each fold: what it was trained on (``trained_images``, and of what groups are called), the
-            number of rows held out, the metric, the seconds of its fit.
+        folds: one line per fold: how much it was trained on (``trained_images``, and ``trained_`` with the name of the
+            groups), the number of rows held out, the metric, the seconds its fit took.
         overall: the metric over all out-of-fold rows.
-        suffix: what the names of its tables end in.
+        suffix: suffix of the names of its tables.
     """
 
     folds: pd.DataFrame
@@ -56,15 +56,15 @@ class CrossValidation:
     """What a cross-validation does in each fold, and where.
 
     Args:
-        name: of the cross-validation, its folder and its W&B group.
+        name: name of the cross-validation, its folder and its W&B group.
         folder: ``runs/<task>/<name>``, which holds ``fold_<k>/version_<n>/`` and the results.
-        settings: of ``python -m <task> fit``.
+        settings: settings of ``python -m <task> fit``.
         leads: whether this process, of several that do the same, tabulates and prints.
         trainer: predicts the held-out rows.
-        model: of the task.
-        data: of the task.
-        tta: how many views of each held-out image are averaged.
-        before: how many fits the same processes may have started before.
+        model: the task's model.
+        data: the task's data module.
+        tta: how many views of each held-out image to average.
+        before: how many fits the same processes may already have started.
     """
 
     name: str
@@ -78,17 +78,17 @@ class CrossValidation:
     before: int = 0
 
     def run(self, folds: list[int], others: list[Path]) -> Measured | None:
-        """Fit ``folds``, those without a finished run, and tabulate the held-out rows of all of them.
+        """Fit those of ``folds`` that have no finished run, and tabulate the held-out rows of all of them.
 
         Args:
-            folds: from 0.
-            others: files of out-of-fold estimates, of the same rows, that are averaged with these.
+            folds: the folds, counted from 0.
+            others: files of out-of-fold estimates for the same rows, to average with these.
 
         Returns:
-            What was measured, where this process leads.
+            What was measured, if this process leads.
 
         Raises:
-            UserError: a fit fails, ``others`` are of other rows, or the model has learned fewer views.
+            UserError: a fit fails, ``others`` are for other rows, or the model has learned fewer views.
         """
         # Fail early.
         learned_views(self.data, self.tta)
@@ -109,16 +109,16 @@ class CrossValidation:
         settings = {**self.settings, "name": f"{self.name}/fold_{fold}"}
         settings["data"] = {**settings["data"], "fold": fold}
         settings["trainer"] = {**settings["trainer"], "enable_model_summary": False}
-        # A process of its own: no fold inherits memory, seeds or ranks from the one before.
+        # A separate process, so that no fold inherits memory, seeds or ranks from the one before.
         with tempfile.TemporaryDirectory() as folder:
             config = Path(folder) / "fold.yaml"
             config.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
             command = [sys.executable, "-m", self.model.task, "fit", "--config", str(config)]
             environment = {**os.environ, "WANDB_RUN_GROUP": self.name}
             for shared in ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_RESUME"):
-                environment.pop(shared, None)  # of a sweep's run: each fold is a run of its own
+                environment.pop(shared, None)  # set by a sweep, but each fold is its own run
             if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
-                # In torchrun's store, the ranks of the fold before have left their addresses.
+                # The ranks of the previous fold have left their addresses in torchrun's store.
                 environment["TORCHELASTIC_USE_AGENT_STORE"] = "False"
                 environment["MASTER_PORT"] = str(int(os.environ["MASTER_PORT"]) - 1 - self.before - fold)
             with subprocess.Popen(command, env=environment) as fit:
@@ -128,8 +128,8 @@ class CrossValidation:
                     end(fit)
                     raise
         if code == 2:
-            sys.exit(code)  # it has said why
-        # Other ranks may look before the first has written its result.
+            sys.exit(code)  # it has already said why
+        # Other ranks may check before the first has written its result.
         if code or (self.leads and not _has_ended(latest_of(home))):
             raise UserError(f"fold {fold} did not finish; the same command fits it again")
 
@@ -170,7 +170,7 @@ class CrossValidation:
         parts = np.repeat(folds, [len(one.estimates) for one in held_out])
         tables, lines, calibrated = [], [], []
         for one in held_out:
-            # By the other folds alone: what the checkpoint has learned, it has learned from these very rows.
+            # From the other folds alone, since the checkpoint's own calibration was learned from these very rows.
             kept = parts != one.fold
             learned = one.member.calibrate(estimates[kept], truth[kept], groups[kept]) if kept.any() else NONE
             one.member.calibration = learned
@@ -220,7 +220,7 @@ class CrossValidation:
         cross_fit: np.ndarray,
         views: str,
     ) -> None:
-        """Learn from all out-of-fold rows how sure answers are, for every fold's checkpoint; measure it by folds."""
+        """Calibrate every fold's checkpoint on all out-of-fold rows; measure each fold as calibrated by the others."""
         member = held_out[-1].member
         member.calibration = member.calibrate(estimates, truth, groups)
         if not member.calibration:
@@ -241,7 +241,7 @@ class CrossValidation:
         run = latest_of(self.folder / f"fold_{fold}")
         assert run is not None
         checkpoint = read_checkpoint(run / LAST, type(self.model))
-        # Its model, not the one that was typed: a fit may have chosen arguments by its data.
+        # Uses its own model, not the one typed, since a fit may have chosen arguments from its data.
         member, data = checkpoint.build(type(self.model)), data_of(checkpoint, self.data.like(fold=fold))
         data.held_out = True
         outputs = predict_views(self.trainer, member, data, self.tta)
@@ -263,7 +263,7 @@ def _has_ended(run: Path | None) -> bool:
 
 
 class _HeldOut(NamedTuple):
-    """What a fold's checkpoint predicts of the rows that were held out of its fit."""
+    """What a fold's checkpoint predicts for the rows held out of its fit."""
 
     fold: int
     checkpoint: Checkpoint
@@ -292,7 +292,7 @@ class _Estimates(NamedTuple):
         return found
 
     def sorted_as(self, ids: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-        """Give the values, which must have a shape, in the order of ``ids``."""
+        """Return the values, which must have this shape, in the order of ``ids``."""
         order = np.argsort(self.ids)
         if self.values.shape != shape or not np.array_equal(self.ids[order], np.sort(ids)):
             raise UserError(f"--others {self.path}: of other rows than these {len(ids)}; give one of the same folds")

@@ -1,4 +1,4 @@
-"""Learning curves of runs as data: which metrics there are, on which axis, and each row's curves."""
+"""Learning curves of runs as data: the metrics with their axes, and each row's curves."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from common.plots import of_metric
 from common.run_tree import Node
 from common.runs import About, Run
 
-FLAT = 0.1  # share of an axis; what takes less of it looks flat
+FLAT = 0.1  # fraction of an axis below which curves look flat
 
 
 def describe_metrics(runs: list[Run], about: About) -> list[dict[str, object]]:
-    """Describe the metrics of the runs, that which decides first: title, which way is better, axis."""
+    """Describe the metrics of the runs, starting with the monitored one: title, which way is better, axis."""
 
     logged = {name for run in runs for name in run.metrics}
     names = dict.fromkeys([about["monitor"], *about["directions"], *(name for run in runs for name in run.metrics)])
@@ -24,7 +24,7 @@ def describe_metrics(runs: list[Run], about: About) -> list[dict[str, object]]:
     described: list[dict[str, object]] = []
     for name in names:
         if name in logged:
-            # The unit of a loss depends on which one it is: none where runs differ.
+            # The unit of a loss depends on which loss it is, so there is none if runs differ.
             measured = [run for run in runs if name in run.metrics]
             units = {of_metric(name, run.about["units"]) for run in measured if "units" in run.about}
             unit, direction = units.pop() if len(units) == 1 else None, of_metric(name, about["directions"])
@@ -35,13 +35,13 @@ def describe_metrics(runs: list[Run], about: About) -> list[dict[str, object]]:
 
 
 def axis_of(curves: Sequence[np.ndarray]) -> dict[str, object]:
-    """Choose the axis of some curves, one array each: logarithmic, or cut, where a few would flatten the others.
+    """Choose the axis for some curves, one array each: logarithmic or cut if a few would flatten the others.
 
-    A few are a quarter of the curves at most. Their axis is logarithmic where that gives the others at least twice the
-    room; where values are not positive it is cut to the others.
+    A few means a quarter of the curves at most. The axis is logarithmic if that gives the others at least twice the
+    room; if some values are not positive, it is cut to the range of the others.
 
     Returns:
-        ``axis`` (linear or log), ``note`` (what the axis says of itself) and, of a cut one, its ``range``.
+        ``axis`` (linear or log), ``note`` (what the axis is labelled with) and, if it is cut, its ``range``.
     """
     finite = [curve[np.isfinite(curve)] for curve in curves]
     ends = np.array([(curve.min(), curve.max()) for curve in finite if len(curve)])
@@ -58,7 +58,7 @@ def axis_of(curves: Sequence[np.ndarray]) -> dict[str, object]:
                 return {"axis": "log", "note": ", logarithmic axis"}
         return linear
     kept = ends
-    for _ in few:  # leaves out the one without which the others take least
+    for _ in few:  # drops the one without which the others span least
         without = [np.delete(kept, number, axis=0) for number in range(len(kept))]
         kept = min(without, key=lambda some: some[:, 1].max() - some[:, 0].min())
     low, high = kept[:, 0].min(), kept[:, 1].max()
@@ -70,7 +70,7 @@ def axis_of(curves: Sequence[np.ndarray]) -> dict[str, object]:
 
 
 def curves_of(node: Node) -> dict[str, dict[str, object]]:
-    """Give the curves of a row by metric: x and y, and, of several runs, their mean with the least and the most."""
+    """Return the curves of a row by metric: x and y or, for several runs, their mean with its minimum and maximum."""
 
     def plain(values: pd.Series[float]) -> list[float | None]:
         return [value if math.isfinite(value) else None for value in values.tolist()]
@@ -78,7 +78,7 @@ def curves_of(node: Node) -> dict[str, dict[str, object]]:
     runs, curves = node.fitted(), {}
     for name in dict.fromkeys(name for run in runs for name in run.metrics):
         series = [run.metrics[name] for run in runs if name in run.metrics]
-        # The last of each epoch; of several runs, epochs that all have reached.
+        # The last value of each epoch; for several runs, only the epochs that all of them reached.
         last = [values[~values.index.duplicated(keep="last")] for values in series]
         table = pd.concat(last, axis=1, join="inner")
         curve: dict[str, object] = {"x": table.index.tolist(), "y": plain(table.mean(axis=1, skipna=False))}

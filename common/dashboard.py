@@ -1,9 +1,9 @@
 """The W&B workspace of a task, and a report on its runs, as code: ``python -m <task> dashboard [--report]``.
 
-With a key (``wandb login``) they are published in the project; without one the specification of the workspace is
-written as JSON, the report as Markdown. Learning curves, the deciding metric against each argument, parallel
-coordinates, the mean over a group (the folds of a ``crossval``), and the pictures of the held-out rows; runs are
-grouped by the rows that they held out.
+With a key (``wandb login``) they are published in the project; without one, the workspace's specification is written
+as JSON, the report as Markdown. The workspace shows learning curves, the monitored metric against each argument,
+parallel coordinates, the mean over a group (the folds of a ``crossval``), and the pictures of the held-out rows; runs
+are grouped by the rows they held out.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ if TYPE_CHECKING:
     from wandb_workspaces.reports.v2 import Report
     from wandb_workspaces.workspaces import Workspace
 
-# Most compared, and numbers: side by side in the parallel coordinates.
-MOST_POINTS = 10_000  # validations of a run that are read from W&B
-HELD_OUT = "dataset.held_out_digest"  # the argument by which runs are grouped
+MOST_POINTS = 10_000  # validations per run to read from W&B
+HELD_OUT = "dataset.held_out_digest"  # runs are grouped by this argument
+# The arguments compared most, all but one of them numeric, for the parallel coordinates.
 COORDINATES = ("model.backbone", "model.image_size", "model.lr", "model.weight_decay", "trainer.max_epochs")
 LOGARITHMIC = ("model.lr", "model.weight_decay")
 
 
 def arguments(task: type[AnyTask], data: type[ImageData]) -> list[str]:
-    """List the arguments of a task that may bear on its result, named as in the configuration."""
+    """List the arguments of a task that may affect its result, named as in the configuration."""
     of_model, of_data = kinds_of(task), kinds_of(data)
     names = [f"model.{name}" for name in of_model if name != "pretrained"]
-    # What the model hands to the data stands among the model's.
+    # Arguments that the model passes on to the data are listed with the model's.
     names += [f"data.{name}" for name, kind in of_data.items() if kind is not Kind.MACHINE and name not in of_model]
     return [*names, "trainer.precision", *(f"trainer.{name}" for name in RESUMED), "seed_everything"]
 
 
 def workspace(task: type[AnyTask], data: type[ImageData], entity: str) -> Workspace:
-    """Make the workspace (of ``wandb_workspaces``) of a task, whose name is W&B's project, for a user or team."""
+    """Make the ``wandb_workspaces`` workspace of a task, whose name is the W&B project, for a user or team."""
     import wandb_workspaces.reports.v2 as panels
     import wandb_workspaces.workspaces as workspaces
     from wandb_workspaces import expr
@@ -68,7 +68,7 @@ def workspace(task: type[AnyTask], data: type[ImageData], entity: str) -> Worksp
     coordinates.append(column(best, inverted=task.directions[monitor] == "min" or None))
     mean = {"groupby": "Group", "groupby_aggfunc": "mean", "groupby_rangefunc": "minmax", "aggregate": True}
     validated = [name for name in task.directions if name.startswith("val/") and "*" not in name]
-    # Where runs are grouped, W&B would draw the means of groups.
+    # Since runs are grouped, W&B would draw the means of groups by default.
     each = {"aggregate": False}
     main = panels.ParallelCoordinatesPlot(title=f"best {monitor} and the main arguments", columns=coordinates)
     sections = {
@@ -95,7 +95,7 @@ def workspace(task: type[AnyTask], data: type[ImageData], entity: str) -> Worksp
 
 
 def report_runs(task: type[AnyTask], data: type[ImageData], entity: str) -> Report:
-    """Make the W&B report on the runs of a task's project: the text, and below it the curves of each set of rows.
+    """Make the W&B report on the runs of a task's project: the text, then the curves for each set of held-out rows.
 
     Raises:
         UserError: no run of the project has been measured.
@@ -121,7 +121,7 @@ def report_runs(task: type[AnyTask], data: type[ImageData], entity: str) -> Repo
 
 
 def fetch_runs(task: type[AnyTask], data: type[ImageData], entity: str) -> list[Run]:
-    """Read the measured runs of a task's project from W&B; a fold of a cross-validation counts as a run of its own."""
+    """Read the measured runs of a task's project from W&B; each fold of a cross-validation counts as a separate run."""
     import wandb
 
     machine, monitor = sorted(machine_arguments(task, data)), task.monitor
@@ -151,10 +151,10 @@ def fetch_runs(task: type[AnyTask], data: type[ImageData], entity: str) -> list[
 
 
 def publish(task: type[AnyTask], data: type[ImageData], entity: str | None, report: bool) -> str:
-    """Save the workspace, or the report, with W&B, and give its address.
+    """Save the workspace or the report on W&B, and return its address.
 
     Raises:
-        UserError: W&B refuses or is out of reach, or there is nothing to report on.
+        UserError: W&B refuses or cannot be reached, or there is nothing to report on.
     """
     import wandb
 
@@ -173,15 +173,15 @@ def publish(task: type[AnyTask], data: type[ImageData], entity: str | None, repo
 def build_dashboard(
     task: type[AnyTask], data: type[ImageData], entity: str | None, output: Path | None, report: bool, runs: Path
 ) -> None:
-    """Publish the workspace, or the report; without a key, or where a file is named, write it to a file.
+    """Publish the workspace or the report; without a key, or if a file is named, write it to a file.
 
     Args:
         task: class of the model.
         data: class of the data module.
-        entity: W&B user or team; the default one of the key if None.
+        entity: W&B user or team; the key's default if None.
         output: the file to write.
-        report: whether the report is wanted.
-        runs: folder of the runs that a report written to a file is about.
+        report: whether to make the report instead of the workspace.
+        runs: folder of the runs covered by a report that is written to a file.
     """
     if output is None and wandb_key_configured():
         print(f"published: {publish(task, data, entity, report)}")

@@ -1,7 +1,7 @@
-"""What the data modules of all tasks share: reading, splitting and loading images, by index, in whole batches.
+"""The base of all tasks' data modules, which read and split the images, and load whole batches of them by index.
 
-All randomness in training comes from the seed and from where the fit stands, the number of the epoch and of the batch
-in it, so a fit that is resumed anywhere continues as if it had never stopped.
+All randomness in training derives from the seed and from the fit's position (the numbers of its epoch and batch), so a
+fit resumed at any point continues as if it had never stopped.
 """
 
 from __future__ import annotations
@@ -32,30 +32,30 @@ from common.submission import SampleSubmission
 
 class ImageData(LightningDataModule, ABC):
     """A data module that holds out part of the training set. It predicts ``test_set``: the competition's test files, or
-    the held-out rows where ``held_out`` is set.
+    the held-out rows if ``held_out`` is set.
 
     Args:
         root: folder with the competition's files.
-        image_size: side of the squares that images are resized to, pixels.
+        image_size: side of the square that images are resized to, pixels.
         channels: 1 for grey, 3 for colour.
-        eval_batch_size: images in a batch when validating and predicting.
-        val_fraction: share of the training set that is held out, if no fold is given.
-        num_folds: number of folds that the training set is divided into.
+        eval_batch_size: images per batch when validating and predicting.
+        val_fraction: fraction of the training set to hold out if no fold is given.
+        num_folds: number of folds to split the training set into.
         fold: fold to hold out, from 0; null holds out val_fraction instead.
-        train_fraction: share of what is not held out, rows or groups, to train on; crossval takes several, as [0.5, 1].
-        seed: seed of the split into training and validation.
+        train_fraction: fraction of the remaining rows or groups to train on; crossval takes several, as [0.5, 1].
+        seed: seed of the split into training and validation rows.
         cache_dir: folder for the decoded images, which later commands reuse.
-        num_workers: loader processes; 0 is fastest unless the cache is larger than memory.
+        num_workers: number of loader processes; 0 is fastest unless the cache is larger than memory.
 
     Attributes:
-        max_pixels: images of more pixels are refused.
-        label: what the cache calls the images.
-        group, stratum: what groups and strata of rows are called in messages, in the plural.
-        given: images of one's own that are predicted instead: see :meth:`take_images`.
-        view: how the images to predict are changed first, N×C×S×S → the same; see :meth:`views`.
-        sample: the ids that are predicted, in order; their ``truth`` and ``truth_groups``, where ``held_out``.
-        test_set: the images that are predicted.
-        train_set, val_set: what is trained on and validated on.
+        max_pixels: images with more pixels are refused.
+        label: name of the images in the cache.
+        group, stratum: plural names of the groups and strata of rows, for messages.
+        given: the user's own images to predict instead; see :meth:`take_images`.
+        view: transform applied to the images to predict, N×C×S×S → the same; see :meth:`views`.
+        sample: the ids to predict, in order; if ``held_out``, ``truth`` and ``truth_groups`` belong to them.
+        test_set: the images to predict.
+        train_set, val_set: the rows to train on and to validate on.
     """
 
     max_pixels: ClassVar[int]
@@ -89,7 +89,7 @@ class ImageData(LightningDataModule, ABC):
         num_workers: Machine[NonNegativeInt] = 0,
     ) -> None:
         super().__init__()
-        self.save_hyperparameters(logger=False)  # those of the class that this is the base of, too
+        self.save_hyperparameters(logger=False)  # this saves the subclass's arguments, too
         keep_own(self.hparams, type(self))
         self.root, self.cache_dir = Path(root), Path(cache_dir)
         self.image_size, self.num_workers, self.eval_batch_size = image_size, num_workers, eval_batch_size
@@ -115,7 +115,7 @@ class ImageData(LightningDataModule, ABC):
 
     @abstractmethod
     def read_images(self, given: Sequence[str]) -> list[ImageFile]:
-        """List images of one's own, typed as files, folders, archives or patterns, and set ``sample``.
+        """List the user's own images, given as files, folders, archives or patterns, and set ``sample``.
 
         Raises:
             UserError: there are none, or they cannot be told apart.
@@ -123,39 +123,39 @@ class ImageData(LightningDataModule, ABC):
 
     @abstractmethod
     def make_sets(self, images: Images, train: np.ndarray, val: np.ndarray) -> None:
-        """Set ``train_set`` and ``val_set``: rows of an array of all training images."""
+        """Set ``train_set`` and ``val_set`` to rows of an array of all training images."""
 
     @abstractmethod
     def hold_out(self, val: np.ndarray) -> None:
-        """Set ``sample``, ``truth`` and ``truth_groups`` to what is held out, not the competition's test files."""
+        """Set ``sample``, ``truth`` and ``truth_groups`` to the held-out rows, not to the competition's test files."""
 
     @abstractmethod
     def check_batches(self, train: np.ndarray) -> None:
-        """Refuse batches that these training rows do not fill.
+        """Refuse a batch size that does not suit these training rows.
 
         Raises:
             UserError: a batch is larger than the training set, or too small.
         """
 
     def take_images(self, given: Sequence[str]) -> None:
-        """Predict images of one's own, which are decoded for this command alone."""
+        """Predict the user's own images, which are decoded for this command only."""
         self.given, self.scratch = given, TemporaryDirectory(ignore_cleanup_errors=True)
         self.cache_dir = Path(self.scratch.name)
 
     def kinds_of_images(self) -> list[str]:
-        """Name what each image of the training or of the test set shows, where that is known before predicting."""
+        """Name what each image of the training or test set shows, if that is known before predicting."""
         return []
 
     def augment(self, batch: Any, key: int) -> Any:
-        """Change a training batch at random, each image by what is drawn from the key and its row."""
+        """Augment a training batch at random; the draws for each image depend only on the key and its row."""
         return batch
 
     def views(self) -> list[View]:
-        """List the views of an image that a model trained on this data has learned to take, itself first."""
+        """List the views of an image that a model trained on this data has learned to handle, itself first."""
         return [as_is]
 
     def prepare_data(self) -> None:
-        """Decode what the stage needs, once a machine.
+        """Decode what the stage needs, once per machine.
 
         Raises:
             UserError: files are missing, contradict each other or cannot be decoded; the split cannot be made.
@@ -173,7 +173,7 @@ class ImageData(LightningDataModule, ABC):
         Raises:
             UserError: as :meth:`prepare_data`.
         """
-        # All ranks take the seed of the first. It is kept here, since each step reseeds torch's generator.
+        # All ranks use rank 0's seed. It is stored here, since each step reseeds torch's generator.
         seed = torch.initial_seed() % 2**32
         self.fit_seed: int = seed if self.trainer is None else self.trainer.strategy.broadcast(seed)
         if self.predicting:
@@ -204,30 +204,30 @@ class ImageData(LightningDataModule, ABC):
         return cached_images(files, self.image_size, self.mode, self.cache_dir, self.max_pixels, f"{self.label}-{part}")
 
     def state_dict(self) -> dict[str, object]:
-        """Give where the fit stands: its seed, epoch and batch, and which rows it trains on and holds out."""
+        """Return the fit's position (its seed, epoch and batch), and which rows it trains on and holds out."""
         epoch, batch = self.resumed_at if self.trainer is None else progress_of(self.trainer)
         rows = {"split": self.split._asdict(), "familiar": self.familiar}
         return {"fit_seed": self.fit_seed, "epoch": epoch, "batch": batch, **rows}
 
     def load_state_dict(self, state_dict: Settings) -> None:
-        """Continue where a fit stood.
+        """Continue where a fit stopped.
 
         Raises:
-            UserError: the rows that it trained on or held out are others now.
+            UserError: the rows that it trained on or held out have changed.
         """
-        if "fit_seed" in state_dict:  # checkpoints of earlier versions say less
+        if "fit_seed" in state_dict:  # checkpoints of earlier versions lack it
             self.fit_seed = state_dict["fit_seed"]
             self.resumed_at = (state_dict["epoch"], state_dict["batch"])
             self.split.check(Split(**state_dict["split"]))
 
     @cached_property
     def familiar(self) -> Familiar:
-        """What the training images are like, as :mod:`common.familiar`; measured once, for the first checkpoint."""
+        """What the training images look like (see :mod:`common.familiar`); measured once, for the first checkpoint."""
         kinds, rows = self.kinds_of_images(), self.train_set.rows
         return learn_familiar(self.train_set.images, rows, [kinds[row] for row in rows] if kinds else [])
 
     def source(self) -> str:
-        """Digest the names and sizes of the test files, without reading them; a set that has moved stays the same.
+        """Digest the names and sizes of the test files, without reading them; moving the files does not change it.
 
         Raises:
             UserError: as :meth:`read_test_set`.
@@ -236,7 +236,7 @@ class ImageData(LightningDataModule, ABC):
         return digest_of([file.name.name for file in files], np.array([file.size for file in files]))
 
     def fingerprint(self) -> dict[str, object]:
-        """Say what is trained on: the cache, named after what it was made from, and the numbers of images."""
+        """Identify the training data: the cache, named after what it was made from, and the numbers of images."""
         images = self.train_set.images
         assert isinstance(images, np.memmap)
         sizes = {"train": len(self.train_set.rows), "held_out": len(self.val_set.rows)}
@@ -244,20 +244,20 @@ class ImageData(LightningDataModule, ABC):
 
     @property
     def predicting(self) -> bool:
-        """Whether the test files are wanted, not the training set."""
+        """Whether the test files are needed rather than the training set."""
         return self.trainer is not None and self.trainer.state.fn == "predict" and not self.held_out
 
     def like(self, **settings: object) -> ImageData:
-        """Make the same data module, except for some arguments."""
+        """Copy this data module, with some arguments changed."""
         twin = type(self)(**{**self.hparams, **settings})
         twin.held_out, twin.given, twin.cache_dir = self.held_out, self.given, self.cache_dir
         return twin
 
     def loader(self, dataset: Dataset[Batch], batches: Iterable[object]) -> DataLoader[Batch]:
-        """Load whole batches, as the sampler gives them."""
+        """Make a loader of whole batches, as the sampler yields them."""
         return DataLoader(
             dataset,
-            sampler=batches,  # without a batch size, since the sampler gives whole batches
+            sampler=batches,  # without a batch size, since the sampler yields whole batches
             batch_size=None,
             collate_fn=as_is,
             num_workers=self.num_workers,
@@ -269,13 +269,13 @@ class ImageData(LightningDataModule, ABC):
         return self.loader(self.test_set, self.evaluated_rows(len(self.test_set)))
 
     def evaluated_rows(self, number: int) -> list[range]:
-        """Batch this rank's share of the rows; each row is on one rank, so figures are those of one process."""
+        """Batch this rank's share of the rows; each row is on one rank only, so metrics equal those of one process."""
         mine, size = range(number)[self.rank :: self.world_size], self.eval_batch_size
         return [mine[start : start + size] for start in range(0, len(mine), size)]
 
     @property
     def rank(self) -> int:
-        """The number of this process."""
+        """The rank of this process."""
         return 0 if self.trainer is None else self.trainer.global_rank
 
     @property
@@ -284,10 +284,10 @@ class ImageData(LightningDataModule, ABC):
         return 1 if self.trainer is None else self.trainer.world_size
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Turn uint8 into float in [0, 1]; while training, augment; while predicting, take the view. On the device."""
+        """Turn uint8 into float in [0, 1] on the device; augment while training, apply the view while predicting."""
         if not hasattr(batch, "images"):  # the model summary's example input
             return batch
-        # Plane by plane, which resampling reads faster, in one pass.
+        # The same pass also separates the colour planes, since resampling reads them faster that way.
         pixels = batch.images.to(torch.float32, memory_format=torch.contiguous_format, copy=True)
         batch = batch._replace(images=pixels.div_(255))
         if isinstance(batch, ImageBatch):

@@ -1,4 +1,4 @@
-"""What more training data would bring: cross-validations on growing shares of them, as a table and a picture."""
+"""What more training data would bring: cross-validations on growing fractions of it, as a table and a picture."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from common.task import AnyTask
 
 
 def tabulate(measured: Mapping[float, Measured], metric: str) -> pd.DataFrame:
-    """Make a line of each share: what a fold was trained on, on average; the metric over all out-of-fold rows; its
-    mean and deviation over the folds (none of one fold); how many folds there are, and how long their fits took.
+    """Make one line per fraction: what a fold was trained on, on average; the metric over all out-of-fold rows; its
+    mean and deviation over the folds (none for one fold); how many folds there are, and how long their fits took.
     """
     lines = []
     for share, of_share in measured.items():

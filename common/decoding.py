@@ -1,4 +1,4 @@
-"""Decoding one image: formats and pixels."""
+"""Decode a single image: formats and pixels."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ SAVE_AS = "save it as PNG or JPEG with 8 bits a channel"
 
 
 def decode(data: bytes, mode: Mode, max_pixels: int) -> Image.Image:
-    """Decode an image file into 8 bits a channel, upright, transparency laid over white.
+    """Decode an image file into 8 bits per channel, upright, with transparency laid over white.
 
     Args:
         data: the bytes of the file, in one of ``FORMATS``.
         mode: ``"L"`` (grey) or ``"RGB"``.
-        max_pixels: refuse more than this, before any pixel is decoded.
+        max_pixels: images with more pixels are refused, before any pixel is decoded.
 
     Raises:
-        ValueError: more than ``max_pixels``, or pixels that Pillow does not read as intended.
+        ValueError: there are more than ``max_pixels``, or Pillow would misread the pixels.
         OSError, SyntaxError, ...: whatever Pillow raises on damaged data.
     """
     image: Image.Image
@@ -50,7 +50,7 @@ def decode(data: bytes, mode: Mode, max_pixels: int) -> Image.Image:
         if fault := _misread(image, data, tags):
             raise ValueError(f"{fault}; {SAVE_AS}")
         image.load()
-        # Looking for an orientation costs as much as decoding a small bitmap, and PNG and BMP seldom have one.
+        # Looking for an orientation costs as much as decoding a small bitmap, and PNG and BMP rarely have one.
         if encoding not in ("PNG", "BMP", "DIB") or any(
             tag in str(key).lower() for key in image.info for tag in ("exif", "xmp")
         ):
@@ -58,9 +58,9 @@ def decode(data: bytes, mode: Mode, max_pixels: int) -> Image.Image:
         if image.mode.startswith("I;16") or (image.mode == "I" and encoding == "PPM"):  # a PPM of any range to 65535
             image = _upper_bits(image, 12 if tags.get(BITS) == (12,) else 16, tags.get(PHOTOMETRIC) == 0)
         if image.mode == "RGBA" and encoding in ("BMP", "DIB") and image.getchannel("A").getextrema() == (0, 0):
-            image = image.convert("RGB")  # the fourth byte is not used, whatever the header says
+            image = image.convert("RGB")  # the fourth byte is unused, whatever the header says
         if encoding == "PNG" and image.mode == "L" and isinstance(image.info.get("transparency"), int):
-            image.info["transparency"] *= 255 // (2 ** data[24] - 1)  # stated in the file's own 1 to 8 bits
+            image.info["transparency"] *= 255 // (2 ** data[24] - 1)  # given in the file's own 1 to 8 bits
         return flatten(image, mode)
 
 
@@ -72,7 +72,7 @@ def flatten(image: Image.Image, mode: Mode) -> Image.Image:
     return image.convert(mode)
 
 
-# The tags of a TIFF that are asked for.
+# The TIFF tags that are read.
 SUBFILE, BITS, COMPRESSION, PHOTOMETRIC, PLANAR, COLOUR_MAP, EXTRA, SIGN, SUBSAMPLING = (
     *(254, 258, 259, 262, 284),
     *(320, 338, 339, 530),
@@ -80,7 +80,7 @@ SUBFILE, BITS, COMPRESSION, PHOTOMETRIC, PLANAR, COLOUR_MAP, EXTRA, SIGN, SUBSAM
 
 
 def _misread(image: Image.Image, data: bytes, tags: ImageFileDirectory_v2) -> str | None:
-    """Say what Pillow would misread in an image: each case was compared with other decoders."""
+    """Say what Pillow would misread in an image; each case was compared with other decoders."""
     if image.mode in ("F", "La", "LAB") or (image.mode == "I" and image.format != "PPM"):
         return f"mode {image.mode} (32 bits, L*a*b* or premultiplied grey) is not read"
     if image.format == "PNG" and data[24] == 16 and image.mode == "RGB" and "transparency" in image.info:
@@ -105,7 +105,7 @@ def _misread(image: Image.Image, data: bytes, tags: ImageFileDirectory_v2) -> st
 
 
 def _upper_bits(image: Image.Image, bits: int, inverted: bool) -> Image.Image:
-    """Keep the upper 8 bits of grey samples; those of a transparent grey become white."""
+    """Keep the upper 8 bits of grey samples; samples of the transparent grey become white."""
     values = np.asarray(image)
     grey = (values >> (bits - 8)).astype(np.uint8)
     grey = 255 - grey if inverted else grey
@@ -115,7 +115,7 @@ def _upper_bits(image: Image.Image, bits: int, inverted: bool) -> Image.Image:
 
 @cache
 def _heif() -> list[str]:
-    """Let Pillow read HEIC where ``pillow-heif`` is installed; only when needed, since it is slow to import."""
+    """Let Pillow read HEIC if ``pillow-heif`` is installed; called only when needed, since it is slow to import."""
     if not HEIF:
         return []
     from pillow_heif import register_heif_opener
@@ -125,7 +125,7 @@ def _heif() -> list[str]:
 
 
 def read_image(path: Path, mode: Mode, max_pixels: int) -> Image.Image:
-    """Read one file as :func:`cached_images` does, in its own size.
+    """Read one file as :func:`cached_images` does, at its original size.
 
     Raises:
         UserError: there is no such file, or it cannot be decoded.
@@ -137,7 +137,7 @@ def read_image(path: Path, mode: Mode, max_pixels: int) -> Image.Image:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except OSError as error:
-        if error.errno:  # of the disk, not of Pillow
+        if error.errno:  # raised by the disk, not by Pillow
             raise
         raise UserError(f"{path}: not a readable image; {SAVE_AS}") from None
     except Exception as error:  # Pillow's readers raise SyntaxError, struct.error, ...
@@ -145,7 +145,7 @@ def read_image(path: Path, mode: Mode, max_pixels: int) -> Image.Image:
 
 
 def resize(image: Image.Image, size: int) -> Images:
-    """Resize to ``size`` × ``size`` (aspect not kept): means over boxes, or bilinear where it grows: H×W×C, uint8."""
+    """Resize to ``size`` × ``size`` (aspect not kept): means over boxes or, when enlarging, bilinear: H×W×C, uint8."""
     filters = Image.Resampling
     pixels = np.asarray(image.resize((size, size), filters.BOX if min(image.size) >= size else filters.BILINEAR))
     return pixels.reshape(size, size, -1)

@@ -1,4 +1,4 @@
-"""What the programs that draw data sets share: their parser, whose errors are one line."""
+"""Shared parts of the programs that draw data sets, such as their parser, whose errors are one line."""
 
 import argparse
 from collections.abc import Callable, Iterable, Iterator
@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser of DIR and whole numbers; `--help` shows the defaults, errors are one line with exit code 2."""
+    """A parser for DIR and whole numbers; `--help` shows the defaults, and errors are one line with exit code 2."""
 
     def __init__(self, prog: str, description: str | None, **numbers: tuple[int, str]) -> None:
         super().__init__(prog, description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
@@ -27,14 +27,14 @@ class Parser(argparse.ArgumentParser):
 
 
 def check_range(flag: str, value: int, low: int, high: int | None = None, why: str = "") -> None:
-    """Raise `UserError` naming `flag` unless low <= value <= high; `why` says what the bound is for."""
+    """Raise `UserError` naming `flag` unless low <= value <= high; `why` explains the bound."""
     if value < low or (high is not None and value > high):
         bounds = f"{low} or more" if high is None else f"from {low} to {high}"
         raise UserError(f"{flag} {value}: give {bounds}{f', {why}' if why else ''}")
 
 
 def spread_out(work: Callable[[Item], Result], items: Iterable[Item], many: bool) -> Iterator[Result]:
-    """Yield the results of `work` in the order of `items`; where there are `many`, several processes share the work."""
+    """Yield the results of `work` in the order of `items`; if there are `many`, several processes share the work."""
     if not many:  # starting processes would take longer than the work
         yield from map(work, items)
         return

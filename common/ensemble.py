@@ -1,4 +1,4 @@
-"""One answer from several: outputs averaged over views of the images and over the checkpoints of an ensemble."""
+"""One answer from several: average outputs over views of the images and over the checkpoints of an ensemble."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from common.task import AnyTask, ImageTask
 
 
 class OutputCollector(pl.Callback):
-    """Collect what ``predict_step`` gives, from all ranks, as ``outputs`` in the order of the rows; on rank 0."""
+    """Collect the results of ``predict_step`` from all ranks as ``outputs``, in the order of the rows."""
 
     outputs: Outputs
 
@@ -56,14 +56,14 @@ class OutputCollector(pl.Callback):
 
 
 def on_cpu(value: Tensor) -> Tensor:
-    """Move a tensor to where NumPy can take it, which has no bf16."""
+    """Move a tensor to the CPU, in a type that NumPy has, which bf16 is not."""
     return (
         value.to("cpu", torch.promote_types(value.dtype, torch.float32)) if value.is_floating_point() else value.cpu()
     )
 
 
 def learned_views(data: ImageData, tta: int) -> list[View]:
-    """List the first ``tta`` views that a model trained on ``data`` has learned to take.
+    """List the first ``tta`` views that a model trained on ``data`` has learned to handle.
 
     Raises:
         UserError: there are fewer.
@@ -76,7 +76,7 @@ def learned_views(data: ImageData, tta: int) -> list[View]:
 
 
 def average_views(data: ImageData, tta: int, predict: Callable[[], Outputs]) -> Outputs:
-    """Give what ``predict`` gives of the images of ``data``, averaged over ``tta`` views of them.
+    """Return the outputs of ``predict`` for the images of ``data``, averaged over ``tta`` views of them.
 
     Raises:
         UserError: the model has learned fewer views, or an output is not finite.
@@ -85,7 +85,7 @@ def average_views(data: ImageData, tta: int, predict: Callable[[], Outputs]) -> 
     for view in learned_views(data, tta):
         data.view = view
         for name, values in predict().items():
-            # Plain, since NumPy takes jsonargparse's own class of whole numbers for int64, and the result is float64.
+            # A plain int, since NumPy takes jsonargparse's own integer class for int64, which gives a float64 result.
             total[name] = total.get(name, 0) + values / int(tta)
     if not all(np.isfinite(values).all() for values in total.values()):
         raise UserError(
@@ -95,7 +95,7 @@ def average_views(data: ImageData, tta: int, predict: Callable[[], Outputs]) -> 
 
 
 def predict_views(trainer: pl.Trainer, model: AnyTask, data: ImageData, tta: int) -> Outputs:
-    """Give the outputs of all images that ``data`` predicts, as :func:`average_views`."""
+    """Return the outputs of all images that ``data`` predicts, as in :func:`average_views`."""
 
     def predict() -> Outputs:
         collector = OutputCollector()
@@ -110,17 +110,17 @@ def predict_views(trainer: pl.Trainer, model: AnyTask, data: ImageData, tta: int
 def predict_members(
     trainer: pl.Trainer, model: AnyTask, data: ImageData, members: Sequence[Checkpoint], tta: int
 ) -> Iterator[Outputs]:
-    """Give the outputs of each of several checkpoints, which may differ in backbone and image size.
+    """Yield the outputs of each of several checkpoints, which may differ in backbone and image size.
 
     Args:
         trainer: runs the models.
         model: the network of the first member, with the arguments that were typed.
         data: the data module for it.
         members: the checkpoints, at least one.
-        tta: how many views of each image are averaged.
+        tta: how many views of each image to average.
 
     Raises:
-        UserError: as :func:`average_views`.
+        UserError: as in :func:`average_views`.
     """
     for member in members[1:]:  # fail early
         learned_views(data_of(member, data, members[0]), tta)
@@ -138,10 +138,10 @@ def average_members(
 
     Args:
         predicted: the outputs of each, at least one.
-        estimates: turns outputs into what the members differ in, ids×….
+        estimates: turns outputs into the estimates whose deviation is measured, ids×….
 
     Returns:
-        The mean outputs, and the standard deviation of the estimates over the members (None of one member).
+        The mean outputs, and the standard deviation of the estimates over the members (None for one member).
     """
     mean: Outputs = {}
     centre, squares, number = np.zeros(()), np.zeros(()), 0
@@ -149,7 +149,7 @@ def average_members(
         number += 1
         for name, values in outputs.items():
             mean[name] = mean.get(name, 0) + (values - mean.get(name, 0)) / number
-        # Welford's running variance: no member's estimates are kept.
+        # Welford's running variance, which needs no member's estimates to be kept.
         its = estimates(outputs)
         step = its - centre
         centre = centre + step / number
@@ -158,9 +158,9 @@ def average_members(
 
 
 def notes_on(model: AnyTask, data: ImageData, outputs: Outputs, members: Sequence[Checkpoint]) -> list[str]:
-    """Say how each predicted image is unlike the first member's training images, and what the model notes of it.
+    """Say how each predicted image differs from the first member's training images, and what the model notes on it.
 
-    Prints how many are.
+    Prints how many differ.
     """
     unlike, notes = unlike_training(data, data.kinds_of_images(), members[0]), model.notes(outputs, data)
     if members[0].familiar:
@@ -169,18 +169,18 @@ def notes_on(model: AnyTask, data: ImageData, outputs: Outputs, members: Sequenc
 
 
 def unlike_training(data: ImageData, kinds: Sequence[str], member: Checkpoint) -> list[str]:
-    """Say how each predicted image is unlike a member's training images; empty where its checkpoint does not tell."""
+    """Say how each predicted image differs from a member's training images; empty if its checkpoint does not tell."""
     rows = data.test_set
     return find_unfamiliar(rows.images, rows.rows, kinds, member.familiar) if member.familiar else [""] * len(rows)
 
 
 def data_of(member: Checkpoint, data: ImageData, first: Checkpoint | None = None) -> ImageData:
-    """Make the data module of a member: as it was fitted, on this machine.
+    """Make the data module of a member: as it was fitted, but with this machine's arguments.
 
     Args:
         member: a checkpoint.
         data: the data module of the first one, with the arguments that were typed.
-        first: the first checkpoint; what was typed beside it holds for all.
+        first: the first checkpoint; what was typed with it applies to all.
     """
     kinds = kinds_of(type(data))
     typed = {

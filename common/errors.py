@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from common.platforms import remedy, show_any_text
 
-# What the machine, not the program, refuses: no space, a quota; no permission, a read-only disk, a name too long.
+# Refusals by the machine rather than the program: no space, a quota; no permission, a read-only disk, a long name.
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 REFUSALS = FULL | {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
 
@@ -31,7 +31,7 @@ def listed(items: Iterable[object], most: int = 10) -> str:
 
 
 def no_such(flag: str, name: str, known: Iterable[str], listing: str) -> UserError:
-    """Say that there is no such name, and which ones are close; ``listing`` is what would list all."""
+    """Make the error for an unknown name, which suggests close ones; ``listing`` is what lists them all."""
     close = difflib.get_close_matches(name, list(known), n=3)
     hint = f"did you mean {' or '.join(close)}?" if close else f"see {listing}"
     return UserError(f"{flag} {name}: no such {flag.rpartition('.')[2]}; {hint}")
@@ -41,7 +41,7 @@ def no_such(flag: str, name: str, known: Iterable[str], listing: str) -> UserErr
 def exit_on_user_error() -> Iterator[None]:
     """Turn a :class:`UserError`, or a refusal of the file system, into one line on stderr and exit code 2.
 
-    Ctrl-C ends with code 130, as shells have it.
+    Ctrl-C ends with code 130, as in a shell.
     """
     show_any_text()
     try:

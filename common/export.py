@@ -1,4 +1,4 @@
-"""A trained network as one ONNX file, with everything inside that stands between a photo and the answer."""
+"""Export a trained network as one ONNX file that contains every step from a photo to the answer."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from common.errors import UserError
 from common.files import check_output, replacing
 from common.task import AnyTask, Deployed
 
-TOLERANCE = 1e-4  # of answers up to 1; of greater ones, such as days, as a share: float32 has seven digits
-BATCHES = (1, 2, 7)  # sizes that the file is checked at
+TOLERANCE = 1e-4  # absolute for answers up to 1, relative for greater ones, such as days: float32 has seven digits
+BATCHES = (1, 2, 7)  # batch sizes at which the file is checked
 
 
 def export(model: AnyTask, checkpoint: str, path: Path) -> None:
-    """Write a network as ONNX, after onnxruntime has given its answers: float32, uint8 images in, any batch size.
+    """Write a network as ONNX, once onnxruntime has reproduced its answers: float32, uint8 images in, any batch size.
 
-    ``checkpoint`` names the file that its weights come from.
+    ``checkpoint`` is the name of the file that its weights come from.
 
     Raises:
         UserError: the answers differ by more than 1e-4, the network cannot be exported, or ``path`` cannot be written.
@@ -70,13 +70,13 @@ def _write(deployed: Deployed, description: dict[str, str], path: Path) -> None:
         logging.disable(logging.NOTSET)
     assert isinstance(program, torch.onnx.ONNXProgram)
     for node in program.model.graph.all_nodes():
-        node.metadata_props.clear()  # where on this machine the source of each lies
+        node.metadata_props.clear()  # they reveal source paths on this machine
     program.model.metadata_props.update(description)
     program.save(path, external_data=False)
 
 
 def _difference(deployed: Deployed, path: Path) -> float:
-    """Give the greatest difference of the answers for some random images; as a share of those above 1."""
+    """Return the greatest difference between the answers for some random images, relative to those above 1."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])

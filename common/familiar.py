@@ -9,12 +9,12 @@ import numpy as np
 
 from common.decoding import Images
 
-SLACK = 0.1  # of the range seen in training, at either end
-CHUNK = 256  # images looked at together
+SLACK = 0.1  # fraction of the range seen in training, added at either end
+CHUNK = 256  # images measured together
 
 
 class Familiar(TypedDict):
-    """What the training images are like: ranges of their brightness and contrast, and what they show."""
+    """What the training images look like: the ranges of their brightness and contrast, and what they show."""
 
     low: list[float]
     high: list[float]
@@ -29,13 +29,13 @@ def describe_images(images: Images, rows: np.ndarray) -> np.ndarray:
 
 
 def learn_familiar(images: Images, rows: np.ndarray, kinds: Sequence[str]) -> Familiar:
-    """Keep what is needed to tell later which images are unlike these, in plain values.
+    """Summarize images in plain values, so that images unlike them can be recognized later.
 
     Args:
         images: M×H×W×C, uint8.
-        rows: of the training set.
-        kinds: what the images show, N, where that is also known of images to predict, each "" or the list empty if
-            not.
+        rows: rows of the training set, N.
+        kinds: what the images show, N, if that is also known for images to predict; otherwise each is "", or the list
+            is empty.
     """
     measured = describe_images(images, rows)
     low, high = measured.min(axis=0), measured.max(axis=0)
@@ -44,13 +44,13 @@ def learn_familiar(images: Images, rows: np.ndarray, kinds: Sequence[str]) -> Fa
 
 
 def find_unfamiliar(images: Images, rows: np.ndarray, kinds: Sequence[str], familiar: Familiar) -> list[str]:
-    """Say how each image is unlike all training images; empty where it is not.
+    """Say how each image differs from all training images; empty if it does not.
 
     Args:
         images: M×H×W×C, uint8.
-        rows: that are predicted.
-        kinds: what each shows, N; empty where that is not known.
-        familiar: of the training set, as :func:`learn_familiar`.
+        rows: rows that are predicted, N.
+        kinds: what each shows, N; empty if that is not known.
+        familiar: summary of the training set, from :func:`learn_familiar`.
     """
     measured = describe_images(images, rows)
     notes: list[list[str]] = [[] for _ in rows]

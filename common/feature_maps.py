@@ -1,4 +1,4 @@
-"""What a network sees in one image: the channels of its layers, and which parts of the image its answer rests on."""
+"""What a network sees in one image: the channels of its layers, and the parts of the image its answer is based on."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
-LISTED = 60  # layers that an error names
+LISTED = 60  # layers that an error lists
 
 
 @dataclass(frozen=True)
 class Member:
-    """A checkpoint to look at: its model, in evaluation, and what it is called in the pictures."""
+    """A checkpoint to visualize: its model, in evaluation mode, and its name in the pictures."""
 
     model: AnyTask
     name: str
@@ -42,12 +42,12 @@ def draw(members: Sequence[Member], pixels: np.ndarray, layers: list[str] | None
     Args:
         members: checkpoints of one network, side by side.
         pixels: the image, S×S×C, uint8.
-        layers: names of layers; three of different depth if None.
-        channels: channels of each layer at most.
-        stem: path of the pictures without their ends.
+        layers: names of layers; three at different depths if None.
+        channels: largest number of channels per layer.
+        stem: path of the pictures without their suffixes.
 
     Raises:
-        UserError: a layer does not exist, or has no channels of two dimensions; a picture cannot be written.
+        UserError: a layer does not exist or has no two-dimensional channels, or a picture cannot be written.
     """
     of_features, of_attribution = (stem.with_name(f"{stem.name}_{name}.png") for name in ("features", "attribution"))
     for path in (of_features, of_attribution):
@@ -69,9 +69,9 @@ def draw(members: Sequence[Member], pixels: np.ndarray, layers: list[str] | None
 
 @torch.no_grad()
 def activations(model: AnyTask, image: Tensor, layers: list[str] | None) -> dict[str, Tensor]:
-    """Give the output of layers for one image (1×C×S×S, float in [0, 1]), each K×H×W.
+    """Return the output of layers for one image (1×C×S×S, float in [0, 1]), each K×H×W.
 
-    Without names, these are three layers of different depth, or none where the network cannot be traced.
+    Without names, these are three layers at different depths, or none if the network cannot be traced.
 
     Raises:
         UserError: a layer does not exist, or its output is not K×H×W.
@@ -79,11 +79,11 @@ def activations(model: AnyTask, image: Tensor, layers: list[str] | None) -> dict
     from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
     encoder, (layers_of_timm, functions) = model.encoder, opaque_to_tracing()
-    # Float32Linear asks for its input's device, which tracing has not.
+    # Float32Linear reads its input's device, which tracing does not know.
     opaque = {"leaf_modules": [Float32Linear, *layers_of_timm], "autowrap_functions": functions}
     try:
         names = get_graph_node_names(encoder, opaque)[1]
-    except Exception:  # torch.fx raises TypeError, TraceError, ... at what depends on values
+    except Exception:  # torch.fx raises TypeError, TraceError, ... if the flow depends on values
         names = []
     if unknown := [name for name in layers or [] if not any(f"{n}.".startswith(f"{name}.") for n in names)]:
         more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
@@ -96,7 +96,7 @@ def activations(model: AnyTask, image: Tensor, layers: list[str] | None) -> dict
     maps = {name: value[0] for name, value in outputs.items() if isinstance(value, Tensor) and value.ndim == 4}
     if flat := [name for name in layers or [] if name not in maps]:
         raise UserError(f"--layers {flat[0]}: its output has no channels of two dimensions; give an earlier layer")
-    if not layers:  # the last layer of the first, the middle and the last size
+    if not layers:  # takes the last layer of the first, the middle and the last size
         last = list({tuple(value.shape[1:]): name for name, value in maps.items() if min(value.shape[1:]) > 1}.values())
         layers = list(dict.fromkeys([last[0], last[len(last) // 2], last[-1]])) if last else []
         maps = {_whole(name, names): maps[name] for name in layers}
@@ -104,11 +104,11 @@ def activations(model: AnyTask, image: Tensor, layers: list[str] | None) -> dict
 
 
 def feature_figure(members: Sequence[Member], found: Sequence[dict[str, Tensor]], channels: int) -> Figure:
-    """Lay out the channels that vary most, each on its own scale: a block a layer, a row a checkpoint."""
+    """Lay out the channels that vary most, each on its own scale: one block per layer, one row per checkpoint."""
     columns = min(channels, max(len(value) for value in found[0].values()))
     titles = titles_of(members[0].model, list(found[0]))
     longest = max(len(line) for member in members for line in member.name.split(" (", 1))
-    width, height = 0.9 * columns + 0.09 * longest + 0.3, 0.9 * len(members) + 0.9  # of a block
+    width, height = 0.9 * columns + 0.09 * longest + 0.3, 0.9 * len(members) + 0.9  # per block
     figure = new_figure(max(width, 6.4), height * len(found[0]) + 0.4)
     figure.suptitle("each channel on its own scale, from its lowest (dark) to its highest value (bright)", fontsize=10)
     blocks = figure.subfigures(len(found[0]), 1, squeeze=False)[:, 0]
@@ -133,17 +133,17 @@ def feature_figure(members: Sequence[Member], found: Sequence[dict[str, Tensor]]
 
 
 def titles_of(model: AnyTask, layers: Sequence[str]) -> dict[str, str]:
-    """Name layers as people do: by their stage where it has a name, or by how many convolutions lie before."""
+    """Name layers as people do: by their stage if it has a name, or by how many convolutions come before."""
     modules = dict(model.encoder.named_modules())
-    places = {name: place for place, name in enumerate(modules)}  # in the order in which they are built
+    places = {name: place for place, name in enumerate(modules)}  # in the order of construction
     convolutions = [name for name, module in modules.items() if isinstance(module, nn.Conv2d)]
     titles = {}
     for layer in layers:
         if stage := re.search(r"(?:^|\.)(layer|stages\.)(\d+)", layer):
-            number = int(stage[2]) + (stage[1] == "stages.")  # which count from 0
+            number = int(stage[2]) + (stage[1] == "stages.")  # "stages" count from 0
             titles[layer] = f"stage {number} ({layer})"
             continue
-        # Of an operation without a module of its own, all that its parent holds lies before.
+        # An operation without a module of its own comes after everything that its parent holds.
         whole = next(name for name in [layer, *_parents(layer), ""] if name in places)
         last = max(place for name, place in places.items() if f"{name}.".startswith(f"{whole}.") or not whole)
         before = sum(places[name] <= last for name in convolutions)
@@ -153,7 +153,7 @@ def titles_of(model: AnyTask, layers: Sequence[str]) -> dict[str, str]:
 
 
 def _whole(layer: str, names: Sequence[str]) -> str:
-    """Name the largest module that ends with a layer, unless the network begins with it, too."""
+    """Name the largest module that ends with a layer, excluding those that the network also begins with."""
     for parent in reversed(_parents(layer)):
         inside = [name for name in names if name.startswith(f"{parent}.")]
         if inside[-1] == layer and inside[0] != names[1]:  # the first is the input
@@ -167,7 +167,7 @@ def _parents(layer: str) -> list[str]:
 
 
 def windows(size: int) -> int:
-    """Count the windows that :func:`attribution` covers in turn, of an image of ``size`` pixels a side."""
+    """Count the windows that :func:`attribution` covers in turn, in an image of ``size`` pixels per side."""
     window, step = _window(size)
     return (-(-(size - window) // step) + 1) ** 2
 
@@ -179,9 +179,9 @@ def _window(size: int) -> tuple[int, int]:
 
 @torch.no_grad()
 def attribution(model: AnyTask, image: Tensor) -> Tensor:
-    """Say how much the answer falls when a part of the image is covered: 1×C×S×S, float in [0, 1] → S×S.
+    """Measure how much the answer falls when a part of the image is covered: 1×C×S×S, float in [0, 1] → S×S.
 
-    A window of an eighth of the side, in the mean colour of the image's border, slides over it. Covering works with
+    A window of an eighth of the side, in the mean colour of the image's border, slides over it. Occlusion works with
     every network, has the answer's own unit, and needs no gradient, which flat and counting layers do not have.
 
     Source: Zeiler and Fergus, "Visualizing and understanding convolutional networks", arXiv:1311.2901.
@@ -204,10 +204,10 @@ def attribution(model: AnyTask, image: Tensor) -> Tensor:
 
 
 def attribution_figure(members: Sequence[Member], maps: Sequence[Tensor], image: Tensor) -> Figure:
-    """Show the image, and beside it for each checkpoint where covering lowers and raises the answer."""
+    """Show the image and, beside it for each checkpoint, where covering it lowers and raises the answer."""
     pixels = image[0].permute(1, 2, 0).numpy()
     grey = pixels.mean(axis=2)
-    columns, width = 2, 6.4  # readable also where it is shown in half its width
+    columns, width = 2, 6.4  # still readable at half its width
     rows = -(-(len(members) + 1) // columns)
     verdicts = [(member.name, member.model.judge(image, parts)) for member, parts in zip(members, maps, strict=True)]
     lines = [line for name, said in verdicts if said for line in wrap(f"{name}: {said}", round(11 * width))]
@@ -228,7 +228,7 @@ def attribution_figure(members: Sequence[Member], maps: Sequence[Tensor], image:
 
 
 def explain_signs(figure: Figure, most: str) -> None:
-    """Say below a figure what the colours and lines of :func:`draw_attribution` mean; ``most`` with its unit."""
+    """Explain below a figure the colours and lines of :func:`draw_attribution`; ``most`` includes its unit."""
     from matplotlib.colors import to_rgba
     from matplotlib.patches import Patch
 
@@ -245,10 +245,10 @@ def explain_signs(figure: Figure, most: str) -> None:
 
 
 def draw_attribution(axes: Axes, grey: np.ndarray, parts: np.ndarray, most: float) -> AxesImage:
-    """Lay an attribution (S×S) over its image (S×S, 0 to 1); ``most`` is the end of the scale of colours."""
+    """Lay an attribution (S×S) over its image (S×S, 0 to 1); ``most`` is the end of the colour scale."""
     axes.imshow(grey, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     shown = axes.imshow(parts, cmap="PuOr_r", vmin=-most, vmax=most, alpha=0.65, interpolation="bilinear")
-    # Lines tell the signs apart in grey: full where covering lowers the answer, dashed where it raises it.
+    # Lines distinguish the signs in greyscale: solid where covering lowers the answer, dashed where it raises it.
     for level, style in ((0.25 * most, "-"), (-0.25 * most, "--")):
         if parts.min() < level < parts.max():
             axes.contour(parts, levels=[level], colors="black", linewidths=1, linestyles=style)

@@ -53,7 +53,7 @@ def check_output(path: Path, flag: str) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside ``path`` to write to; it replaces ``path`` only when the block succeeds.
+    """Yield a temporary name beside ``path`` to write to; it replaces ``path`` only if the block succeeds.
 
     Raises:
         UserError: ``path`` is something other than a file.
@@ -65,19 +65,19 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         patiently(lambda: temporary.replace(path))
     except OSError as error:
-        if error.filename in (None, str(temporary)):  # writing names no file, unlike opening
-            error.filename = str(path)  # what the user knows
+        if error.filename in (None, str(temporary)):  # unlike opening, writing names no file
+            error.filename = str(path)  # the one the user knows
         raise
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:
-    """Write a file, whole or not at all, also if the power fails."""
+    """Write a file, whole or not at all, even if the power fails."""
     with replacing(path) as temporary, temporary.open("wb") as stream:
         stream.write(content)
         stream.flush()
-        os.fsync(stream.fileno())  # or there could be an empty file under the name of the whole one
+        os.fsync(stream.fileno())  # otherwise the final name could be that of an empty file
 
 
 def write_json(path: Path, content: Mapping[str, object]) -> None:
@@ -87,7 +87,7 @@ def write_json(path: Path, content: Mapping[str, object]) -> None:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Give a file a second name, or copy it to another disk; neither changes when the other is replaced."""
+    """Hard-link a file, or copy it where that is impossible; neither changes when the other is replaced."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target) as temporary:
         try:
@@ -97,7 +97,7 @@ def link_or_copy(source: Path, target: Path) -> None:
 
 
 def shown(path: Path | str) -> str:
-    """Name a path below the current folder relative to it, with ``/``, which every system and shell takes."""
+    """Show a path, relative to the current folder if it is below it, with ``/``, which every system and shell takes."""
     try:
         relative = os.path.relpath(path)
     except ValueError:  # on another drive
@@ -110,7 +110,7 @@ def new_folder(target: Path) -> Iterator[Path]:
     """Yield a temporary folder that becomes ``target`` when the block ends, and is removed if the block fails.
 
     Raises:
-        UserError: ``target`` is a file, holds anything, or cannot be written.
+        UserError: ``target`` is a file, is not empty, or cannot be written.
     """
     home = target.expanduser().resolve()
     part = None

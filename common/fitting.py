@@ -1,4 +1,4 @@
-"""What surrounds a fit: its run folder, its loggers and callbacks, and the result that it leaves."""
+"""What surrounds a fit: its run folder, its loggers and callbacks, and its result."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ from common.training_metrics import TrainingMetrics
 
 
 def as_list(value: T | list[T] | None) -> list[T]:
-    """Make a list of an argument that may be none, one or several."""
+    """Turn an argument that may be none, one or several into a list."""
     return list(value) if isinstance(value, list) else [] if value is None else [value]
 
 
 class SaveConfig(SaveConfigCallback):
-    """Save the resolved configuration in the run folder and, nested, to every logger but the CSV."""
+    """Save the resolved configuration in the run folder and, nested, to every logger except the CSV."""
 
     def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         config, run = self.config.clone(), Path(str(trainer.loggers[0].log_dir))
         if config.ckpt_path and Path(config.ckpt_path[0]).resolve().is_relative_to(run.resolve()):
-            config.ckpt_path = None  # of this very run, which its configuration is to repeat from the start
+            config.ckpt_path = None  # it is this run's own, and the configuration must repeat the run from the start
         text = self.parser.dump(config, skip_none=False)
         run.mkdir(parents=True, exist_ok=True)
         with replacing(run / "config.yaml") as temporary:
             temporary.write_text(text, encoding="utf-8")
-        # As read back from YAML: W&B takes numbers of jsonargparse's own classes for text, which does not sort.
+        # Read back from YAML, since W&B treats numbers of jsonargparse's own classes as text, which it cannot sort.
         settings = yaml.safe_load(text)
         for logger in trainer.loggers[1:]:
             logger.log_hyperparams(settings)
@@ -60,7 +60,7 @@ def fit_callbacks(settings: Namespace, task: type[AnyTask], resumed: Checkpoint 
         callbacks += [LatestLink(), Description(), Pictures(), TrainingMetrics(), Throughput()]
     if flags.enable_checkpointing is False:
         return callbacks
-    # Two, since save_last of one callback writes last.ckpt only when there is a new best.
+    # Two callbacks, since a single one with save_last writes last.ckpt only when there is a new best.
     callbacks += [BestCheckpoint(task.monitor, task.directions[task.monitor], resumed), LastCheckpoint(resumed)]
     if (number := settings.save_every_n_epochs) is not None:
         callbacks.append(
@@ -83,18 +83,18 @@ def open_run(
     resumed: Checkpoint | None,
     given: Logger | list[Logger] | bool | None,
 ) -> tuple[Path | None, list[Logger]]:
-    """Claim the folder of a run, or continue in that of the resumed one, and make its loggers.
+    """Claim a run folder, or reuse the one of the resumed run, and make its loggers.
 
     Args:
         settings: the arguments of ``fit``.
         task: class of the model.
         root: the folder that holds ``runs``.
-        name: of the run.
-        resumed: the checkpoint that is resumed.
-        given: loggers that take the place of W&B's; none, true, one or several.
+        name: name of the run.
+        resumed: the checkpoint to resume from.
+        given: loggers that replace W&B's; none, true, one or several.
 
     Returns:
-        The folder, if it is a new one and this is the first of several processes; the loggers, CSV first.
+        The folder, if it is new and this is the first of several processes; the loggers, CSV first.
     """
     home, first = root / RUNS / task.task, is_first_process()
     claimed: Path | None = None
@@ -103,35 +103,35 @@ def open_run(
         run = resumed.run.resolve()
         name = run.parent.relative_to(home.resolve()).as_posix()
     else:
-        run = claimed = claim(home / name) if first else None  # the others learn of it from the first
+        run = claimed = claim(home / name) if first else None  # the others learn it from the first
     version = None if run is None else number_of(run)
     csv = WholeMetrics(root / RUNS, name=f"{task.task}/{name}", version=version)
     if resumed is not None and first:
-        continue_metrics(csv, resumed.step)  # before the Trainer asks for the logger's writer, which deletes them
+        continue_metrics(csv, resumed.step)  # before the Trainer asks for the logger's writer, which deletes the file
     if given is not None and not isinstance(given, bool):
         return claimed, [csv, *map(without_obsolete_arguments, as_list(given))]
     fold = settings.data.fold
-    # What runs are most often told apart by.
+    # The arguments that most often distinguish runs.
     tags = [settings.model.get("backbone"), settings.model.get("design"), None if fold is None else f"fold {fold}"]
     board = wandb_logger(task.task, name, csv.log_dir, [tag for tag in tags if tag])
     return claimed, [csv] if board is None else [csv, without_obsolete_arguments(board)]
 
 
 def _continues(resumed: Checkpoint, home: Path, name: str | None) -> bool:
-    """Whether a fit continues in its run's folder: from where it stopped, but not from an earlier point."""
+    """Whether a fit continues in its run's folder: if it resumes from where it stopped, not from an earlier point."""
     run = resumed.run.resolve()
     ours = run.is_relative_to(home.resolve()) and number_of(run) >= 0
     return ours and name is None and resumed.path.name == "last.ckpt"
 
 
 def finish_run(trainer: pl.Trainer, task: type[AnyTask], seconds: float, log_model: bool) -> None:
-    """Leave the result, and print where the run lies and what to type next.
+    """Write the result, and print where the run is and what to type next.
 
     Args:
-        trainer: that has fitted.
+        trainer: the trainer that ran the fit.
         task: class of the model.
-        seconds: that the fit took.
-        log_model: whether W&B is given the best checkpoint.
+        seconds: duration of the fit.
+        log_model: whether to give W&B the best checkpoint.
     """
     best = best_checkpoint(trainer)
     score = None if best is None or best.best_model_score is None else float(best.best_model_score)

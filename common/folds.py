@@ -1,4 +1,4 @@
-"""Which rows are held out and trained on: the one place where a split is decided, and where two are compared."""
+"""Which rows are held out and trained on: the one place where splits are decided and compared."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ Indices = npt.NDArray[np.int64]
 
 
 def digest_of(ids: Sequence[str], values: np.ndarray) -> str:
-    """Name a set of rows, in any order, by their ids and a value of each: 16 letters and digits."""
+    """Digest a set of rows, in any order, from their ids and a value of each: 16 letters and digits."""
     return hashlib.sha256(json.dumps(sorted(zip(ids, values.tolist(), strict=True))).encode()).hexdigest()[:16]
 
 
 class Listing(NamedTuple):
-    """The training set: one row an image.
+    """The training set: one row per image.
 
     Attributes:
         files: the images, N.
         ids: name of each, as in the competition's files, N.
         truth: the true value of each, N.
-        strata: the stratum of each, N: every stratum has its share of what is held out.
-        groups: the group of each, N, str, whose rows are held out together; None where rows stand for themselves.
+        strata: the stratum of each, N; every stratum has its share of the held-out rows.
+        groups: the group of each, N, str, whose rows are held out together; None if there are no groups.
     """
 
     files: list[ImageFile]
@@ -45,11 +45,11 @@ class Split(NamedTuple):
 
     trained: Sequence[str]
     held_out: Sequence[str]
-    digests: Sequence[str]  # of the ids of either side with their true values
+    digests: Sequence[str]  # of each side's ids with their true values
 
     @classmethod
     def of(cls, ids: Sequence[str], truth: np.ndarray, train: Indices, val: Indices) -> Split:
-        """Name the rows of a split."""
+        """Make the split from row numbers."""
         trained, held_out = ([ids[row] for row in rows] for rows in (train, val))
         return cls(trained, held_out, (digest_of(trained, truth[train]), digest_of(held_out, truth[val])))
 
@@ -75,19 +75,19 @@ def split_rows(
     seed: int,
     called: tuple[str, str],
 ) -> tuple[Indices, Indices]:
-    """Hold out a share of the rows, or one of the folds; give the rows to train on and those held out, each sorted.
+    """Hold out a fraction of the rows, or one fold; return the rows to train on and those held out, each sorted.
 
     Args:
-        strata: the stratum of each row, N: each stratum has its share of what is held out.
-        groups: the group of each row, N, of which all rows are on one side; None where each row is its own group.
-        val_fraction: share of the rows, or of the groups, to hold out where ``fold`` is None.
-        num_folds: how many folds.
-        fold: which fold is held out, from 0.
+        strata: the stratum of each row, N; each stratum has its share of the held-out rows.
+        groups: the group of each row, N, which is kept on one side; None if each row is its own group.
+        val_fraction: fraction of the rows or groups to hold out if ``fold`` is None.
+        num_folds: number of folds.
+        fold: the fold to hold out, from 0.
         seed: the same seed gives the same split.
-        called: what groups and strata are called, in the plural.
+        called: plural names of the groups and strata.
 
     Raises:
-        UserError: a share or number is out of range, or a stratum is too small.
+        UserError: a fraction or number is out of range, or a stratum is too small.
     """
     if fold is None:
         if groups is None:
@@ -103,16 +103,16 @@ def split_rows(
 
 
 def keep_share(train: Indices, strata: np.ndarray, groups: np.ndarray | None, fraction: object, seed: int) -> Indices:
-    """Keep a share of the rows to train on: whole groups where there are any, the same share of every stratum.
+    """Keep a fraction of the rows to train on: whole groups if there are any, the same fraction of every stratum.
 
-    The rows or groups of each stratum stand in a random order. The first ``fraction`` · n of them, rounded, are kept,
-    but at least one; so a larger share keeps all that a smaller one does.
+    The rows or groups of each stratum are put in random order. The first ``fraction`` · n of them, rounded, are kept,
+    but at least one, so a larger fraction keeps all that a smaller one does.
 
     Args:
         train: the rows to train on, sorted.
         strata: the stratum of each row, N.
-        groups: the group of each row, N; None where rows stand for themselves.
-        fraction: the share, above 0 and at most 1.
+        groups: the group of each row, N; None if there are no groups.
+        fraction: the fraction, above 0 and at most 1.
         seed: the same seed gives the same order.
 
     Raises:
@@ -120,7 +120,7 @@ def keep_share(train: Indices, strata: np.ndarray, groups: np.ndarray | None, fr
     """
     share = check_train_fraction(fraction)
     units = train if groups is None else np.asarray(groups, dtype=str)[train]
-    rng = np.random.default_rng([seed, 1])  # another order than that in which groups are held out
+    rng = np.random.default_rng([seed, 1])  # a different order from the one in which groups are held out
     kept = []
     for stratum in np.unique(strata[train]):
         order = rng.permutation(np.unique(units[strata[train] == stratum]))
@@ -129,7 +129,7 @@ def keep_share(train: Indices, strata: np.ndarray, groups: np.ndarray | None, fr
 
 
 def check_train_fraction(given: object) -> float:
-    """Give ``--data.train_fraction`` back, if it is one share; a :class:`UserError` if not."""
+    """Return ``--data.train_fraction`` if it is a single fraction; raise a :class:`UserError` if not."""
     if not (isinstance(given, int | float) and 0 < given <= 1):
         wanted = "give a share above 0 and at most 1, such as 0.5; crossval takes several, as [0.5, 1]"
         raise UserError(f"--data.train_fraction {given}: {wanted}")
@@ -138,7 +138,7 @@ def check_train_fraction(given: object) -> float:
 
 @contextmanager
 def naming_share(fraction: object) -> Iterator[None]:
-    """Let a :class:`UserError` about the rows to train on say which share of them there is."""
+    """Make a :class:`UserError` about the rows to train on mention which fraction of them was kept."""
     try:
         yield
     except UserError as error:
@@ -160,7 +160,7 @@ def stratified_split(labels: np.ndarray, val_fraction: float, seed: int) -> tupl
 
 
 def stratified_folds(labels: np.ndarray, num_folds: int, seed: int) -> list[Indices]:
-    """Deal rows at random into folds, each with its share of every class, and give the rows of each, sorted."""
+    """Deal rows at random into folds, each with its share of every class, and return each fold's rows, sorted."""
     from sklearn.model_selection import StratifiedKFold
 
     most = int(np.unique(labels, return_counts=True)[1].min())
@@ -177,13 +177,13 @@ def grouped_folds(
     """Deal whole groups into folds so that each fold gets its share of the groups of every stratum.
 
     Every group is held out in exactly one fold, except the only group of a stratum: that one stays in training. No
-    fold holds out all groups of a stratum. As many folds as there are groups to hold out leave one out at a time.
-    Gives the rows held out in each fold, sorted.
+    fold holds out all groups of a stratum. With as many folds as groups to hold out, each fold leaves one out.
+    Returns the rows held out in each fold, sorted.
 
     Raises:
         UserError: ``num_folds`` is out of range, or no stratum has two groups.
     """
-    # scikit-learn's StratifiedGroupKFold balances rows, not groups: it holds out the only group of a stratum, too.
+    # scikit-learn's StratifiedGroupKFold balances rows, not groups, and also holds out the only group of a stratum.
     dealt = [group for names in _shuffled(groups, strata, seed, called) for group in names]
     most = len(dealt)
     if not 2 <= num_folds <= most:
@@ -194,9 +194,9 @@ def grouped_folds(
 def grouped_split(
     groups: np.ndarray, strata: np.ndarray, val_fraction: float, seed: int, called: tuple[str, str]
 ) -> tuple[Indices, Indices]:
-    """Hold out whole groups, the same share of every stratum; see :func:`split_rows`.
+    """Hold out whole groups, the same fraction of every stratum; see :func:`split_rows`.
 
-    Of a stratum of n groups, ``val_fraction`` · n rounded are held out, but at least one and at most n - 1; the only
+    In a stratum of n groups, ``val_fraction`` · n, rounded, are held out, but at least one and at most n - 1; the only
     group of a stratum stays in training.
     """
     _check_share(val_fraction)
@@ -213,7 +213,7 @@ def _check_share(val_fraction: float) -> None:
 
 
 def _shuffled(groups: np.ndarray, strata: np.ndarray, seed: int, called: tuple[str, str]) -> list[list[str]]:
-    """List the groups of each stratum that has two or more, in random order."""
+    """List the groups of each stratum with two or more, in random order."""
     members: dict[str, set[str]] = {}
     for group, stratum in zip(groups, strata, strict=True):
         members.setdefault(str(stratum), set()).add(str(group))

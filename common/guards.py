@@ -1,4 +1,4 @@
-"""What is refused of the Trainer's arguments, before the long part."""
+"""Refuse unsuitable arguments of the Trainer before the long part begins."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def check_trainer(subcommand: str, flags: Namespace) -> None:
     """Refuse arguments of the Trainer that do not suit the way things are done here.
 
     Raises:
-        UserError: it names the flag and what to give instead.
+        UserError: there is one; the error names the flag and what to give instead.
     """
     refused = {
-        # Lightning would replace our sampler, which gives whole batches, with one of single rows.
+        # Lightning would replace our sampler, which yields whole batches, with one that yields single rows.
         "overfit_batches": (flags.overfit_batches, "give --trainer.limit_train_batches instead"),
         "barebones": (flags.barebones, "it leaves no run and no checkpoint; leave it out"),
         "strategy": (re.search("spawn|fork", str(flags.strategy)), "give ddp, which starts commands"),
@@ -46,7 +46,7 @@ def check_callbacks(callbacks: Sequence[pl.Callback]) -> None:
     """Refuse callbacks that appear twice, or that do not suit our batches.
 
     Raises:
-        UserError: it names the callback.
+        UserError: there is one; the error names the callback.
     """
     keys = [callback.state_key for callback in callbacks]
     if twice := [key for number, key in enumerate(keys) if key in keys[:number]]:

@@ -1,4 +1,4 @@
-"""What was predicted of each held-out row: the tables that fits and cross-validations leave, and how two differ."""
+"""Predictions for held-out rows: the tables that fits and cross-validations write, and how two of them differ."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 Data = TypeVar("Data", bound="ImageData")
 
-HELD_OUT = "held_out.csv"  # of a finished fit, by its best.ckpt
-OUT_OF_FOLD = "out_of_fold.csv"  # of a cross-validation, by the last.ckpt of each fold
+HELD_OUT = "held_out.csv"  # of a finished fit, from its best.ckpt
+OUT_OF_FOLD = "out_of_fold.csv"  # of a cross-validation, from the last.ckpt of each fold
 
 
 class HeldOutColumns(NamedTuple):
-    """Which columns of a table of held-out rows hold what, beside ``predicted``.
+    """The roles of the columns in a table of held-out rows, besides ``predicted``.
 
     Attributes:
-        ids: what names a row.
-        group: what rows are summed up by; of a classification, the truth.
-        truth: what is predicted.
+        ids: columns that identify a row.
+        group: column by which rows are summarized; for a classification, the truth.
+        truth: column of the true value.
     """
 
     ids: tuple[str, ...]
@@ -34,7 +34,7 @@ class HeldOutColumns(NamedTuple):
 
 
 class Columns(TypedDict):
-    """The same, as ``run.json`` says it."""
+    """The same, as stored in ``run.json``."""
 
     ids: list[str]
     group: str
@@ -43,17 +43,17 @@ class Columns(TypedDict):
 
 
 class HeldOutTables(ABC, Generic[Data]):
-    """The part of a task's contract that says what was predicted of each held-out row.
+    """The part of a task's contract that says what was predicted for each held-out row.
 
     Attributes:
-        held_out_columns: of the tables.
+        held_out_columns: columns of the tables.
     """
 
     held_out_columns: ClassVar[HeldOutColumns]
 
     @abstractmethod
     def table_of_held_out(self, outputs: Outputs, data: Data) -> pd.DataFrame:
-        """Tabulate the held-out ids with the true and the predicted value of each, from the outputs of the network."""
+        """Tabulate the held-out ids, each with its true and its predicted value, from the outputs of the network."""
 
     @abstractmethod
     def table_of_evaluated(self) -> pd.DataFrame:
@@ -61,10 +61,10 @@ class HeldOutTables(ABC, Generic[Data]):
 
 
 def read_held_out(run: Run) -> tuple[pd.DataFrame | None, list[str]]:
-    """Read what was predicted of each held-out row, and what is wrong with the table, a line each.
+    """Read what was predicted for each held-out row, and what is wrong with the table, one line for each fault.
 
-    Gives the columns ``id`` (which no two rows share), ``group``, ``truth`` and ``predicted``: text, or, where the
-    truth is no class, numbers in the latter two. None where a run says nothing, as those of earlier versions do.
+    Returns the columns ``id`` (which is unique), ``group``, ``truth`` and ``predicted``: text or, if the truth is not
+    a class, numbers in the latter two. None if a run has no such table, like those of earlier versions.
     """
     path = next((path for name in (HELD_OUT, OUT_OF_FOLD) if (path := run.path / name).is_file()), None)
     columns = run.about.get("columns")
@@ -88,16 +88,16 @@ def _read(path: Path, columns: Columns) -> pd.DataFrame:
 
 
 def compare_rows(one: pd.DataFrame, other: pd.DataFrame, classes: bool) -> pd.DataFrame:
-    """Sum up by group how two runs do on the rows that both held out, of equal truth.
+    """Summarize by group how two runs do on the rows that both held out with the same truth.
 
     Args:
-        one: as :func:`read_held_out` gives it.
+        one: a table from :func:`read_held_out`.
         other: likewise.
         classes: whether the truth is one of some classes.
 
     Returns:
-        For each group its number of ``rows`` and, of classes, how many ``only_one`` and ``only_other`` got right;
-        else the mean absolute errors ``one`` and ``other``. The group where the first run is most ahead comes first.
+        For each group its number of ``rows`` and, for classes, how many ``only_one`` and ``only_other`` got right,
+        otherwise the mean absolute errors ``one`` and ``other``. The group where the first run leads most comes first.
     """
     both = one.merge(other.drop(columns="group"), on=["id", "truth"], suffixes=("_one", "_other"))
     truth = both["truth"]

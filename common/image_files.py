@@ -1,4 +1,4 @@
-"""Finding image files, in folders and archives."""
+"""Find image files in folders and archives."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from common.errors import UserError, listed
 from common.files import expand
 
 READABLE = "png jpg jpeg jpe jfif mpo bmp dib gif tif tiff webp pbm pgm ppm pnm"
-# Pictures, and archives that may hold some, which must not be skipped in silence.
+# Pictures, and archives that may hold some, which must not be skipped silently.
 OTHERS = (
     "heic heics heif heifs hif avif avifs jxl jp2 j2k jpf jpx jpm jxr hdp wdp psd psb xcf kra svg svgz eps ai tga ico "
     "pcx dds exr hdr qoi sgi ras xbm xpm pam pfm apng raw dng cr2 cr3 crw nef nrw arw srf sr2 orf rw2 raf pef srw x3f "
@@ -32,7 +32,7 @@ READABLE += " avif avifs" * AVIF + " heic heics heif heifs hif" * HEIF
 UNOPENED = "txt csv json xml md html yaml yml"  # there may be many, and none is a picture
 SUFFIXES, TEXT = frozenset(READABLE.split()), frozenset(UNOPENED.split())
 FOREIGN = frozenset(OTHERS.split()) - SUFFIXES
-# How the formats above begin; bitmaps with the length of their second header, as "BM" alone begins words.
+# How the formats above begin; bitmaps include the length of their second header, since words can begin with "BM".
 PICTURE = re.compile(
     rb"\x89PNG|\xff\xd8\xff|GIF8|II\*\0|MM\0\*|8BPS|BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0|RIFF.{4}WEBP|"
     rb".{4}ftyp(?:he|avi|mif|msf|crx)|\0\0\0\x0c(?:jP  |JXL )|\xff\x0a",
@@ -50,8 +50,8 @@ class ImageFile:
         member: the name inside the archive; empty for a plain file.
         size: bytes of the image file, unpacked.
         stamp: changes with the content: the file's or archive's times of last modification and last change, in ns,
-            and its inode; for an archive's member, its checksum too. A tool can set the first time to anything, the
-            second only by setting the clock. On Windows the second is the time of creation.
+            and its inode; for an archive's member, also its checksum. A tool can set the first time to anything, but
+            the second only by setting the clock. On Windows the second is the time of creation.
     """
 
     path: Path
@@ -88,7 +88,7 @@ def find_images(source: Path, keep: Callable[[str], bool] = bool) -> list[ImageF
             elif suffix in SUFFIXES and not path.is_dir():
                 unreadable.append(f"{path} (no file, or a link to nothing)")
             elif suffix not in TEXT and path.is_file():
-                with contextlib.suppress(OSError):  # what may not be opened is skipped
+                with contextlib.suppress(OSError):  # skips what may not be opened
                     if suffix in FOREIGN or _is_picture(path.open("rb")):
                         unreadable.append(str(path))
     else:
@@ -99,7 +99,7 @@ def find_images(source: Path, keep: Callable[[str], bool] = bool) -> list[ImageF
                 if suffix in SUFFIXES:
                     found.append(ImageFile(source, info.filename, info.file_size, f"{stamp}-{info.CRC}"))
                 elif suffix not in TEXT:
-                    with contextlib.suppress(Exception):  # whatever damaged or encrypted members lead to
+                    with contextlib.suppress(Exception):  # damaged or encrypted members can raise anything
                         if suffix in FOREIGN or _is_picture(archive.open(info)):
                             unreadable.append(f"{source}:{info.filename}")
     if unreadable:
@@ -107,11 +107,11 @@ def find_images(source: Path, keep: Callable[[str], bool] = bool) -> list[ImageF
         remedy = "save them as PNG or JPEG, unpack archives, or move them elsewhere"
         heic = "" if HEIF else " (HEIC is read after pip install pillow-heif)"
         raise UserError(f"{count}: {listed(sorted(unreadable))}; {remedy}{heic}")
-    return sorted(found, key=lambda file: str(file).replace(os.sep, "/"))  # alike on all systems
+    return sorted(found, key=lambda file: str(file).replace(os.sep, "/"))  # the same order on all systems
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    """Give the files below a folder and those that links lead to, but not what is hidden.
+    """Yield the files below a folder, following links but skipping hidden folders.
 
     Raises:
         OSError: a folder in it cannot be read.
@@ -120,20 +120,20 @@ def _files_below(folder: Path) -> Iterator[Path]:
     def refuse(error: OSError) -> None:
         raise error
 
-    above: dict[str, frozenset[str]] = {}  # of each folder, where it and those that lead to it really lie
+    above: dict[str, frozenset[str]] = {}  # for each folder, the real paths of it and of its parents
     for home, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
         here = above[home] = above.get(os.path.dirname(home), frozenset()) | {os.path.realpath(home)}  # noqa: PTH120
         inside = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
-        # A link to a folder that it lies in would be followed for ever.
+        # A link to a folder that contains it would be followed forever.
         folders[:] = [name for name in inside if os.path.realpath(Path(home, name)) not in here]
         yield from (Path(home, name) for name in names)
 
 
 def find_given(words: Sequence[str]) -> list[ImageFile]:
-    """List the images that are typed as files, folders, ``.zip`` or patterns, in that order.
+    """List the images that were typed as files, folders, ``.zip`` or patterns, in the order given.
 
     Raises:
-        UserError: there is no such file, or no image in a folder or archive, or one is given twice; as
+        UserError: there is no such file, or no image in a folder or archive, or an image is given twice; also as in
             :func:`find_images`.
     """
     found: dict[str, ImageFile] = {}
@@ -154,7 +154,7 @@ def find_given(words: Sequence[str]) -> list[ImageFile]:
 def _on_disk(path: Path) -> ImageFile:
     try:
         str(path).encode()
-    except UnicodeEncodeError:  # bytes that Python keeps as half of a letter, which no table can hold
+    except UnicodeEncodeError:  # Python keeps undecodable bytes as surrogates, which no table can hold
         raise UserError(
             f"{path}: its name is not UTF-8; rename it or, on a system in UTF-8, set PYTHONUTF8=1"
         ) from None
@@ -167,8 +167,8 @@ def _stamp(status: os.stat_result) -> str:
 
 
 def _suffix(path: str) -> str:
-    """Give the suffix in small letters; ``txt`` for what macOS and editors leave behind: ``.name``, ``__MACOSX/``."""
-    # As text: path objects would take most of the time in which a second start lists a large set.
+    """Return the suffix in lower case; ``txt`` for what macOS and editors leave behind: ``.name``, ``__MACOSX/``."""
+    # As text, since path objects would take most of the time that a later run needs to list a large set.
     parts = [part for part in path.replace(os.sep, "/").split("/") if part not in (".", "..")]
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
     return "txt" if hidden else path.rpartition(".")[2].lower()
@@ -181,7 +181,7 @@ def _is_picture(stream: IO[bytes]) -> bool:
 
 @lru_cache(maxsize=4)
 def _archive(path: Path, stamp: str, process: int) -> zipfile.ZipFile:
-    """Keep archives open: listing a large one takes longer than decoding a small image."""
+    """Keep archives open, since listing a large one takes longer than decoding a small image."""
     return open_zip(path)
 
 

@@ -23,8 +23,8 @@ class LabelledBatch(NamedTuple):
 
     Attributes:
         images: N×C×H×W; uint8 from the loader, float in [0, 1] on the device.
-        targets: N; of classes int64, or N×classes, float, shares of the classes where images have been mixed.
-        row: which image of the set each is, N, int64.
+        targets: N; classes as int64, or N×classes, float, the fraction of each class if images have been mixed.
+        row: index of each image in the set, N, int64.
     """
 
     images: Tensor
@@ -37,8 +37,8 @@ class LabelledRows(ImageRows[LabelledBatch]):
 
     Args:
         images: M×H×W×C, uint8.
-        rows: the rows of it that belong to this set, N.
-        truth: of all images, M.
+        rows: the array's rows that form this set, N.
+        truth: true values of all images, M.
     """
 
     def __init__(self, images: Images, rows: np.ndarray, truth: np.ndarray) -> None:
@@ -54,8 +54,8 @@ class LabelledData(ImageData):
     """A data module of images that have one true value each, trained on in shuffled batches of one size.
 
     Args:
-        batch_size: images a training batch.
-        shared: as :class:`ImageData`.
+        batch_size: images per training batch.
+        shared: as for :class:`ImageData`.
 
     Attributes:
         columns: the two columns of a submission.
@@ -87,11 +87,11 @@ class LabelledData(ImageData):
         self.truth_groups = val if self.listing.groups is None else self.listing.groups[val]
 
     def held_out_ids(self, rows: np.ndarray) -> list[str]:
-        """Name held-out images by their positions in ``val_set``."""
+        """Return the ids of held-out images from their positions in ``val_set``."""
         return [self.listing.ids[row] for row in self.val_set.rows[rows]]
 
     def train_dataloader(self) -> DataLoader[LabelledBatch]:
-        # Whole batches alone: BatchNorm fails on a last batch of one.
+        # Only whole batches, since BatchNorm fails on a last batch of one.
         number = len(self.train_set) // self.batch_size
 
         def deal(rng: np.random.Generator) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What libraries say: noise kept off the screen, and errors that a user can fix."""
+"""Messages of libraries: keep noise off the screen, and explain errors that a user can fix."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from common.errors import UserError
 
-# What Lightning and its libraries say at every start and no user can act on.
+# What Lightning and its libraries say on every run and no user can act on.
 NOISE = (
     "Seed set to",  # config.yaml has it
     "Automatic Mixed Precision (AMP)",
-    "`Trainer.fit` stopped: `max_",  # at the end that was asked for
+    "`Trainer.fit` stopped: `max_",  # at the end the user asked for
     "Tip: For seamless",
     "Trainer already configured with model summary",
     "TPU available",
@@ -31,7 +31,7 @@ NOISE = (
     "using the WeightAveraging callback, but loading a checkpoint outside",
     "LeafSpec",
     "`tensorboardX` has been removed",
-    "exists and is not empty",  # of a folder that this very run has made
+    "exists and is not empty",  # this run made the folder itself
     "is smaller than the logging interval",
     "dataloader is not resumable",  # the data module is
 )
@@ -43,27 +43,27 @@ def silence_libraries() -> None:
         logging.getLogger(name).addFilter(lambda record: not any(text in record.getMessage() for text in NOISE))
     for text in NOISE:
         warnings.filterwarnings("ignore", f".*{re.escape(text)}")
-    logging.raiseExceptions = False  # a log for which the disk has no space must not drown the error
+    logging.raiseExceptions = False  # logging to a full disk must not drown out the error
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # Lightning's calls, not ours
     os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")  # else MLflow refuses to write plain files
 
 
 @contextmanager
 def explain_library_errors() -> Iterator[None]:
-    """Turn errors of libraries that a user can fix into a :class:`UserError`."""
+    """Turn library errors that a user can fix into a :class:`UserError`."""
     try:
         yield
-    except (MisconfigurationException, ModuleNotFoundError) as error:  # or a library that an option asks for
+    except (MisconfigurationException, ModuleNotFoundError) as error:  # the latter for a library that an option needs
         raise UserError(" ".join(str(error).split())) from error
     except getattr(sys.modules.get("wandb"), "Error", ()) as error:  # not imported here: that takes seconds
         offline = "fit with WANDB_MODE=offline and send the run later: wandb sync"
         raise UserError(f"W&B: {' '.join(str(error).split())}; {offline}") from error
     except RuntimeError as error:
-        # torch raises plain RuntimeErrors, whose texts alone tell them apart.
+        # torch raises plain RuntimeErrors, which only their texts tell apart.
         if any(text in str(error) for text in ("allocate memory", "out of memory", "size calculation overflowed")):
             remedy = "give a smaller --model.image_size, or smaller batches (--data.*batch*)"
             raise UserError(f"out of memory: {remedy}") from error
-        # Where workers cannot be started, Lightning asks for them a second time while it handles that error.
+        # If workers cannot be started, Lightning requests them a second time while it handles that error.
         cause = error if "DataLoader worker (pid" in str(error) else error.__context__
         if cause is error or isinstance(cause, OSError):
             memory = "give them more memory or, in a container, more shared memory (/dev/shm)"

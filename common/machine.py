@@ -17,10 +17,10 @@ LAUNCHERS = (
 
 
 def act_alone(trainer: Namespace) -> None:
-    """Forget what launchers have left in the environment, where the Trainer's arguments name one device.
+    """Clear what launchers have left in the environment, if the Trainer's arguments name one device.
 
-    A process that ``srun`` has started as one of several fits, or in whose shell ``RANK`` is left from another, would
-    otherwise take itself for one rank of several, and leave writing to a first one that does not exist.
+    A process that ``srun`` started as one of several fits, or whose shell still has ``RANK`` set from another, would
+    otherwise take itself for one rank of several, and leave the writing to a rank 0 that does not exist.
     """
     gpus = torch.cuda.device_count() if trainer.accelerator in ("auto", "gpu", "cuda") else 1
     devices = max(1, gpus) if trainer.devices in ("auto", -1, "-1") else trainer.devices
@@ -32,12 +32,12 @@ def act_alone(trainer: Namespace) -> None:
 
 
 def is_first_process() -> bool:
-    """Whether this process, of several with the same command, is the one that speaks and writes."""
+    """Whether this process, of several that run the same command, is the one that prints and writes."""
     return getattr(rank_zero_only, "rank", 0) == 0
 
 
 def default_precision(accelerator: str) -> str:
-    """Choose bf16-mixed where the hardware multiplies bf16, 16-mixed on other GPUs, 32-true on other CPUs."""
+    """Choose bf16-mixed if the hardware multiplies bf16, 16-mixed on other GPUs, 32-true on other CPUs."""
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
     if accelerator in ("auto", "cpu") and not torch.backends.mps.is_available():
@@ -50,12 +50,12 @@ def default_precision(accelerator: str) -> str:
 def keep_freed_memory() -> None:
     """Let glibc keep freed memory for the next step, instead of returning it and fetching zeroed pages again.
 
-    A training step on a CPU frees and asks for the same tens of megabytes each time; see benchmarks/README.md.
+    Each training step on a CPU frees and requests the same tens of megabytes; see benchmarks/README.md.
     """
     if sys.platform != "linux":
         return
     library = ctypes.CDLL(None)
     if hasattr(library, "gnu_get_libc_version"):
-        trim_threshold, mmap_max = -1, -4  # of malloc.h
+        trim_threshold, mmap_max = -1, -4  # from malloc.h
         library.mallopt(trim_threshold, 2**31 - 1)
         library.mallopt(mmap_max, 0)

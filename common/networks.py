@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from common.errors import UserError
 
 Normalization = Literal["auto", "imagenet", "image", "none"]
-Constants = tuple[tuple[float, ...], tuple[float, ...]]  # mean and deviation of each channel, of pixels from 0 to 1
+Constants = tuple[tuple[float, ...], tuple[float, ...]]  # mean and deviation of each channel, for pixels from 0 to 1
 
 IMAGENET: Constants = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 class Temperature(nn.Module):
-    """Divide logits by a number: above 1, the probabilities made of them are less sure."""
+    """Divide logits by a temperature; above 1, it makes their probabilities less confident."""
 
     def __init__(self, temperature: float) -> None:
         super().__init__()
@@ -28,15 +28,15 @@ class Temperature(nn.Module):
 
 
 class Normalize(nn.Module):
-    """Bring images to the range that networks learn from.
+    """Scale images to the range that networks learn from.
 
     Args:
-        mode: ``image`` gives each image mean 0 and deviation 1 of its own, which removes light and contrast;
+        mode: ``image`` scales each image to mean 0 and deviation 1, which removes light and contrast;
             ``imagenet`` uses the constants that torchvision's weights were trained with (their mean for grey);
-            ``auto`` uses ``constants`` in the same way, and keeps them in the checkpoint; ``none`` leaves them as they
-            are.
+            ``auto`` uses ``constants`` in the same way, and stores them in the checkpoint; ``none`` leaves images
+            unchanged.
         channels: channels of the images.
-        constants: those of the backbone, as :func:`common.backbones.constants_of` gives them.
+        constants: those of the backbone, from :func:`common.backbones.constants_of`.
 
     Shape: N×channels×H×W, float in [0, 1] → the same.
     """
@@ -50,21 +50,21 @@ class Normalize(nn.Module):
         mean, std = map(torch.tensor, constants if mode == "auto" else IMAGENET)
         if channels == 1:
             mean, std = mean.mean(0, keepdim=True), std.mean(0, keepdim=True)
-        # Another release of timm may have other constants: those that weights were fitted with stay with them.
+        # Other releases of timm may have other constants, so weights keep those that they were fitted with.
         self.register_buffer("mean", mean.view(1, -1, 1, 1), persistent=mode == "auto")
         self.register_buffer("std", std.view(1, -1, 1, 1), persistent=mode == "auto")
 
     def forward(self, images: Tensor) -> Tensor:
-        images = images.to(self.mean.dtype)  # of the weights, which `64-true` and `bf16-true` change
+        images = images.to(self.mean.dtype)  # the weights' type, which `64-true` and `bf16-true` change
         if self.mode == "none":
             return images
         if self.mode in ("auto", "imagenet"):
             return (images - self.mean) / self.std
         std, mean = torch.std_mean(images, dim=(1, 2, 3), keepdim=True)
-        return (images - mean) / (std + 1e-3)  # an even image has no deviation to divide by
+        return (images - mean) / (std + 1e-3)  # a uniform image has a deviation of 0
 
     def is_like(self, other: Normalize, state: Mapping[str, Tensor]) -> bool:
-        """Whether ``other`` does the same to images as this one with what a checkpoint's ``state`` has of it."""
+        """Whether ``other`` scales images in the same way as this one does with a checkpoint's ``state``."""
         constant = ("auto", "imagenet")
         if self.mode not in constant or other.mode not in constant:
             return self.mode == other.mode
@@ -74,7 +74,7 @@ class Normalize(nn.Module):
 
 
 class FromBytes(nn.Module):
-    """Turn uint8 images into floats in [0, 1], as the data module does, in a network that is used elsewhere."""
+    """Turn uint8 images into floats in [0, 1] in an exported network, as the data module does."""
 
     def forward(self, images: Tensor) -> Tensor:
         return images.float() / 255
@@ -89,7 +89,7 @@ class Float32Linear(nn.Linear):
 
 
 def head_of(network: nn.Module) -> list[str]:
-    """Name the layers that give a network's outputs: in float32, or else the last linear layer or convolution."""
+    """Name the layers that produce a network's outputs: those in float32, or else the last linear or convolution."""
     heads = [name for name, layer in network.named_modules() if isinstance(layer, Float32Linear)]
     layers = [name for name, layer in network.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
     return heads or layers[-1:]
@@ -117,8 +117,8 @@ class LeNet(nn.Sequential):
 class Airbench(nn.Sequential):
     """A small VGG for small images, after the CIFAR-10 speed record: three stages of two convolutions, then a maximum.
 
-    Two million weights, most of the work at half the size and below. Unlike in the source, the first layer is
-    learned, with 3×3 taps, not whitened from the data.
+    It has two million weights, and does most of its work at half the size and below. Unlike in the source, the first
+    layer is learned, with 3×3 taps, rather than whitened from the data.
 
     Shape: N×in_channels×H×W, H and W 8 or more → N×num_outputs.
     Source: K. Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU", arXiv:2404.00498.

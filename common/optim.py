@@ -1,4 +1,4 @@
-"""AdamW and its learning rate, a linear warm-up, then a cosine; callbacks that average weights and find a rate."""
+"""AdamW with a linear warm-up and then a cosine; callbacks that average weights and find a learning rate."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from common.errors import UserError
 
 
 def warmup_cosine(step: int, warmup_steps: int, total_steps: int, final: float = 0.0) -> float:
-    """The factor on the learning rate at a step: up to 1 in equal steps, then down half a cosine to ``final``."""
+    """Return the learning rate's factor at a step: linearly up to 1, then down half a cosine to ``final``."""
     if step < warmup_steps:
         return (step + 1) / (warmup_steps + 1)
     if step >= total_steps:
@@ -36,17 +36,17 @@ def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, o
 def adamw_warmup_cosine(
     module: LightningModule, lr: float, weight_decay: float, warmup: float, final_lr: float = 0.0
 ) -> OptimizerLRSchedulerConfig:
-    """What ``configure_optimizers`` returns: fused AdamW (Loshchilov & Hutter, arXiv:1711.05101), scheduled by step.
+    """Build fused AdamW (Loshchilov & Hutter, arXiv:1711.05101), scheduled by step, for ``configure_optimizers``.
 
     Args:
         module: the module to train, attached to a Trainer.
-        lr: highest learning rate.
-        weight_decay: decay of matrices and kernels, as in AdamW.
-        warmup: share of all steps that the rate rises for.
-        final_lr: share of ``lr`` that is left at the end; 1 keeps it constant after the warm-up.
+        lr: peak learning rate.
+        weight_decay: weight decay of matrices and kernels, as in AdamW.
+        warmup: fraction of all steps over which the rate rises.
+        final_lr: final rate as a fraction of ``lr``; 1 keeps it constant after the warm-up.
     """
     fused = module.trainer.gradient_clip_val is None  # Lightning does not clip what a fused optimiser unscales
-    # Plain numbers: a parsed argument is of a class of its own, which a checkpoint must not hold.
+    # Plain floats, since a parsed argument has jsonargparse's own class, which a checkpoint must not hold.
     optimizer = AdamW(parameter_groups(module, float(weight_decay)), lr=float(lr), fused=fused)
     total_steps = int(module.trainer.estimated_stepping_batches)
     factor = partial(warmup_cosine, warmup_steps=int(warmup * total_steps), total_steps=total_steps, final=final_lr)
@@ -55,14 +55,14 @@ def adamw_warmup_cosine(
 
 
 class EMAWeightAveraging(callbacks.WeightAveraging):
-    """A moving average of the weights, whose decay warms up: min(decay, (1 + n) / (10 + n)) at the n-th average.
+    """A moving average of the weights whose decay warms up: min(decay, (1 + n) / (10 + n)) at the n-th update.
 
     Lightning's callback of this name has a constant decay, so the average of a short fit lags behind: after four epochs
     of a ResNet18 it reaches an accuracy of 0.69, this one 0.76 (docs/recipes.md).
 
     Args:
-        decay: what is left of the average at each update, after the warm-up.
-        update_every_n_steps: steps from one update to the next.
+        decay: fraction of the average kept at each update, after the warm-up.
+        update_every_n_steps: number of steps between updates.
     """
 
     def __init__(self, decay: ClosedUnitInterval = 0.999, update_every_n_steps: PositiveInt = 1) -> None:
@@ -73,19 +73,19 @@ class EMAWeightAveraging(callbacks.WeightAveraging):
         return step_idx is not None and step_idx % self.update_every_n_steps == 0
 
     def _average(self, averaged: Tensor, current: Tensor, number: Tensor | int) -> Tensor:
-        # As tensors: a number in Python would make a GPU wait at each weight.
+        # As a tensor, since a Python number would make a GPU wait at each weight.
         decay = torch.as_tensor((1 + number) / (10 + number)).clamp(max=self.decay)
         return averaged + (1 - decay) * (current - averaged)
 
 
 class StochasticWeightAveraging(callbacks.WeightAveraging):
-    """Average the weights that the last epochs end with (Izmailov et al., arXiv:1803.05407).
+    """Average the weights at the end of each of the last epochs (Izmailov et al., arXiv:1803.05407).
 
-    From then on their average is validated and saved, with averaged, not newly measured, statistics of BatchNorm.
-    Lightning's callback of this name puts its average into the model only after the last checkpoint is written.
+    From then on, the average is what is validated and saved, with averaged rather than re-estimated BatchNorm
+    statistics. Lightning's callback of this name copies its average into the model only after the last checkpoint.
 
     Args:
-        start: share of the epochs after which averaging begins.
+        start: fraction of the epochs after which averaging begins.
     """
 
     def __init__(self, start: ClosedUnitInterval = 0.75) -> None:
@@ -101,7 +101,7 @@ class StochasticWeightAveraging(callbacks.WeightAveraging):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: STEP_OUTPUT, batch: object, batch_idx: int
     ) -> None:
-        # At the last step, not at the end of the epoch, which comes after its validation.
+        # At the epoch's last step rather than at its end, which comes only after its validation.
         self.at_end_of_epoch = trainer.is_last_batch
         if self.at_end_of_epoch and trainer.current_epoch >= int(self.start * (trainer.max_epochs or 1)):
             self.averaged_epochs += 1
@@ -122,16 +122,16 @@ class StochasticWeightAveraging(callbacks.WeightAveraging):
 
 
 class LearningRateFinder(callbacks.LearningRateFinder):
-    """Lightning's search for a learning rate (Smith, arXiv:1506.01186), whose result reaches the schedule, too.
+    """Lightning's search for a learning rate (Smith, arXiv:1506.01186), whose result also reaches the schedule.
 
-    Lightning's own sets the rate of the optimiser, which the schedule sets back at its next step. A resumed fit keeps
-    the rate it has. Finding nothing is a :class:`UserError`.
+    Lightning's own callback sets the optimiser's rate, which the schedule resets at its next step. A resumed fit keeps
+    the rate it has. Finding nothing raises a :class:`UserError`.
     """
 
     def lr_find(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.fast_dev_run or trainer.ckpt_path:  # type: ignore[attr-defined]
             return
-        # A small set's few epochs end before the search does, which Lightning then takes for its result.
+        # On a small set, the few epochs would end before the search, and Lightning would take that for its result.
         epochs, trainer.fit_loop.max_epochs = trainer.fit_loop.max_epochs, -1
         try:
             super().lr_find(trainer, pl_module)

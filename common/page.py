@@ -1,4 +1,4 @@
-"""What a task's page in the browser asks for, and how it shows the answers: HTML that brings its pictures with it."""
+"""What a task's page in the browser asks for, and how it shows the answers: HTML with embedded pictures."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST = 100  # images at once
-EXPLAINED = 2  # images at most of which it is shown what their answers rest on
+EXPLAINED = 2  # largest number of images whose answers are explained
 RESTS = "What this rests on"
 STYLE = """
 .gradio-container { max-width: 1100px !important; margin: 0 auto !important; }
@@ -55,12 +55,12 @@ STYLE = """
 
 @dataclass
 class Answer:
-    """What is shown of some images.
+    """What is shown for some images.
 
     Attributes:
         shown: the answer, as HTML.
-        waiting: what stands in the place of what is still to come, as HTML.
-        explained: the images to explain: name, pixels (S×S×C, uint8), and height by width of the original.
+        waiting: placeholder for what is still to come, as HTML.
+        explained: the images to explain: name, pixels (S×S×C, uint8), and the original's ratio of height to width.
         stale: whether the user has asked for something else since.
     """
 
@@ -71,13 +71,13 @@ class Answer:
 
 
 class Page:
-    """The page of a task that has none of its own: the table of the answers.
+    """The page of a task that has none of its own, which shows the tables of the answers.
 
     Args:
-        predictor: answers.
+        predictor: makes the predictions.
 
     Attributes:
-        asks: what to drop, in a sentence.
+        asks: a sentence that says what to drop.
     """
 
     asks: ClassVar[str] = "Drop one image or several."
@@ -89,32 +89,32 @@ class Page:
             model.encoder.register_forward_pre_hook(self._go_on)
         size = predictor.data[0].image_size
         blank = np.zeros((size, size, predictor.members[0].model["channels"]), dtype=np.uint8)
-        self.seconds = windows(size) * min(self._time_of_one(blank) for _ in range(2))  # that an explanation takes
+        self.seconds = windows(size) * min(self._time_of_one(blank) for _ in range(2))  # per explanation
 
     def show(self, outputs: Outputs, names: Sequence[str]) -> str:
         """Show the answers, as HTML.
 
         Args:
-            outputs: of N images, N×….
-            names: of their files, N.
+            outputs: outputs for N images, N×….
+            names: their file names, N.
 
         Raises:
             UserError: there are too few images for an answer.
         """
-        data = self.predictor.data[0].like()  # of its own, since others may ask at the same time
+        data = self.predictor.data[0].like()  # a copy, since others may ask at the same time
         data.sample = SampleSubmission("", "", names)
         tables = self.predictor.models[0].answers(outputs, data)
         return "".join(table(rows) for rows in tables.values())
 
     def draw_examples(self, folder: Path) -> list[Path]:
-        """Draw images to try the page with into an empty folder; the list is empty where there are none."""
+        """Draw images to try the page with into an empty folder; the list is empty if there are none."""
         return []
 
     def answer(self, files: Sequence[str]) -> Answer:
-        """Answer on images, by their paths.
+        """Answer on images, given by their paths.
 
         Raises:
-            UserError: there are none, too few or too many, or one is no image.
+            UserError: there are none, too few or too many, or one is not an image.
         """
         if not 1 <= len(files) <= MOST:
             raise UserError("drop an image first" if not files else f"{len(files)} images: give {MOST} at most")
@@ -138,7 +138,7 @@ class Page:
         return Answer(written, f"<h3>{RESTS}</h3><p>Follows in about {seconds} s.</p>", explained)
 
     def explain(self, asked: Answer) -> Iterator[str]:
-        """Show, one after another, which parts of its images an answer rests on, by the first network."""
+        """Show, one image after another, which parts of it the first network's answer is based on."""
         model = self.predictor.models[0]
         parts: list[tuple[str, str]] = []
         for name, pixels, aspect in asked.explained:
@@ -165,7 +165,7 @@ class Page:
             yield f"<h3>{RESTS}</h3><p>{how}{which}</p>{cards(parts)}{more}"
 
     def close(self) -> None:
-        """Stop what is being computed, and wait for it: a network at work must not outlive the interpreter."""
+        """Stop ongoing computations and wait for them, since a network at work must not outlive the interpreter."""
         self.closing, start = True, time.monotonic()
         while self.working and time.monotonic() < start + 10:
             time.sleep(0.05)
@@ -195,7 +195,7 @@ class Page:
 
 
 def heading(text: str, below: str = "") -> str:
-    """Write an answer in large letters, and a line below it."""
+    """Write an answer in large letters, with a line below it."""
     return f"<h2>{escape(text)}</h2><p>{escape(below)}</p>"
 
 
@@ -215,14 +215,14 @@ def bars(shares: Mapping[str, float], title: str) -> str:
 
 
 def picture(figure: Figure, text: str) -> str:
-    """Show a figure; ``text`` says the same to those who cannot see it."""
+    """Show a figure; ``text`` describes it to those who cannot see it."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
     return _image(stream.getvalue(), "png", text)
 
 
 def photo(image: Image.Image, text: str) -> str:
-    """Show an image, on a small scale."""
+    """Show an image, scaled down."""
     stream = io.BytesIO()
     image = image.copy()
     image.thumbnail((640, 640))
@@ -231,7 +231,7 @@ def photo(image: Image.Image, text: str) -> str:
 
 
 def cards(parts: Sequence[tuple[str, str]]) -> str:
-    """Lay out pictures with captions: side by side where there is room for it."""
+    """Lay out pictures with captions, side by side where there is room."""
     written = [f"<figure>{shown}<figcaption>{escape(caption)}</figcaption></figure>" for shown, caption in parts]
     return f'<div class="cards">{"".join(written)}</div>'
 

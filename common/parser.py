@@ -1,4 +1,4 @@
-"""The parser of a command line: errors of one line, and help that begins with what people type."""
+"""The parser of a command line: one-line errors, and help that begins with what people type."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NoReturn
 from jsonargparse import DefaultHelpFormatter
 from lightning.pytorch.cli import LightningArgumentParser
 
-# What each subcommand is for, and its words; {task} is the package.
+# What each command is for, and how to type it; {task} is the package.
 EXAMPLES = (
     ("train", "python -m {task} fit"),
     ("resume", "python -m {task} fit --ckpt_path last --trainer.max_epochs 40"),
@@ -36,7 +36,7 @@ CHECKPOINTS = {
     "dashboard": "none",
 }
 
-# Of arguments that Lightning and jsonargparse declare: what they do here, in few words.
+# What the arguments that Lightning and jsonargparse declare do here, in a few words.
 FILE = "YAML file with settings of this group alone."
 LIMIT = "Share (float) or number (int) of the batches of {} on each device; all if null."
 HELP = {
@@ -97,7 +97,7 @@ HELP = {
 
 
 def taking(number: str) -> str:
-    """Name the subcommands that take so many checkpoints, as ``CHECKPOINTS`` says it."""
+    """Name the subcommands that take a number of checkpoints, given in the words of ``CHECKPOINTS``."""
     return " and ".join(name for name, takes in CHECKPOINTS.items() if takes == number)
 
 
@@ -109,7 +109,7 @@ def about_checkpoints() -> str:
 
 
 def usage(task: str, subcommand: str) -> str:
-    """Give the lines of a subcommand's usage."""
+    """Return the usage lines of a subcommand."""
     known = [words.format(task=task) for _, words in EXAMPLES]
     return "\n       ".join(f"{words} [--FLAG VALUE ...]" for words in known if f" {subcommand}" in words)
 
@@ -123,7 +123,7 @@ def overview(task: str, about: str | None) -> str:
 
 
 class Help(DefaultHelpFormatter, RawDescriptionHelpFormatter):
-    """Says of Lightning's arguments what they do here."""
+    """Explains what Lightning's arguments do here."""
 
     def _get_help_string(self, action: Action) -> str:
         if action.help:
@@ -132,13 +132,13 @@ class Help(DefaultHelpFormatter, RawDescriptionHelpFormatter):
 
 
 class OneLineParser(LightningArgumentParser):
-    """Lightning's parser, whose errors are one line instead of all arguments and a few lines."""
+    """Lightning's parser, but with one-line errors, which do not list all arguments."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         if not self.exit_on_error:
             super().error(message, ex)
         prog = getattr(ex, "subcommand_parser", self).prog
-        prog = re.sub(r" (COMMAND )?\[[^]]*\]", "", prog)  # argparse puts the usage of all between
+        prog = re.sub(r" (COMMAND )?\[[^]]*\]", "", prog)  # argparse inserts the usage of all
         self.exit(2, f"error: {' '.join(message.split())} (see {prog} --help)\n")
 
     def format_help(self, *args: HelpFormatter | None, **kwargs: HelpFormatter | None) -> str:

@@ -1,4 +1,4 @@
-"""The pictures of a run: what the weights in ``best.ckpt`` made of the held-out rows."""
+"""The pictures of a run: what the weights in ``best.ckpt`` predicted for the held-out rows."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DRAWING_SHARE = 0.01
-FIRST_DRAWING = 2.0  # seconds, until one has been timed
+FIRST_DRAWING = 2.0  # seconds, assumed until one has been timed
 
 
 class Pictures(pl.Callback):
-    """Draw what the held-out rows look like: PNG files in the run folder, images for its loggers, and tables.
+    """Draw the results on the held-out rows: PNG files in the run folder, images for its loggers, and tables.
 
-    Always at the end of the fit; before it, as long as drawing takes no more than ``DRAWING_SHARE`` of the time.
+    It always does so at the end of the fit, and earlier if drawing takes no more than ``DRAWING_SHARE`` of the time.
 
-    They show ``best.ckpt``, which the end of a fit names and a user predicts with, and not the last epoch. That takes
-    no validation of its own, nor the weights: a checkpoint keeps what its validation gave of the held-out rows.
+    The pictures show ``best.ckpt``, which the end of a fit names and a user predicts with, not the last epoch. That
+    needs neither a second validation nor the weights: a checkpoint stores its validation's results on held-out rows.
     """
 
     def __init__(self) -> None:
         self.drawn, self.took, self.pending = time.monotonic(), FIRST_DRAWING, False
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.run = Path(str(trainer.log_dir))  # on every rank: it is broadcast
+        self.run = Path(str(trainer.log_dir))  # on every rank, since it is broadcast
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, object]
@@ -50,7 +50,7 @@ class Pictures(pl.Callback):
         self.pending = self.pending or not trainer.sanity_checking
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # Not right after the validation, which best.ckpt is yet to be written after.
+        # Not right after the validation, since best.ckpt is written only after that.
         if time.monotonic() - self.drawn > self.took / DRAWING_SHARE:
             self.draw(trainer, pl_module)
 
@@ -86,9 +86,9 @@ class Pictures(pl.Callback):
 
 @contextmanager
 def showing_best(trainer: pl.Trainer, model: AnyTask) -> Iterator[str]:
-    """Let ``evaluated`` and ``calibration`` be those of ``best.ckpt``; gives which epoch of which figure that was.
+    """Set ``evaluated`` and ``calibration`` to those of ``best.ckpt`` for the block; yield its epoch and metric.
 
-    Where a fit writes no checkpoints, or the best one is of an earlier version, the latest validation stands in.
+    If a fit writes no checkpoints, or the best one is from an earlier version, the latest validation stands in.
     """
     latest, best = (model.evaluated, model.calibration), best_checkpoint(trainer)
     epoch, value = trainer.current_epoch, float(trainer.callback_metrics[model.monitor])
@@ -105,7 +105,7 @@ def showing_best(trainer: pl.Trainer, model: AnyTask) -> Iterator[str]:
 
 
 def entitled(picture: Figure | Gallery, about: str) -> Figure:
-    """Give a picture as a figure, and write above its own title which weights it shows."""
+    """Turn a picture into a figure, and write above its own title which weights it shows."""
     figure = picture.figure() if isinstance(picture, Gallery) else picture
     figure.suptitle("\n".join(filter(None, [about, figure.get_suptitle()])), fontsize=11)
     return figure

@@ -1,4 +1,4 @@
-"""What other systems do otherwise than Linux: signals, files that are open, names, command lines, terminals."""
+"""How other systems differ from Linux: signals, open files, names, command lines, terminals."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-# What asks a process to end: a cluster's SIGTERM; on Windows Ctrl-Break, and the console that is closed.
+# What asks a process to end: a cluster's SIGTERM; on Windows also Ctrl-Break, and closing the console.
 ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGBREAK") if hasattr(signal, name))
-KILL: int = getattr(signal, "SIGKILL", signal.SIGTERM)  # either ends a process at once on Windows
+KILL: int = getattr(signal, "SIGKILL", signal.SIGTERM)  # on Windows, SIGTERM kills as well
 WAITS = [0.1 * 2**number for number in range(9)]  # seconds, 51 in all
-# Names that Windows does not keep as they are: of devices, and with a dot at the end.
+# Names that Windows does not keep as they are: those of devices, and those that end in a dot.
 UNUSABLE = re.compile(r"(^|/)((con|prn|aux|nul|com\d|lpt\d)(\.[^/]*)?|[^/]*\.)(/|$)", re.IGNORECASE)
-LONGEST = 259  # letters of a path on Windows, unless it is told to take longer ones
+LONGEST = 259  # letters of a path on Windows, unless long paths are turned on
 
 
 def end_tidily() -> None:
-    """Let what asks this process to end raise SystemExit, so that it tidies up."""
+    """Raise SystemExit on any signal that asks this process to end, so that it cleans up."""
     for number in ENDING:
         signal.signal(number, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def listen(ask: Callable[[int], None]) -> None:
-    """Have ``ask`` called with SIGINT at Ctrl-C, and with SIGTERM at whatever else asks this process to end."""
+    """Call ``ask`` with SIGINT on Ctrl-C, and with SIGTERM on whatever else asks this process to end."""
     for number in (*ENDING, signal.SIGINT):
         signal.signal(number, lambda sent, _: ask(signal.SIGINT if sent == signal.SIGINT else signal.SIGTERM))
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """End a process that this one has started, now that this one has been asked to end.
+    """End a child process, now that this process has been asked to end.
 
-    On Windows it has been asked as well, by the console that both share, and could not save anything once terminated.
+    On Windows, the console that both share has asked the child, too, which could save nothing once it is terminated.
     """
     if sys.platform == "win32":
         with suppress(subprocess.TimeoutExpired):
@@ -46,7 +46,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 def patiently(move: Callable[[], object]) -> None:
-    """Rename or remove a file. Windows refuses that while any program has it open, such as a scanner for viruses.
+    """Rename or remove a file, retrying on Windows, which refuses while any program, such as a scanner, has it open.
 
     Raises:
         OSError: it cannot be done, on Windows for most of a minute.
@@ -62,7 +62,7 @@ def patiently(move: Callable[[], object]) -> None:
 
 
 def remedy(error: OSError) -> str:
-    """Say what to do about a refusal that means something else on Windows; empty elsewhere."""
+    """Say what to do about an error that means something else on Windows; empty elsewhere."""
     if sys.platform != "win32":
         return ""
     if isinstance(error, FileNotFoundError) and len(str(Path(str(error.filename)).absolute())) > LONGEST:
@@ -73,14 +73,14 @@ def remedy(error: OSError) -> str:
 
 
 def quoted(word: str) -> str:
-    """Write a word as the shell of this system takes it; cmd.exe does not know single quotes."""
+    """Quote a word for the shell of this system; cmd.exe does not know single quotes."""
     return subprocess.list2cmdline([word]) if sys.platform == "win32" else shlex.quote(word)
 
 
 def show_any_text() -> None:
-    """Escape what the encoding of the output lacks, as Python does on stderr, instead of ending with an error.
+    """Escape letters that the encoding of the output lacks, as Python does on stderr, instead of failing.
 
-    Where the output goes to a file or another program, Windows gives it a code page of 256 letters.
+    If the output goes to a file or another program, Windows gives it a code page of 256 letters.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")

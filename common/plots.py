@@ -1,4 +1,4 @@
-"""Pictures of a run, as figures and as PNG files: readable in grey and by the colour-blind, axes with units."""
+"""Pictures of a run, as figures and as PNG files: readable in grey and by the colour-blind, with units on the axes."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ if TYPE_CHECKING:  # importing matplotlib takes as long as starting
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-Direction = Literal["min", "max"]  # of a metric: which way it gets better
+Direction = Literal["min", "max"]  # whether a lower or a higher metric is better
 Said = TypeVar("Said", bound=str)
 
-# Okabe and Ito's colours, which the colour-blind tell apart; markers and dashes tell them apart in grey.
+# Okabe and Ito's colours, which the colour-blind can tell apart; markers and dashes distinguish them in grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES = ("-", "--", ":", "-.", (0, (5, 1)), (0, (1, 1)))
 GREY = "#555555"
 DPI = 120
-GALLERY = 24  # pictures of a gallery
-WIDE = 5  # times that a curve must have fallen to be drawn on a logarithmic scale
+GALLERY = 24  # pictures per gallery
+WIDE = 5  # factor by which a curve must have fallen to be drawn on a logarithmic scale
 
 
 def of_metric(name: str, patterns: Mapping[str, Said]) -> Said | None:
-    """Look up what is said of a metric, such as its unit, by names in which an asterisk stands for any."""
+    """Look up a property of a metric, such as its unit, by patterns in which an asterisk stands for anything."""
     return next((said for pattern, said in patterns.items() if fnmatch(name, pattern)), None)
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """Images (each H×W×C, uint8) with captions (a line or two each), in order, and what they have in common."""
+    """Images (each H×W×C, uint8) with captions (a line or two each), in order, and a title for them all."""
 
     title: str
     images: Sequence[np.ndarray]
     captions: Sequence[str]
 
     def figure(self) -> Figure:
-        """Lay them out in a grid, which is the less wide the fewer they are."""
+        """Lay them out in a grid, which is narrower the fewer there are."""
         height, width = self.images[0].shape[:2] if self.images else (1, 1)
         columns = max(1, round(math.sqrt(len(self.images) * 1.5 * height / width)))
         rows = -(-len(self.images) // columns) or 1
@@ -71,7 +71,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save_png(figure: Figure, path: Path) -> None:
-    """Write a figure, whole or not at all."""
+    """Write a figure as a PNG file, whole or not at all."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
     with replacing(path) as temporary:
@@ -91,13 +91,13 @@ def tidy(axes: Axes, title: str, x: str, y: str) -> None:
 
 
 def data_curve(table: pd.DataFrame, metric: str, direction: Direction, unit: str) -> Figure:
-    """Draw a metric over what was trained on, which doubles from one line of the grid to the next.
+    """Draw a metric over the amount of training data, on a logarithmic axis to base 2.
 
     Args:
-        table: a line for each share, as :func:`common.data_curve.tabulate` makes it.
-        metric: over all out-of-fold rows.
+        table: one line per fraction, as :func:`common.data_curve.tabulate` makes it.
+        metric: the metric over all out-of-fold rows.
         direction: which way it gets better.
-        unit: of the metric; none if empty.
+        unit: unit of the metric; none if empty.
     """
     figure = new_figure(6.5, 4.5)
     axes = figure.add_subplot()
@@ -120,7 +120,7 @@ def data_curve(table: pd.DataFrame, metric: str, direction: Direction, unit: str
     return figure
 
 
-# How a quantity was measured, by what stands around its name, and how its curve looks.
+# How a quantity was measured, keyed by the pattern of its metric's name, and how its curve looks.
 CURVES = {
     "train/{}": ("training", COLOURS[1], MARKERS[1], "--"),
     "val/{}": ("validation", COLOURS[0], MARKERS[0], "-"),
@@ -133,18 +133,18 @@ the weights of that moment; the loss of those steps that were logged"""
 def learning_curves(
     metrics: pd.DataFrame, monitor: str, directions: Mapping[str, Direction], units: Mapping[str, str]
 ) -> Figure:
-    """Draw each quantity that was measured of held-out rows, and the loss, over the epochs, beside that of training.
+    """Draw each quantity measured on held-out rows, and the loss, over the epochs, beside its values in training.
 
     Args:
         metrics: Lightning's metrics.csv.
-        monitor: the metric that decides which epoch is best; it is marked in all panels.
-        directions: of each metric, which way it gets better.
-        units: of the metrics that have one.
+        monitor: the metric that decides which epoch is best; that epoch is marked in all panels.
+        directions: which way each metric gets better.
+        units: units of the metrics that have one.
     """
     measured = {name: curve for name in directions if len(curve := curve_of(metrics, name))}
     shown = [name.removeprefix("val/") for name in measured if name.startswith("val/") or name == "train/loss"]
     shown = [name.removeprefix("train/").removesuffix("_calibrated") for name in shown]
-    # What decides comes first, then what is minimised.
+    # The monitored metric comes first, then the loss.
     names = sorted(dict.fromkeys(shown), key=lambda name: (f"val/{name}" != monitor, name != "loss"))
     columns = min(2, len(names)) or 1
     rows = -(-len(names) // columns) or 1
@@ -187,10 +187,9 @@ def learning_curves(
 
 
 def curve_of(metrics: pd.DataFrame, name: str) -> pd.Series[float]:
-    """Give the values of a metric by when they were measured, counted in epochs: 2 is the end of the second.
+    """Return the values of a metric by when they were measured, counted in epochs: 2 is the end of the second.
 
-    What is logged of some training steps becomes the mean of each epoch; several validations in an epoch are spread
-    over it.
+    Values logged at training steps are averaged over each epoch; several validations in an epoch are spread over it.
     """
     if name not in metrics.columns:
         return pd.Series(dtype=float)

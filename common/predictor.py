@@ -1,4 +1,4 @@
-"""Answers from Python: fitted networks on images in memory or on disk, with the numbers of ``predict --images``."""
+"""Predict images in memory or on disk from Python, with the same numbers as ``predict --images``."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ Picture = str | os.PathLike[str] | Image.Image | np.ndarray
 Checkpoints = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 Model = TypeVar("Model", bound=AnyTask)
 
-READ = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")  # modes of PIL images with 8 bits a channel
+READ = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")  # PIL modes with 8 bits per channel
 
 
 class Predictor(Generic[Model]):
-    """Fitted networks, loaded once, that answer on images.
+    """Fitted networks, loaded once, that predict images.
 
     Args:
         task: class of the model.
         data: the data module, as it is without arguments.
-        checkpoints: one or several, which are averaged: paths, patterns, or last or best, of the newest run below
-            ``runs``.
-        device: such as cpu, cuda or cuda:1; the fastest there is if None.
-        tta: how many views of each image are averaged.
-        precision: of the Trainer's; what suits the networks and the device if None.
+        checkpoints: one, or several to average: paths, patterns, or last or best, which mean those of the newest run
+            below ``runs``.
+        device: such as cpu, cuda or cuda:1; the fastest one available if None.
+        tta: how many views of each image to average.
+        precision: one of the Trainer's; whatever suits the networks and the device if None.
 
     Raises:
-        UserError: as ``--ckpt_path`` and ``--submission.tta`` are refused, or there is no such device.
+        UserError: ``checkpoints`` or ``tta`` are refused, as on the command line, or there is no such device.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Predictor(Generic[Model]):
                 devices=1 if place is None or place.index is None else [place.index],
                 precision=precision or precision_of(self.members) or default_precision(accelerator),  # type: ignore[arg-type]
             )
-        except (RuntimeError, MisconfigurationException) as error:  # Lightning's, where there is no such device
+        except (RuntimeError, MisconfigurationException) as error:  # Lightning finds no such device
             raise UserError(f"device {device}: {str(error).strip().splitlines()[0]}") from None
         self.models: list[Model] = [member.build(task) for member in self.members]
         self.models[0].calibration = average_calibrations([member.calibration for member in self.members], tta)
@@ -84,16 +84,16 @@ class Predictor(Generic[Model]):
         self.tta = tta
         for one in self.data:
             learned_views(one, tta)
-        self.lock = threading.Lock()  # a view is a state of the data module
+        self.lock = threading.Lock()  # the view is part of the data module's state
 
     def predict(self, pictures: Sequence[Picture]) -> tuple[Outputs, list[str]]:
-        """Give the mean outputs of the networks, N×…, and what to think of each image.
+        """Return the mean outputs of the networks, N×…, and how each image differs from the training images.
 
         Args:
             pictures: N images of any size: paths, PIL images, or arrays (H×W, H×W×1, H×W×3 or H×W×4, uint8).
 
         Raises:
-            UserError: there are none, or a file or an array is no image.
+            UserError: there are none, or a file or an array is not an image.
         """
         if isinstance(pictures, str | os.PathLike | np.ndarray | Image.Image) or not len(pictures):
             raise UserError("give images as a list, one or more")
@@ -103,7 +103,7 @@ class Predictor(Generic[Model]):
             return outputs, unlike_training(self.data[0], [], self.members[0])
 
     def _take(self, pictures: Sequence[Picture]) -> None:
-        """Give each data module its images, each picture decoded once for a mode."""
+        """Give each data module its images, decoding each picture once per mode."""
         pixels: list[list[np.ndarray]] = [[] for _ in self.data]
         for number, picture in enumerate(pictures):
             modes = {data.mode: as_image(picture, data.mode, data.max_pixels, f"image {number}") for data in self.data}
@@ -128,10 +128,10 @@ class Predictor(Generic[Model]):
 
 
 def as_image(picture: Picture, mode: Mode, max_pixels: int, name: str) -> Image.Image:
-    """Read a picture as its file would be read; ``name`` is what errors call one that is no file.
+    """Read a picture as its file would be read; errors use ``name`` for one that is not a file.
 
     Raises:
-        UserError: it is no image of 8 bits a channel.
+        UserError: it is not an image with 8 bits per channel.
     """
     if isinstance(picture, str | os.PathLike):
         return read_image(Path(picture), mode, max_pixels)

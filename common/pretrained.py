@@ -1,4 +1,4 @@
-"""Weights that a fit begins with: files of a state dict and checkpoints of earlier fits, read as plain tensors."""
+"""Weights that a fit starts from: files of a state dict and checkpoints of earlier fits, read as plain tensors."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ Pretrained = bool | str
 State = Mapping[str, Tensor]
 
 DAMAGED = "it is damaged or not a checkpoint; give another, such as last.ckpt of the same run"
-BUILT_WITH = ("backbone", "stem", "head", "channels")  # arguments that decide what a backbone's weights are
+BUILT_WITH = ("backbone", "stem", "head", "channels")  # arguments that determine which weights a backbone has
 
 
 def is_checkpoint(pretrained: Pretrained) -> bool:
-    """Whether ``--model.pretrained`` names a checkpoint, whose weights :func:`take_weights` takes."""
+    """Whether ``--model.pretrained`` names a checkpoint, whose weights :func:`take_weights` loads."""
     return isinstance(pretrained, str) and pretrained.endswith(".ckpt")
 
 
 def is_damaged(path: Path) -> bool:
-    """Whether a file is not what torch.save has written: torch does not compare the checksums in it."""
+    """Whether a file is not what torch.save wrote; torch itself does not verify the checksums in it."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-            # Never packed, so that no small file becomes a large one in memory.
+            # Compressed members are refused, so that no small file becomes a large one in memory.
             stored = all(member.compress_type == zipfile.ZIP_STORED for member in members)
             fits = sum(member.file_size for member in members) <= path.stat().st_size
             return not (stored and fits) or archive.testzip() is not None
@@ -50,11 +50,11 @@ def is_damaged(path: Path) -> bool:
 
 
 def load_checkpoint(path: Path, flag: str, task: str = "<task>") -> Settings:
-    """Load what a fit of any task has saved; its checksums are compared here, once.
+    """Load what a fit of any task has saved; its checksums are verified here, once.
 
     Raises:
-        UserError: it names the flag; the file is absent, damaged, of something else, or holds objects other than
-            tensors and values.
+        UserError: the file is missing, damaged, not a checkpoint, or holds objects other than tensors and values; the
+            error names the flag.
     """
     if not path.is_file():
         raise UserError(f"{flag} {path}: {_why_absent(path)}")
@@ -78,7 +78,7 @@ def load_checkpoint(path: Path, flag: str, task: str = "<task>") -> Settings:
 
 
 def _why_absent(path: Path) -> str:
-    """Say what to do about a checkpoint that is no file: fit the run that it would be of, where its path names one."""
+    """Say what to do about a checkpoint that is not a file: fit the run it would belong to, if its path names one."""
     if path.is_dir():
         inside = next((str(found) for found in sorted(path.rglob("*.ckpt"))), "last.ckpt of a run")
         return f"is a folder; give a file, such as {inside}"
@@ -96,7 +96,7 @@ def _named(part: object) -> bool:
 
 
 def not_downloaded(name: str, url: str, reason: object) -> UserError:
-    """Say that a network's published weights cannot be downloaded, and what to do."""
+    """Make the error for published weights that cannot be downloaded, which says what to do."""
     return UserError(
         f"cannot download the pretrained weights of {name} ({reason}); fetch {url} elsewhere and give "
         f"--model.pretrained {url.rpartition('/')[2]}, or train from random weights with --model.pretrained false"
@@ -104,10 +104,10 @@ def not_downloaded(name: str, url: str, reason: object) -> UserError:
 
 
 def read_state(path: str, expected: str, download: Callable[[], object] | None = None) -> dict[str, Tensor]:
-    """Read a file of weights, ``.safetensors`` or what torch.save has written, or what ``download`` gives.
+    """Read a file of weights, in ``.safetensors`` or torch.save's format, or the result of ``download``.
 
     Raises:
-        UserError: it is absent, or not a state dict; the line says what was ``expected``.
+        UserError: it is missing or not a state dict; the error says what was ``expected``.
         URLError: it cannot be downloaded.
     """
     where = f"--model.pretrained {path}"
@@ -135,16 +135,16 @@ def read_state(path: str, expected: str, download: Callable[[], object] | None =
 
 
 def take_weights(model: AnyTask, path: str) -> set[str]:
-    """Begin with the encoders of an earlier fit, of this task or another, and say on stderr what was taken.
+    """Start from the encoders of an earlier fit, of this task or another, and say on stderr what was loaded.
 
-    The layer that gives the outputs (the head) is taken where its outputs mean the same: those of the same task, of as
-    many classes in the same order, with equal ``model.output_arguments``.
+    The output layer (the head) is loaded if its outputs mean the same: those of the same task, with as many classes in
+    the same order, and with equal ``model.output_arguments``.
 
     Returns:
-        The ids that the earlier fit, if of this task, has learned from.
+        The ids that the earlier fit was trained on, if it was of this task.
 
     Raises:
-        UserError: the file is no checkpoint, or its encoder was built otherwise or learned from other numbers.
+        UserError: the file is not a checkpoint, or its encoder was built or its images were normalised differently.
     """
     saved = load_checkpoint(Path(path), "--model.pretrained")
     state, theirs = saved["state_dict"], saved["hyper_parameters"]
@@ -184,7 +184,7 @@ def take_weights(model: AnyTask, path: str) -> set[str]:
 
 
 def _check_arguments(path: str, model: AnyTask, theirs: Settings, state: State) -> None:
-    """Refuse weights of another network, or that were learned under another normalisation."""
+    """Refuse weights of another network, or weights learned with another normalisation."""
     ours = model.hparams
     for name in BUILT_WITH:
         if name in theirs and name in ours and theirs[name] != ours[name]:
@@ -198,16 +198,16 @@ def _check_arguments(path: str, model: AnyTask, theirs: Settings, state: State) 
 
 
 def _encoders(state: State, names: Iterable[str]) -> list[str]:
-    """Find where in a state dict tensors of all these names stand together: what comes before the names, each once."""
+    """Find the prefixes in a state dict under which there are tensors of all these names."""
     first, *others = names
     starts = [key.removesuffix(first) for key in state if key.endswith(f".{first}")]
     return [start for start in starts if all(start + name in state for name in others)]
 
 
 def _other_outputs(saved: Settings, model: AnyTask, heads: Iterable[tuple[Tensor, Tensor | None]]) -> list[str]:
-    """Say in what the outputs of a checkpoint's network mean something else than the model's.
+    """Say how the outputs of a checkpoint's network differ in meaning from the model's.
 
-    ``heads`` holds the tensors of this network's last layers, each with that of the checkpoint in its place.
+    ``heads`` holds the tensors of this network's last layers, each with its counterpart in the checkpoint.
     """
     reasons = []
     if saved["task"] != model.task:

@@ -1,4 +1,4 @@
-"""How a fit goes: what it shows of its network and of each epoch, as a bar or as lines, and the speed that it logs."""
+"""The progress of a fit: what it shows of its network and each epoch, as a bar or as lines, and the speed it logs."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from rich.progress import BarColumn, ProgressColumn
 from common.callbacks import best_checkpoint
 from common.task import AnyTask, ImageTask
 
-LOSS_EVERY = 10  # steps, after which a bar asks a GPU for the loss
+LOSS_EVERY = 10  # batches after which a bar reads the loss from a GPU
 
 
 def shown_time(seconds: float) -> str:
-    """Write a time with its two largest units: 45 s, 4 min 10 s, 2 h 05 min."""
+    """Format a duration with its two largest units: 45 s, 4 min 10 s, 2 h 05 min."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -35,27 +35,27 @@ def shown_time(seconds: float) -> str:
 
 
 class Reached(NamedTuple):
-    """A value of the metric that decides, and the epoch in which it was measured, from 0."""
+    """A value of the monitored metric, and the epoch in which it was measured, from 0."""
 
     value: float
     epoch: int
 
     def shown(self, module: AnyTask) -> str:
-        """Write the value with its unit."""
+        """Format the value with its unit."""
         return module.with_unit(module.monitor, self.value)
 
 
 class Progress(ProgressBar):
-    """Knows how a fit stands: the mean training loss of the epoch, the metric that decides, and its best value so far.
+    """Tracks a fit: the mean training loss of the epoch, the monitored metric, and its best value so far.
 
-    Of several processes the first one shows it: the loss is that of its share of each batch.
+    Of several processes, only the first shows it; the loss is that of its own batches.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.loss, self.batches = torch.zeros(()), 0
         self.latest: Reached | None = None
-        self.seen: Reached | None = None  # the best one, but for those before a fit was resumed
+        self.seen: Reached | None = None  # the best one, except for those before a fit was resumed
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
@@ -69,8 +69,8 @@ class Progress(ProgressBar):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: STEP_OUTPUT, batch: object, batch_idx: int
     ) -> None:
         loss = outputs["loss"] if isinstance(outputs, Mapping) else outputs
-        if loss is not None:  # on its device: asking for it at each step would make a GPU wait
-            # Lightning has divided it.
+        if loss is not None:  # kept on its device: reading it at each step would make a GPU wait
+            # Multiplied, since Lightning has divided it by that.
             self.loss = self.loss.to(loss.device) + loss.detach().float() * trainer.accumulate_grad_batches
             self.batches += 1
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
@@ -87,7 +87,7 @@ class Progress(ProgressBar):
         return float(self.loss) / max(1, self.batches)
 
     def best(self, trainer: pl.Trainer, module: AnyTask) -> Reached | None:
-        """Find the best value so far, also of before a fit was resumed."""
+        """Find the best value so far, including those before a fit was resumed."""
         kept = best_checkpoint(trainer)
         before = None if kept is None or kept.taken_over is None else Reached(*kept.taken_over)
         return best_of(module, before, self.seen)
@@ -98,19 +98,19 @@ class Progress(ProgressBar):
         return math.ceil(trainer.estimated_stepping_batches / steps)
 
     def seconds_left(self, trainer: pl.Trainer) -> float:
-        """Estimate how long the fit will go on, validation and all, by the steps that it has taken."""
+        """Estimate how much longer the fit will take, including validation, from the steps that it has taken."""
         taken, total = trainer.global_step - self.first_step, trainer.estimated_stepping_batches
         return (time.monotonic() - self.began) / max(1, taken) * (total - trainer.global_step)
 
 
 def best_of(module: AnyTask, *reached: Reached | None) -> Reached | None:
-    """Choose the best value, of equal ones the first."""
+    """Choose the best value, or the first of equal ones."""
     choose = min if module.directions[module.monitor] == "min" else max
     return choose((one for one in reached if one is not None), key=lambda one: one.value, default=None)
 
 
 class Lines(Progress):
-    """Print a line at the end of each epoch, where no bar can move."""
+    """Print a line at the end of each epoch, for output that cannot show a moving bar."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -133,12 +133,12 @@ class Lines(Progress):
         if (best := self.best(trainer, pl_module)) is not None:
             parts.append(f"best {best.shown(pl_module)} in epoch {best.epoch + 1}")
         parts.append("stopping early" if trainer.should_stop else f"{shown_time(self.seconds_left(trainer))} left")
-        # Flushed: whoever follows the log waits for this very line.
+        # Flushed, since whoever follows the log waits for this very line.
         print(f"epoch {epoch + 1:{len(number)}} of {number}: {', '.join(parts)}", flush=True)
 
 
 class Bar(Progress, RichProgressBar):
-    """Lightning's bar, which shows the metric that decides, its best value and the training loss."""
+    """Lightning's bar, which shows the monitored metric, its best value and the training loss."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -174,16 +174,16 @@ class Bar(Progress, RichProgressBar):
         ]
         for column in columns:
             if isinstance(column, BarColumn):
-                column.bar_width = 20  # so that the figures have room
+                column.bar_width = 20  # leaves room for the metrics
         return columns
 
-    def _get_train_description(self, current_epoch: int) -> str:  # Lightning's counts epochs from 0
+    def _get_train_description(self, current_epoch: int) -> str:  # Lightning's own counts from 0
         description = f"Epoch {current_epoch + 1}/{self.epochs(self.trainer)}"
         return f"{description:{len(self.validation_description)}}"
 
 
 class NetworkSummary(ModelSummary):
-    """Print the largest parts of the network before a fit, but no metrics and losses."""
+    """Print the largest parts of the network before a fit, but not its metrics and losses."""
 
     def __init__(self) -> None:
         super().__init__(max_depth=2)
@@ -213,11 +213,11 @@ class NetworkSummary(ModelSummary):
 
 
 def displays(flags: Namespace, given: Sequence[pl.Callback]) -> list[pl.Callback]:
-    """Choose what shows a fit: a bar on a terminal, lines elsewhere, and the network before.
+    """Choose what shows a fit: a bar on a terminal, lines elsewhere, and a summary of the network before.
 
     Args:
-        flags: of the Trainer, which may turn them off.
-        given: callbacks of the user's, which may take their places.
+        flags: the Trainer's arguments, which may turn them off.
+        given: the user's callbacks, which may replace them.
     """
     chosen: list[pl.Callback] = []
     if flags.enable_progress_bar is not False and not any(isinstance(one, ProgressBar) for one in given):
@@ -228,10 +228,10 @@ def displays(flags: Namespace, given: Sequence[pl.Callback]) -> list[pl.Callback
 
 
 class Throughput(pl.Callback):
-    """Log how many items an epoch trains on a second, without its validation."""
+    """Log how many items per second an epoch trains on, excluding its validation."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.items, self.start = 0, time.perf_counter()  # an epoch that is resumed has no start
+        self.items, self.start = 0, time.perf_counter()  # a resumed epoch has no start
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.items, self.start = 0, time.perf_counter()

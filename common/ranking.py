@@ -1,4 +1,4 @@
-"""Which runs may be ranked with each other: those that were measured on the same held-out rows; tables of them."""
+"""Rank runs with each other if they were measured on the same held-out rows, and tabulate them."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Group:
     """Runs measured on the same held-out rows, best first; the folds of a cross-validation follow it.
 
     Attributes:
-        rows: what was held out.
-        runs: in order.
-        seeds: of each setting that was fitted with several seeds, its runs and a line about them.
+        rows: the held-out rows, in words.
+        runs: the runs, in order.
+        seeds: for each setting that was fitted with several seeds, its runs and a line about them.
     """
 
     rows: str
@@ -38,10 +38,12 @@ class Group:
 
 
 def read_groups(words: Sequence[str]) -> tuple[list[Group], About]:
-    """Read and rank the runs in folders or patterns, and what one says of their metrics; notes go to stderr.
+    """Read and rank the runs in folders or patterns; also return a run's description of the metrics.
+
+    Notes go to stderr.
 
     Raises:
-        UserError: there are none, they cannot be read, or they are of two tasks.
+        UserError: there are none, they cannot be read, or they belong to two tasks.
     """
     read = [read_run(path) for path in find_runs(words)]
     runs = [run for run, _ in read]
@@ -52,7 +54,7 @@ def read_groups(words: Sequence[str]) -> tuple[list[Group], About]:
         two = " and ".join(sorted(first.values()))
         raise UserError(f"runs of two tasks, such as {two}: give those of one task")
     tell_apart(runs)
-    # Runs of earlier versions do not say which metric decides; others do, or the results of finished ones.
+    # Runs of earlier versions do not name the monitored metric; newer ones do, or the results of finished ones.
     about = next((run.about for run in runs if "units" in run.about), None)
     about = about or next((run.about for run in runs if run.about["monitor"]), None)
     if about is None:
@@ -61,7 +63,7 @@ def read_groups(words: Sequence[str]) -> tuple[list[Group], About]:
 
 
 def tell_apart(runs: Sequence[Run]) -> None:
-    """Name runs by their path below the folder that they share, where two of them have one name."""
+    """Name runs by their path below the folder that they share, if two of them have the same name."""
     if len({run.name for run in runs}) < len(runs):
         shared = os.path.commonpath([run.path.parent.parent for run in runs])
         for run in runs:
@@ -69,15 +71,15 @@ def tell_apart(runs: Sequence[Run]) -> None:
 
 
 def rank(runs: list[Run], monitor: str, direction: Direction) -> list[Group]:
-    """Fill in best and last of the metric that decides, and rank the runs of each set of held-out rows.
+    """Fill in the best and last value of the monitored metric, and rank the runs of each set of held-out rows.
 
     Args:
-        runs: of one task.
-        monitor: the metric that decides.
+        runs: runs of one task.
+        monitor: the monitored metric.
         direction: which way it gets better.
 
     Returns:
-        The groups, that with the most runs first; runs without the metric come last in theirs.
+        The groups, the one with the most runs first; runs without the metric come last in theirs.
     """
     for run in runs:
         if (curve := run.metrics.get(monitor)) is not None:
@@ -109,7 +111,7 @@ def _rows(held_out: HeldOut | None) -> str:
 
 
 def _cross_validation(folder: Path, folds: list[Run]) -> Run:
-    """Make one run of the folds of a cross-validation, with its figure over all out-of-fold rows, if it has one."""
+    """Combine the folds of a cross-validation into one run, with its metric over all out-of-fold rows, if known."""
     first = folds[0]
     arguments = {name: value for name, value in first.arguments.items() if name != "data.fold"}
     result = read_json(folder / "crossval.json", CrossValidated, [])
@@ -135,7 +137,7 @@ def _over_seeds(runs: list[Run], monitor: str) -> list[tuple[list[Run], str]]:
 
 
 def table_of(groups: list[Group]) -> pd.DataFrame:
-    """Tabulate runs in order, with the arguments in which they differ, and what was held out where that differs."""
+    """Tabulate runs in order, with the arguments in which they differ, and what was held out if that differs."""
     runs = [run for group in groups for run in group.runs]
     names = dict.fromkeys(name for run in runs for name in run.arguments)
     differing = [name for name in names if len(_values(name, runs)) > 1]
@@ -149,13 +151,13 @@ def table_of(groups: list[Group]) -> pd.DataFrame:
 
 
 def _values(name: str, runs: Sequence[Run]) -> set[str]:
-    """Collect the values of an argument; what a class is given says nothing of runs that do without the class."""
+    """Collect the values of an argument; one that belongs to a class counts only in runs that use the class."""
     of_class = any(name.startswith(f"{other}.") for other in {other for run in runs for other in run.arguments})
     return {run.arguments.get(name, ABSENT) for run in runs if not of_class or name in run.arguments}
 
 
 def counted(runs: int) -> str:
-    """Say how many runs."""
+    """Say how many runs there are."""
     return f"{runs} run" if runs == 1 else f"{runs} runs"
 
 

@@ -1,4 +1,4 @@
-"""Which run is best, and why: a report in Markdown, made from runs that have been ranked."""
+"""Which run is best, and why: a report in Markdown on ranked runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FIRST = 5  # groups of rows, at either end, where two runs differ most
 
 
 def report_on(words: Sequence[str]) -> str:
-    """Write the report on run folders, as :func:`common.runs.find_runs` finds them.
+    """Write the report on run folders, found by :func:`common.runs.find_runs`.
 
     Raises:
         UserError: there are none, or they cannot be compared.
@@ -67,7 +67,7 @@ def _line(node: Node, columns: list[str]) -> list[str]:
 
 
 def _beside(best: Node, second: Node) -> list[str]:
-    """Say how far the best is ahead of the second, whether seeds differ as much, and in what the two differ."""
+    """Say how far the best is ahead of the second, whether seeds vary as much, and how the two differ."""
     ahead = abs((best.row["best"][1] or 0) - (second.row["best"][1] or 0))
     line = f"It is ahead of the second, {_named(second)}, by {text_of('', ahead)}"
     ranges = [_width(node) for node in (best, second) if node.run is None]
@@ -97,7 +97,7 @@ def _settings(node: Node) -> list[str]:
 
 
 def _alone(best: Node, others: list[Node], columns: list[str]) -> list[list[str]]:
-    """List those that differ from the best in one argument alone, which is what the argument is worth."""
+    """List those that differ from the best in a single argument, which shows what the argument is worth."""
     found = []
     for node in others:
         differing = [name for name in _settings(best) if node.row[name][0] != best.row[name][0]]
@@ -132,7 +132,7 @@ def _errors(best: Node, second: Node) -> list[str]:
 
 
 def _chosen(node: Node) -> Run:
-    """Give the run of a row, of several seeds the best one."""
+    """Return the run of a row, or the best one of several seeds."""
     run = node.run or node.below[0].run
     assert run is not None
     return run

@@ -1,7 +1,7 @@
 """All that a resumed fit needs, and every access to Lightning's internal state.
 
-The data module says where a fit stands (``ImageData.state_dict``). The rest is here: which settings and callbacks a
-resumed fit takes over, its metrics so far, and what Lightning's loops must be told.
+The data module saves the fit's position (``ImageData.state_dict``). The rest is here: which settings and callbacks a
+resumed fit must share, its metrics so far, and corrections to the state of Lightning's loops.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from common.platforms import patiently
 from common.runs import RESULT
 from common.task import ImageTask
 
-# Callbacks on whose state no result depends.
+# Callbacks whose state does not affect any result.
 FREE = {"ModelCheckpoint", "BestCheckpoint", "LastCheckpoint", "Timer"}
 
 
 class WholeFiles(TorchCheckpointIO):
-    """Write a checkpoint beside its place and, once the disk has it, rename it there.
+    """Write a checkpoint to a temporary file beside its target and, once it is on disk, rename it.
 
-    Lightning writes it to the folder for temporary files and, onto another disk, copies it from there: a kill leaves
-    half a file.
+    Lightning writes it to the system's temporary folder and, if that is on another disk, copies it from there: a fit
+    that is killed meanwhile leaves half a file.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, object], path: str | Path, storage_options: object = None) -> None:
@@ -48,9 +48,9 @@ class WholeFiles(TorchCheckpointIO):
 
 
 class WholeMetrics(CSVLogger):
-    """Write ``metrics.csv`` beside its place and rename it there.
+    """Write ``metrics.csv`` to a temporary file beside it and rename that.
 
-    Lightning empties the file to add a column: a kill at that moment would take all earlier epochs with it.
+    Lightning empties the file to add a column: a fit killed at that moment would lose all earlier epochs.
     """
 
     @rank_zero_only
@@ -73,12 +73,11 @@ class Resume(pl.Callback):
     """Let a resumed fit continue as if it had never stopped.
 
     Args:
-        resumed: the checkpoint that is resumed; None for a fit from the start.
-        settings: of the Trainer, which each checkpoint then holds, and how weights are averaged, as ``averaging``.
+        resumed: the checkpoint to resume from; None for a new fit.
+        settings: the Trainer's settings to store in each checkpoint, and how weights are averaged, as ``averaging``.
 
     Raises:
-        UserError: this fit lacks a callback of the resumed one, averages weights in another way, or has
-            other rows.
+        UserError: this fit lacks a callback of the resumed one, averages weights differently, or has other rows.
     """
 
     def __init__(self, resumed: Checkpoint | None, settings: dict[str, object]) -> None:
@@ -98,7 +97,7 @@ class Resume(pl.Callback):
             raise UserError(f"--ckpt_path {self.resumed.path} {how}: {fix}")
         assert isinstance(pl_module, ImageTask) and self.resumed.stands is not None
         pl_module.data.split.check(Split(**self.resumed.stands["split"]))
-        # Only now, since a refusal leaves a finished run as it was.
+        # Only now, since a refusal must leave a finished run as it was.
         if trainer.is_global_zero and isinstance(trainer.logger, CSVLogger):
             (Path(trainer.logger.log_dir) / RESULT).unlink(missing_ok=True)
 
@@ -112,17 +111,17 @@ class Resume(pl.Callback):
             finish_epoch(trainer)
             for callback in trainer.early_stopping_callbacks:
                 if callback is not None and callback.wait_count >= callback.patience:
-                    trainer.should_stop = True  # the fit had ended but for its last pictures
+                    trainer.should_stop = True  # the fit had ended, except for its last pictures
 
 
 def callbacks_of(trainer: pl.Trainer) -> list[pl.Callback]:
-    """Give the callbacks of a Trainer, an attribute that its class does not declare."""
+    """Return the callbacks of a Trainer, an attribute that its class does not declare."""
     callbacks: list[pl.Callback] = vars(trainer)["callbacks"]
     return callbacks
 
 
 def finish_epoch(trainer: pl.Trainer) -> None:
-    """Mark an epoch that had ended as completed: with ``max_steps`` Lightning would end it a second time."""
+    """Mark an epoch that had ended as completed, since with ``max_steps`` Lightning would end it a second time."""
     loop = trainer.fit_loop
     epoch, total = loop.epoch_progress.current, loop.epoch_progress.total
     assert isinstance(epoch, _ProcessedTracker) and isinstance(total, _ProcessedTracker)
@@ -134,44 +133,44 @@ def finish_epoch(trainer: pl.Trainer) -> None:
 
 
 def is_between_steps(trainer: pl.Trainer) -> bool:
-    """Whether a fit can stop after this batch: neither a validation is due nor batches are to be accumulated."""
+    """Whether a fit can stop after this batch: it is not the last, no validation is due, no gradients are pending."""
     loop = trainer.fit_loop.epoch_loop
     validates = loop._should_check_val_fx(trainer.fit_loop._data_fetcher)  # type: ignore[arg-type]
     return not loop._should_accumulate() and not validates and not trainer.is_last_batch
 
 
 def log_step(trainer: pl.Trainer) -> None:
-    """Write what the step has logged, which Lightning does only after the hooks of the batch."""
+    """Write what the step has logged, which Lightning does only after the batch's hooks."""
     trainer._logger_connector.on_batch_end()
     trainer._logger_connector.update_train_step_metrics()
 
 
 def disable_requeue(trainer: pl.Trainer) -> None:
-    """Keep Lightning from saving under SLURM: in the middle of a step, and where any later fit would start from it."""
+    """Keep Lightning from saving under SLURM: it would do so in mid-step, where any later fit would start from it."""
     environment = trainer._accelerator_connector.cluster_environment
     if isinstance(environment, SLURMEnvironment):
         environment.auto_requeue = False
 
 
 def without_obsolete_arguments(logger: Logger) -> Logger:
-    """Keep Lightning from giving W&B an argument that W&B warns of, whatever its value."""
+    """Keep Lightning from passing W&B an argument that W&B warns about, whatever its value."""
     if isinstance(logger, WandbLogger):
         logger._wandb_init.pop("anonymous", None)
     return logger
 
 
 def parser_of(cli: LightningCLI, subcommand: str) -> ArgumentParser:
-    """Give the parser of a subcommand, whose defaults a checkpoint changes."""
+    """Return the parser of a subcommand, whose defaults a checkpoint changes."""
     return cli._subcommand_parsers[subcommand]
 
 
 def continue_metrics(logger: CSVLogger, step: int) -> None:
-    """Let ``metrics.csv`` continue from a step: what was logged before stays, what will come again is dropped.
+    """Let ``metrics.csv`` continue from a step: keep what was logged before it, drop what will be logged again.
 
-    Lightning deletes the file, so it waits beside its place, where the next resume finds it after a kill.
+    Lightning deletes the file, so it waits under another name, where the next resume finds it if this one is killed.
 
     Raises:
-        UserError: a whole line of the file is damaged, or it has none.
+        UserError: a complete line of the file is damaged, or there is none.
     """
     path = Path(logger.log_dir) / "metrics.csv"
     waiting = path.with_name(".metrics.csv.kept")
@@ -179,7 +178,7 @@ def continue_metrics(logger: CSVLogger, step: int) -> None:
         lines = [line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
         try:
             header, *rows = csv.reader(lines)
-            # Each as long as the header, which the writer relies on.
+            # Each row must be as long as the header, since the writer relies on it.
             steps = [float(dict(zip(header, row, strict=True))["step"]) for row in rows]
         except (ValueError, KeyError):
             raise UserError(f"{path} is damaged; give --name for a run of its own") from None

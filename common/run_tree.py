@@ -1,4 +1,4 @@
-"""Rows of runs as a person reads them: folds below their cross-validation, seeds of one setting in one row."""
+"""Arrange runs as people read them: folds below their cross-validation, the seeds of one setting in one row."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ import pandas as pd
 from common.ranking import FIXED, Group, text_of
 from common.runs import Run, is_fold
 
-SUMMED_UP = ("seed_everything", "data.fold")  # what rows that can be unfolded differ in
-Cell = tuple[str, float | None]  # what it shows, and the number that it sorts by, if it is one
+SUMMED_UP = ("seed_everything", "data.fold")  # arguments that differ within a row
+Cell = tuple[str, float | None]  # its text, and the number it sorts by, if it is one
 
 
 @dataclass(eq=False)
 class Node:
-    """A row of the table: a run, or several in one that can be unfolded.
+    """A row of the table: a single run, or several that the row unfolds into.
 
     Attributes:
-        name: of the run, or a pattern of those below.
+        name: name of the run, or a pattern that matches those below.
         row: its cells by column.
-        run: the run or the cross-validation; None of several seeds.
-        below: the runs that it stands for; empty of one run.
+        run: the run or the cross-validation; None for several seeds.
+        below: the rows it unfolds into; empty for a single run.
         what: what these are, such as ``5 folds``.
-        number: which row it is, in order.
-        parent: the row that it is unfolded from; None of others.
+        number: its place among the rows.
+        parent: the row that it is unfolded from; None for others.
     """
 
     name: str
@@ -40,19 +40,19 @@ class Node:
     parent: int | None = None
 
     def all(self) -> Iterator[Node]:
-        """Give it and all below it, in order."""
+        """Yield it and all below it, in order."""
         yield self
         for node in self.below:
             yield from node.all()
 
     def fitted(self) -> list[Run]:
-        """List the runs that it stands for, of a fold that was fitted again the newest."""
+        """List the runs that it stands for; of a fold that was fitted again, only the newest."""
         runs = [run for node in self.all() if not node.below and (run := node.run) is not None]
         return [*{run.path.parent if is_fold(run.path) else run.path: run for run in runs}.values()]
 
 
 def order_columns(table: pd.DataFrame) -> list[str]:
-    """Order the columns: the argument that differs most stands beside what it may have changed."""
+    """Order the columns so that the argument that varies most is beside what it may have changed."""
     fixed, others = list(FIXED), [str(name) for name in table.columns if name not in (*FIXED, "held out")]
     told = [name for name in others if name not in SUMMED_UP] or others
     most = [max(told, key=lambda name: table[name].nunique())] if told else []
@@ -60,11 +60,11 @@ def order_columns(table: pd.DataFrame) -> list[str]:
 
 
 def tree_of(group: Group, lines: list[dict[Hashable, object]], columns: list[str], lowest_first: bool) -> list[Node]:
-    """Put folds below their cross-validation, and the seeds of a setting in one row, ranked by its mean."""
+    """Put folds below their cross-validation, and the seeds of a setting in one row, ranked by their mean."""
     roots: list[Node] = []
     for run, line in zip(group.runs, lines, strict=True):
         node = Node(run.name, {name: _cell(name, line[name]) for name in columns}, run)
-        if is_fold(run.path):  # its cross-validation stands above
+        if is_fold(run.path):  # its cross-validation comes just before
             roots[-1].below.append(node)
         else:
             roots.append(node)
@@ -83,7 +83,7 @@ def tree_of(group: Group, lines: list[dict[Hashable, object]], columns: list[str
 
 
 def _sum_up(members: list[Node], columns: list[str]) -> Node:
-    """Make one row of the seeds of a setting: means and ranges."""
+    """Combine the seeds of a setting into one row of means and ranges."""
     row: dict[str, Cell] = {}
     for column in columns:
         cells = [node.row[column] for node in members]
@@ -108,12 +108,12 @@ def _pattern(names: list[str]) -> str:
 
 
 def _shared(names: list[str]) -> str:
-    """Give what names begin with."""
+    """Return the common beginning of names."""
     return "".join(letters[0] for letters in takewhile(lambda letters: len({*letters}) == 1, zip(*names, strict=False)))
 
 
 def _folds(root: Node) -> list[float | None]:
-    """Give the figure of each fold, measured as that over all of them, or, where there is none, of its last epoch."""
+    """Return the metric of each fold, measured like that over all folds, or else from its last epoch."""
     assert root.run is not None
     try:
         figures: list[float | None] = pd.read_csv(root.run.path / "crossval.csv")[root.run.about["monitor"]].tolist()

@@ -33,14 +33,14 @@ RESULT = "result.json"  # written when the fit has finished
 
 
 class HeldOut(TypedDict):
-    """The rows that were held out: how many, and their digest, as :func:`common.folds.digest_of`."""
+    """The held-out rows: how many there are, and their digest, as from :func:`common.folds.digest_of`."""
 
     rows: int | str
     digest: str
 
 
 class About(TypedDict):
-    """What ``run.json`` says; ``monitor`` is empty where a run of an earlier version does not tell."""
+    """The contents of ``run.json``; ``monitor`` is empty if a run of an earlier version does not reveal it."""
 
     task: str
     monitor: str
@@ -53,7 +53,7 @@ class About(TypedDict):
 
 @final
 class Result(TypedDict):
-    """What ``result.json`` says."""
+    """The contents of ``result.json``."""
 
     seconds: float
     epochs: NotRequired[int]
@@ -64,7 +64,7 @@ class Result(TypedDict):
 
 @final
 class CrossValidated(TypedDict):
-    """What ``crossval.json`` says."""
+    """The contents of ``crossval.json``."""
 
     value: float
     rows: int
@@ -74,7 +74,7 @@ class CrossValidated(TypedDict):
 
 
 def number_of(run: Path) -> int:
-    """Give N of a run folder ``version_N``; -1 of another."""
+    """Return the N of a run folder ``version_N``, or -1 for any other."""
     number = re.fullmatch(r"version_([0-9]+)", run.name)
     return int(number[1]) if number else -1
 
@@ -85,7 +85,7 @@ def is_fold(run: Path) -> bool:
 
 
 def claim(home: Path) -> Path:
-    """Make the folder of a new run, ``home/version_N``, so that no other fit takes it."""
+    """Create the folder of a new run, ``home/version_N``, which no other fit can then take."""
     taken = [number_of(path) for path in home.glob("version_*")]
     for version in count(max(taken, default=-1) + 1):
         with suppress(FileExistsError):
@@ -96,7 +96,7 @@ def claim(home: Path) -> Path:
 
 
 def give_up(run: Path, root: Path) -> None:
-    """Remove a claimed folder below ``root``, and those that hold nothing else, unless something was written there."""
+    """Remove a claimed folder, and parents below ``root`` that are then empty, unless something was written to it."""
     with suppress(OSError):
         for folder in [run, *run.parents[: len(run.relative_to(root).parts) - 1]]:
             folder.rmdir()
@@ -113,7 +113,7 @@ def mark_latest(run: Path) -> None:
 
 
 def latest_of(home: Path) -> Path | None:
-    """Find the newest run of a name that has begun to train, in the folder of its runs."""
+    """Find the newest run that has begun to train, in the folder of all runs of one name."""
     link = home / LATEST
     if link.is_symlink() and (run := home / link.readlink()).is_dir():
         return run
@@ -123,11 +123,11 @@ def latest_of(home: Path) -> Path | None:
 
 
 def newest_run(runs: Path, name: str | None) -> Path | None:
-    """Find the newest run of all names below ``runs``, or of one name."""
+    """Find the newest run below ``runs``, of one name or of all."""
     homes = [runs / name] if name else []
     for folder, below, _ in os.walk(runs) if not name else ():
         homes.append(Path(folder))
-        below[:] = [one for one in below if number_of(Path(one)) < 0]  # no run lies in another
+        below[:] = [one for one in below if number_of(Path(one)) < 0]  # runs are not nested
     found = [run for home in homes if (run := latest_of(home)) is not None]
     return max(found, key=_begun, default=None)
 
@@ -144,10 +144,10 @@ def is_finished(run: Path) -> bool:
 
 
 def read_result(run: Path) -> Result:
-    """Read what a finished fit has left.
+    """Read the result of a finished fit.
 
     Raises:
-        UserError: it is damaged.
+        UserError: it is damaged or missing.
     """
     notes: list[str] = []
     result = read_json(run / RESULT, Result, notes)
@@ -157,13 +157,13 @@ def read_result(run: Path) -> Result:
 
 
 def describe_run(run: Path, task: AnyTask | type[AnyTask], machine: Iterable[str], held_out: HeldOut) -> None:
-    """Write ``run.json``: what is needed to read the run without knowing its task.
+    """Write ``run.json``, which allows the run to be read without knowing its task.
 
     Args:
         run: the folder.
         task: the model, or its class.
-        machine: arguments that are about the machine, such as ``data.root``.
-        held_out: digest and number of the rows that are held out.
+        machine: arguments that concern the machine, such as ``data.root``.
+        held_out: digest and number of the held-out rows.
     """
     about = {"task": task.task, "monitor": task.monitor, "directions": task.directions, "units": dict(task.units)}
     columns = task.held_out_columns._asdict() | {"classes": task.classes is not None}
@@ -176,11 +176,11 @@ class Run:
 
     Attributes:
         path: the folder.
-        about: what ``run.json`` says; of runs of earlier versions the task alone.
-        arguments: those that bear on the result, named by their paths.
-        metrics: metric → values by epoch, counted from 1; several where it is logged more often.
-        result: what a finished fit leaves; None of others.
-        name: its path below ``runs/<task>``; elsewhere its last two folders.
+        about: the contents of ``run.json``; for runs of earlier versions, what folder and result reveal.
+        arguments: those that affect the result, keyed by path.
+        metrics: metric → values by epoch, counted from 1; several per epoch if it is logged more often.
+        result: the result of a finished fit or cross-validation; None for others.
+        name: its path below ``runs/<task>``, or its last two folders if it lies elsewhere.
     """
 
     path: Path
@@ -198,7 +198,7 @@ class Run:
 
     @property
     def state(self) -> str:
-        """Say that it is unfinished, or how many folds it has; empty otherwise."""
+        """Whether it is unfinished, or how many folds it has, in words; empty otherwise."""
         if self.result is None:
             return "unfinished"
         return f"{self.result['folds']} folds" if "folds" in self.result else ""
@@ -218,7 +218,7 @@ def find_runs(words: Sequence[str]) -> list[Path]:
     """Find run folders (``version_N`` with a ``config.yaml``), each once: a link such as ``latest`` is not a run.
 
     Raises:
-        UserError: a folder does not exist, or there is no run in any.
+        UserError: a folder does not exist, or none contains a run.
     """
     found: dict[Path, None] = {}
     for word in words:
@@ -236,7 +236,7 @@ def find_runs(words: Sequence[str]) -> list[Path]:
 
 
 def read_run(path: Path) -> tuple[Run, list[str]]:
-    """Read a run folder, and what is wrong with it, a line each.
+    """Read a run folder; also return what is wrong with it, one line for each fault.
 
     Raises:
         UserError: its task cannot be determined, or its ``config.yaml`` cannot be read.
@@ -258,8 +258,8 @@ def read_run(path: Path) -> tuple[Run, list[str]]:
 
 
 def _earlier(task: str, result: Result | None, metrics: dict[str, pd.Series[float]]) -> About:
-    """Describe a run of an earlier version, which has no ``run.json``, by its folder and its result."""
-    from common.arguments import machine_arguments  # imports of this branch alone
+    """Describe a run of an earlier version, which has no ``run.json``, from its folder and its result."""
+    from common.arguments import machine_arguments  # only this rare branch needs these imports
     from common.data import ImageData
 
     machine = sorted(machine_arguments(object, ImageData))
@@ -267,7 +267,7 @@ def _earlier(task: str, result: Result | None, metrics: dict[str, pd.Series[floa
     # Without checkpoints, there is no best.
     metric, best = (str(result.get("metric")), result.get("best")) if result else ("", None)
     curve = metrics.get(metric)
-    # Of one value alone, it cannot be told whether more or less is better.
+    # A constant curve does not reveal whether higher or lower is better.
     if isinstance(best, int | float) and curve is not None and curve.min() < curve.max():
         direction: Direction = "min" if math.isclose(best, curve.min(), rel_tol=1e-5) else "max"
         about |= {"monitor": metric, "directions": {metric: direction}}
@@ -275,7 +275,7 @@ def _earlier(task: str, result: Result | None, metrics: dict[str, pd.Series[floa
 
 
 def read_json(path: Path, wanted: type[T], notes: list[str]) -> T | None:
-    """Read a JSON file with at least the required keys of a TypedDict; None, and a note, where it is damaged."""
+    """Read a JSON file with at least the required keys of a TypedDict; None if absent, or if damaged, with a note."""
     if not path.is_file():
         return None
     try:
@@ -293,7 +293,7 @@ def read_json(path: Path, wanted: type[T], notes: list[str]) -> T | None:
 
 
 def below_runs(path: Path) -> tuple[str, str] | None:
-    """Split ``.../runs/<task>/<name>/version_N`` into the task and what follows; None of another path."""
+    """Split ``.../runs/<task>/<name>/version_N`` into the task and what follows; None for any other path."""
     for end in range(len(path.parts) - 1, 1, -1):
         if path.parts[end - 2] == RUNS:
             return path.parts[end - 1], "/".join(path.parts[end:])

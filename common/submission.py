@@ -32,9 +32,9 @@ class Submission:
     Args:
         path: the CSV to write; submission_<checkpoint>.csv in the run folder of the checkpoint if null. The model's
             raw outputs and a table of the images go beside it.
-        tta: test-time augmentation: how many views of each image are averaged, of those that training has shown the
-            model; 1 is the image alone.
-        min_probability: leave out answers that are less probable than this; a competition wants them all.
+        tta: test-time augmentation: how many views of each image to average, of those that the model has seen in
+            training; 1 is the image alone.
+        min_probability: leave out answers less probable than this; a competition wants them all.
     """
 
     path: str | None = None
@@ -44,7 +44,7 @@ class Submission:
 
 @dataclass(frozen=True)
 class SampleSubmission:
-    """What the competition wants: its two columns, and the ids in order."""
+    """What the competition expects: its two columns, and the ids in order."""
 
     id_column: str
     value_column: str
@@ -52,14 +52,14 @@ class SampleSubmission:
 
 
 def default_path(checkpoints: Sequence[Checkpoint], tta: int, least: float = 0.0) -> Path:
-    """Name the submission after its checkpoint, in the run folder where there is one, else beside the checkpoint.
+    """Name the submission after its checkpoint, in the run folder if there is one, otherwise beside the checkpoint.
 
-    That of several checkpoints is ``submission_ensemble<number>.csv`` in the folder that holds all their runs. One with
-    answers left out, as less probable than ``least``, has a name of its own.
+    For several checkpoints it is ``submission_ensemble<number>.csv`` in the folder that holds all their runs. One that
+    leaves out answers less probable than ``least`` has a name of its own.
     """
     homes = [checkpoint.run for checkpoint in checkpoints]
     if len(homes) > 1:
-        homes = [home.absolute() for home in homes]  # paths found by last are, typed ones may not be
+        homes = [home.absolute() for home in homes]  # commonpath cannot mix relative and absolute ones
     stem = checkpoints[0].path.stem if len(checkpoints) == 1 else f"ensemble{len(checkpoints)}"
     views = f"_tta{tta}" if tta > 1 else ""
     some = f"_min{least:g}" if least else ""
@@ -67,7 +67,7 @@ def default_path(checkpoints: Sequence[Checkpoint], tta: int, least: float = 0.0
 
 
 def leave_out(table: pd.DataFrame, column: str, answered: np.ndarray) -> pd.DataFrame:
-    """Leave the cells of a column empty where there is no answer."""
+    """Empty the cells of a column where there is no answer."""
     if answered.all() or column not in table:
         return table
     return table.assign(**{column: np.where(answered, table[column], "")})
@@ -76,17 +76,17 @@ def leave_out(table: pd.DataFrame, column: str, answered: np.ndarray) -> pd.Data
 class SubmissionFiles:
     """The files of one submission.
 
-    Beside the CSV go the raw outputs, ``<path>.npz``, a table of the items, ``<path>_items.csv``, of several
-    checkpoints how far they differ, ``<path>_spread.csv``, and, where they are known, intervals,
+    Beside the CSV are the raw outputs, ``<path>.npz``, a table of the items, ``<path>_items.csv``, for several
+    checkpoints how far they differ, ``<path>_spread.csv``, and, if they are known, intervals,
     ``<path>_intervals.csv``.
 
     Args:
         path: the CSV.
-        source: digest of the images that are predicted.
+        source: digest of the images to predict.
 
     Raises:
-        UserError: ``path`` cannot be written, or it or the file of raw outputs is there and of other images, or of
-            something else.
+        UserError: ``path`` cannot be written, or it or the file of raw outputs exists but belongs to other images or
+            to something else.
     """
 
     def __init__(self, path: Path, source: str) -> None:
@@ -102,7 +102,7 @@ class SubmissionFiles:
             raise UserError(f"{taken[0]} is no submission of these data: give another --submission.path, or delete it")
 
     def _source(self) -> str | None:
-        """Read the digest of the images that an existing submission was made of; None where it is not known."""
+        """Read the digest of the images that an existing submission was made from; None if it is not known."""
         if not self.raw_path.is_file():
             return None
         try:
@@ -120,10 +120,10 @@ class SubmissionFiles:
         notes: Sequence[str],
         least: float,
     ) -> None:
-        """Write the files from the outputs of all items, in order, of ``data``, which ``model`` turns into values.
+        """Write the files from the outputs for all items of ``data``, in order, which ``model`` turns into values.
 
         ``deviation`` is how far the members of an ensemble differ in their estimates, or None for one model; ``notes``
-        say what to make of each item; answers less probable than ``least`` are left out.
+        are caveats on each item; answers less probable than ``least`` are left out.
         """
         sample, estimates = data.sample, model.estimates(outputs, data)
         table = pd.DataFrame({sample.id_column: list(sample.ids), sample.value_column: model.values(estimates)})
@@ -139,7 +139,7 @@ class SubmissionFiles:
         if bounds := model.intervals(estimates):
             tables[self.intervals_path] = table.assign(**{name: model.values(bound) for name, bound in bounds.items()})
         for path in {self.spread_path, self.intervals_path} - tables.keys():
-            path.unlink(missing_ok=True)  # of an earlier submission
+            path.unlink(missing_ok=True)  # from an earlier submission
         for path, rows in (tables | {self.path: table}).items():  # the submission last
             with replacing(path) as temporary:
                 rows.to_csv(temporary, index=False)

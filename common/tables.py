@@ -1,4 +1,4 @@
-"""Reading CSV files: those of competitions as text, with errors that name file and row, and those of loggers."""
+"""Read CSV files: those of competitions as text, with errors that name file and row, and those of loggers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # how .xlsx and .xls begin
 
 @dataclass(frozen=True)
 class TableFile:
-    """A CSV on disk, or, with the name of a member, inside a zip archive."""
+    """A CSV on disk or, if a member is named, inside a zip archive."""
 
     path: Path
     member: str = ""
@@ -32,20 +32,20 @@ class TableFile:
 
 
 def read_table(path: Path | TableFile, columns: Sequence[str], optional: Sequence[str] | None = None) -> pd.DataFrame:
-    """Read a CSV, every cell as text; a byte order mark is skipped. The index counts rows from the header, as 0.
+    """Read a CSV, every cell as text; a byte order mark is skipped. The index counts rows below the header from 0.
 
     Args:
         path: the table.
-        columns: what its header must be; with ``optional``, those that it must have, in any order.
-        optional: columns that a table written by hand may also have. Its cells may be divided by semicolons.
+        columns: the exact header; with ``optional``, the columns that it must have, in any order.
+        optional: columns that a table written by hand may also have. Its cells may be separated by semicolons.
 
     Raises:
-        UserError: the file is absent, not UTF-8, not a CSV, empty, of another header, or has an empty cell.
+        UserError: the file is missing, not UTF-8, not a CSV, empty, has another header, or has an empty cell.
     """
     data = _read_bytes(path if isinstance(path, TableFile) else TableFile(path), columns)
     if data.startswith(WORKBOOKS):
         raise UserError(f"{path}: an Excel workbook or an archive, not a CSV; save it as CSV UTF-8")
-    # Not with pandas, which drops a row's surplus cells and takes minutes for a million columns.
+    # Not read by pandas, which drops a row's surplus cells and takes minutes for a million columns.
     try:
         text = data.decode("utf-8-sig")
         first = text.partition("\n")[0]
@@ -113,7 +113,7 @@ def _read_bytes(file: TableFile, columns: Sequence[str]) -> bytes:
 
 
 def refuse_doubles(path: Path | TableFile, column: pd.Series) -> None:
-    """Raise a :class:`UserError` that names the rows of values standing more than once."""
+    """Raise a :class:`UserError` that names the rows of values that appear more than once."""
     doubled = column[column.duplicated(keep=False)]
     if len(doubled):
         twice = f"{column.name} {listed(sorted(set(doubled)))} appears more than once"
@@ -121,19 +121,19 @@ def refuse_doubles(path: Path | TableFile, column: pd.Series) -> None:
 
 
 def rows(index: pd.Index) -> str:
-    """Name rows as a spreadsheet numbers them, the header being row 1."""
+    """Name rows by their numbers in a spreadsheet, where the header is row 1."""
     return f"row{'s' if len(index) > 1 else ''} {listed(index + 2)}"
 
 
 def read_metrics(path: Path) -> tuple[dict[str, pd.Series[float]], list[str]]:
-    """Read the whole lines of Lightning's metrics.csv, whose last line may still be being written.
+    """Read the complete lines of Lightning's metrics.csv, whose last line may still be being written.
 
-    Gives metric → values by epoch, from 1, several where it is logged more often; and what is wrong, a line each.
+    Returns metric → values by epoch, from 1, several if it is logged more often; and what is wrong, one line per fault.
     """
     if not path.is_file():
         return {}, [f"{path}: no metrics yet"]
     lines = path.read_bytes().decode("utf-8", errors="replace").replace("\r\n", "\n").split("\n")
-    # A line that is cut within a number still looks whole: only its line break tells.
+    # A line that is cut within a number still looks complete; only the missing line break reveals it.
     cut = lines.pop().strip("\r")
     notes = [f"{path}: line {len(lines) + 1} is cut and left out"] if cut else []
     header = _cells(lines[0]) if lines else []
@@ -142,7 +142,7 @@ def read_metrics(path: Path) -> tuple[dict[str, pd.Series[float]], list[str]]:
     for number, line in enumerate(lines[1:], 2):
         try:
             cells = dict(zip(header, _cells(line), strict=True))
-            # Callbacks that log by the step alone leave the epoch empty.
+            # Callbacks that log only by step leave the epoch empty.
             epoch = int(cells["epoch"]) + 1 if cells["epoch"] else epoch
             numbers = {name: float(cells[name]) for name in points if cells[name]}
         except (ValueError, KeyError):
@@ -164,5 +164,5 @@ def read_metrics(path: Path) -> tuple[dict[str, pd.Series[float]], list[str]]:
 def _cells(line: str) -> list[str]:
     try:
         return next(csv.reader([line]), [])
-    except csv.Error:  # such as a field without end
+    except csv.Error:  # such as an unterminated field
         return []

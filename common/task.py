@@ -1,4 +1,4 @@
-"""What a task must state: the contract between a task's model and everything in ``common`` that works with it."""
+"""The task contract: what a task's model must provide for the code in ``common`` to work with it."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ Batch = TypeVar("Batch", bound=HasImages)
 
 @dataclass(frozen=True)
 class Deployed:
-    """A network as it is used elsewhere.
+    """A network in the form it is exported in.
 
     Attributes:
-        net: from the inputs to the answer.
-        inputs: an example of each, by name; images first, integers that index them after.
-        sizes: what the first dimension of each is called: it may be any number.
+        net: maps the inputs to the answers.
+        inputs: an example of each input, by name: images first, then integers that index them.
+        sizes: name of each input's first dimension, which may have any size.
         outputs: names of the answers.
-        unit: of the answers.
+        unit: unit of the answers.
     """
 
     net: nn.Module
@@ -54,32 +54,32 @@ class Deployed:
 class ImageTask(LightningModule, Calibrated, HeldOutTables[Data], ABC, Generic[Data, Batch]):
     """A task: its network, its loss, its metrics, and how outputs become values.
 
-    A subclass calls this constructor with the network that it has built, and implements what is abstract.
+    A subclass passes the network it has built to this constructor, and implements the abstract methods.
 
     Args:
         net: the network.
-        metrics: of the held-out rows, by name, logged as ``val/<name>``; that of ``monitor`` also of the training
-            batches, as ``train/<name>``.
-        lr: highest learning rate.
-        weight_decay: AdamW's decay of matrices and kernels.
-        warmup: share of all steps in which the learning rate rises.
-        final_lr: share of ``lr`` that is left at the end of the cosine.
-        pretrained: where the weights come from; where that is the checkpoint of a fit, of this task or another, they
-            are taken here, others by :func:`common.backbones.build_backbone`.
+        metrics: metrics of the held-out rows by name, logged as ``val/<name>``; the ``monitor`` one is also computed
+            on the training batches and logged as ``train/<name>``.
+        lr: peak learning rate.
+        weight_decay: AdamW's weight decay, applied to matrices and kernels only.
+        warmup: fraction of all steps over which the learning rate rises.
+        final_lr: learning rate at the end of the cosine, as a fraction of ``lr``.
+        pretrained: source of the initial weights. Those in the checkpoint of a fit, of this task or another, are
+            loaded here; :func:`common.backbones.build_backbone` loads all others.
 
     Attributes:
-        task: name of the package, of its folder of runs and of its project.
+        task: name of the package, its folder of runs and its W&B project.
         monitor: the metric that decides which epoch and which run is best.
-        directions: of each metric that is logged, which way it gets better; an asterisk stands for any name.
-        units: of the metrics that have one; an argument may decide, such as which loss it is.
+        directions: whether lower or higher is better, for each logged metric; an asterisk matches any name.
+        units: units of the metrics that have one; they may depend on an argument, such as the choice of loss.
         throughput: name of the rate that is logged as ``train/<throughput>``, such as ``images_per_s``.
-        drawn: names of the :meth:`pictures` of every fit.
-        score_unit: unit of what :meth:`explained_scores` gives.
-        classes: names of the classes, in order; None of a regression.
-        about_items: what :meth:`table_of_items` has, in a few words, and what to mind when reading it.
-        output_arguments: names of the arguments that say what the network's outputs mean, such as their unit.
-        learned_from: ids that an earlier fit of this task has learned from, with whose weights this one begins.
-        evaluated: what :meth:`evaluate` gave of all held-out rows at the latest validation, M×columns.
+        drawn: names of the :meth:`pictures` that every fit draws.
+        score_unit: unit of the scores from :meth:`explained_scores`.
+        classes: names of the classes, in order; None for a regression.
+        about_items: a few words on the contents of :meth:`table_of_items`, and how to read it.
+        output_arguments: names of the arguments that determine what the network's outputs mean, such as their unit.
+        learned_from: ids that an earlier fit of this task was trained on, if this fit starts from its weights.
+        evaluated: the rows :meth:`evaluate` returned for all held-out data at the latest validation, M×columns.
     """
 
     task: ClassVar[str]
@@ -108,12 +108,12 @@ class ImageTask(LightningModule, Calibrated, HeldOutTables[Data], ABC, Generic[D
         pretrained: Pretrained = False,
     ) -> None:
         super().__init__()
-        # Those of the class that this is the base of, too; weights come from the checkpoint, not from their source.
+        # This also saves the subclass's arguments. Weights come from the checkpoint, so their source is not saved.
         self.save_hyperparameters(ignore=["pretrained", "net", "metrics"], logger=False)
         keep_own(self.hparams, type(self))
         self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.lr, self.weight_decay, self.warmup, self.final_lr = lr, weight_decay, warmup, final_lr
-        # Not in groups, which merge two metrics as soon as they agree on the first batches.
+        # No compute groups, since they merge two metrics that happen to agree on the first batches.
         self.val_metrics = MetricCollection(dict(metrics), prefix="val/", compute_groups=False)
         name = self.monitor.removeprefix("val/")
         self.train_metrics = MetricCollection({name: metrics[name].clone()}, prefix="train/", compute_groups=False)
@@ -126,67 +126,67 @@ class ImageTask(LightningModule, Calibrated, HeldOutTables[Data], ABC, Generic[D
     @property
     @abstractmethod
     def encoder(self) -> nn.Module:
-        """The part of the network whose layers can be looked at."""
+        """The part of the network whose layers can be visualized."""
 
     @property
     def normalize(self) -> nn.Module:
-        """What brings images (float in [0, 1]) to the range of the encoder."""
+        """The module that scales images (float in [0, 1]) to the encoder's input range."""
         return nn.Identity()
 
     def count_items(self, batch: Batch) -> int:
-        """Count what a training batch teaches, in the unit of ``throughput``: images, unless a task says otherwise."""
+        """Count the items in a training batch, in the unit of ``throughput``: images, unless a task overrides this."""
         return len(batch.images)
 
     @abstractmethod
     def compute_loss(self, batch: Batch) -> Tensor:
-        """Update ``train_metrics`` with a training batch, and compute its loss, a scalar."""
+        """Update ``train_metrics`` with a training batch, and return its loss, a scalar."""
 
     @abstractmethod
     def evaluate(self, batch: Batch) -> Tensor:
-        """Update ``val_metrics`` with a held-out batch, and give its rows: N×columns, float, N may be 0."""
+        """Update ``val_metrics`` with a held-out batch, and return its rows: N×columns, float; N may be 0."""
 
     def evaluated_estimates(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Give estimates, truth and groups of ``evaluated``, as :meth:`calibrate` takes them."""
+        """Return the estimates, truth and groups of ``evaluated``, in the form that :meth:`calibrate` takes."""
         return np.empty(0), np.empty(0), np.empty(0)
 
     def log_evaluation(self) -> None:
-        """Log what else ``evaluated`` shows, on every rank."""
+        """Log whatever else ``evaluated`` shows; called on every rank."""
 
     def pictures(self) -> dict[str, Figure | Gallery]:
-        """Draw what ``evaluated`` shows, by names, those in ``drawn`` and others."""
+        """Draw what ``evaluated`` shows: pictures by name, those in ``drawn`` and any others."""
         return {}
 
     def tables(self) -> dict[str, pd.DataFrame]:
-        """Tabulate what ``evaluated`` shows, by names of CSV files in the run folder."""
+        """Tabulate what ``evaluated`` shows, keyed by the name of the CSV file in the run folder."""
         return {}
 
     @abstractmethod
     def predict_step(self, batch: ImageBatch, batch_idx: int) -> dict[str, Tensor]:
-        """Give ``row`` (N, of the images predicted) and the outputs of each, N×…, that can be averaged."""
+        """Return ``row`` (N, the index of each predicted image) and outputs for each, N×…, that can be averaged."""
 
     @abstractmethod
     def estimates(self, outputs: Outputs, data: Data) -> np.ndarray:
-        """Give what members of an ensemble are averaged on and differ in, ids×…."""
+        """Turn outputs into the estimates on which ensemble members are averaged and compared, ids×…."""
 
     @abstractmethod
     def values(self, estimates: np.ndarray) -> np.ndarray:
-        """Turn estimates (ids×…) into the value of each id that is submitted, ids."""
+        """Turn estimates (ids×…) into the value to submit for each id, ids."""
 
     def spread(self, estimates: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-        """Pick the spread of each id's value, ids, from the deviation of the members' estimates (ids×…)."""
+        """Reduce the deviation of the members' estimates (ids×…) to the spread of each id's value, ids."""
         spread: np.ndarray = deviation.reshape(len(deviation), -1).max(axis=1)
         return spread
 
     @abstractmethod
     def table_of_items(self, outputs: Outputs, data: Data) -> pd.DataFrame:
-        """Tabulate the images that were predicted with what was predicted of each."""
+        """Tabulate the predicted images, with what was predicted for each."""
 
     def notes(self, outputs: Outputs, data: Data) -> list[str]:
-        """Say what to make of the prediction of each image; empty where all is as expected."""
+        """Return a caveat on the prediction for each image; empty where all is as expected."""
         return [""] * len(data.test_set)
 
     def answers(self, outputs: Outputs, data: Data) -> dict[str, pd.DataFrame]:
-        """Tabulate the answers on images of one's own, by what a table's file is called; the first has a row an image.
+        """Tabulate the answers on the user's own images, keyed by file name; the first table has one row per image.
 
         Raises:
             UserError: there are too few images for an answer.
@@ -194,46 +194,46 @@ class ImageTask(LightningModule, Calibrated, HeldOutTables[Data], ABC, Generic[D
         return {"images": self.table_of_items(outputs, data)}
 
     def picture_answers(self, answers: Mapping[str, pd.DataFrame]) -> Figure | None:
-        """Draw what :meth:`answers` has tabulated, where a picture says more than the table."""
+        """Draw the tables of :meth:`answers`, if a picture says more than they do."""
         return None
 
     @abstractmethod
     def explained_scores(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Give the scores of images (N×C×H×W, float in [0, 1] → N×scores) and which of them is to be explained, N."""
+        """Return the scores of images (N×C×H×W, float in [0, 1] → N×scores) and the index of the one to explain, N."""
 
     @abstractmethod
     def describe(self, images: Tensor) -> list[str]:
-        """Say in a few words what is predicted of each image (N×C×H×W, float in [0, 1])."""
+        """Describe in a few words what is predicted for each image (N×C×H×W, float in [0, 1])."""
 
     def judge(self, image: Tensor, attribution: Tensor) -> str:
-        """Say what the attribution (H×W) of an image (1×C×H×W, float in [0, 1]) means, if there is anything to say."""
+        """Interpret the attribution (H×W) of an image (1×C×H×W, float in [0, 1]), if there is anything to say."""
         return ""
 
     @abstractmethod
     def deployed(self) -> Deployed:
-        """Give the network as it is used elsewhere: uint8 images in, answers out."""
+        """Return the network in its exported form: uint8 images in, answers out."""
 
     # What all tasks share.
 
     def counted(self, estimates: np.ndarray) -> np.ndarray:
-        """Give what ``monitor`` measures of estimates: as they would be submitted, where that changes them."""
+        """Return estimates as ``monitor`` scores them: as they would be submitted, if submitting changes them."""
         return estimates
 
     @classmethod
     def with_unit(cls, metric: str, value: float, decimals: int = 4) -> str:
-        """Write the value of a metric, with its unit where it has one."""
+        """Format the value of a metric, with its unit if it has one."""
         return f"{value:.{decimals}f} {of_metric(metric, cls.units) or ''}".rstrip()
 
     def measure(self, estimates: np.ndarray, truth: np.ndarray) -> float:
-        """Compute ``monitor`` of estimates (ids×…) beside the truth (ids)."""
+        """Compute ``monitor`` for estimates (ids×…) against the truth (ids)."""
         metric = self.val_metrics[self.monitor].clone().cpu()
         metric.reset()
         return float(metric(torch.from_numpy(self.counted(estimates)), torch.from_numpy(truth)))
 
     @property
     def data(self) -> Data:
-        """The data module that the Trainer works with."""
-        data: Data = vars(self.trainer)["datamodule"]  # an attribute that its class does not declare
+        """The Trainer's data module."""
+        data: Data = vars(self.trainer)["datamodule"]  # its class does not declare the attribute
         return data
 
     def on_fit_start(self) -> None:
@@ -249,10 +249,10 @@ class ImageTask(LightningModule, Calibrated, HeldOutTables[Data], ABC, Generic[D
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self.rows.update(self.evaluate(batch).flatten())  # as the empty rows of a rank without any are
+        self.rows.update(self.evaluate(batch).flatten())  # flat, like the state of a rank that has no rows
 
     def on_validation_epoch_end(self) -> None:
-        # Here, not with each batch: a rank without any must take part in the sums, too.
+        # Logged here rather than with each batch, since a rank without batches must join the reductions, too.
         self.log_dict(self.val_metrics)
         self.evaluated = self.rows.compute().reshape(-1, len(self.columns)).cpu().numpy()
         self.rows.reset()
@@ -270,12 +270,12 @@ class ImageTask(LightningModule, Calibrated, HeldOutTables[Data], ABC, Generic[D
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: Any, **settings: Any) -> Self:  # type: ignore[override]
-        """Build the fitted model, as Lightning's does; pretrained weights are not fetched, since it brings its own."""
+        """Build the fitted model, as Lightning does, without fetching the pretrained weights that it started from."""
         return super().load_from_checkpoint(checkpoint_path, **{**cls._untrained(), **settings})
 
     @classmethod
     def build(cls, arguments: Settings) -> Self:
-        """Build a network with random weights from the arguments of a checkpoint."""
+        """Build a network with random weights from a checkpoint's arguments."""
         return cls(**{**arguments, **cls._untrained()})
 
     @classmethod
@@ -283,7 +283,7 @@ class ImageTask(LightningModule, Calibrated, HeldOutTables[Data], ABC, Generic[D
         return {"pretrained": False} if "pretrained" in kinds_of(cls) else {}
 
     def select_rows(self, columns: Sequence[str]) -> pd.DataFrame:
-        """Tabulate ``evaluated``, with whole numbers in some of its columns."""
+        """Return ``evaluated`` as a table, with integers in the given columns."""
         return pd.DataFrame(self.evaluated, columns=list(self.columns)).astype(dict.fromkeys(columns, int))
 
 

@@ -1,4 +1,4 @@
-"""The classifiers of timm, as ``timm/<name>``; timm is imported where one is asked for, since that takes a second."""
+"""The classifiers of timm, as ``timm/<name>``; timm is imported only when needed, since that takes a second."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ HUB = "https://huggingface.co"
 
 
 def names_of_timm() -> list[str]:
-    """Name all networks of timm, also with the tags that name their weights, as ``timm/resnet18.a1_in1k``."""
+    """Name all networks of timm, also with the tags that name their weights, such as ``timm/resnet18.a1_in1k``."""
     import timm
 
     return [PREFIX + name for name in dict.fromkeys([*timm.list_models(), *timm.list_pretrained()])]
 
 
 def constants_of_timm(name: str) -> Constants:
-    """Give the mean and the deviation that a network's weights were learned with."""
+    """Return the mean and the deviation that a network's weights were trained with."""
     from timm.data import resolve_data_config
 
     config = resolve_data_config(pretrained_cfg=_configuration(name))
@@ -35,10 +35,10 @@ def constants_of_timm(name: str) -> Constants:
 
 
 def build_timm(name: str, in_channels: int, image_size: int, pretrained: Pretrained) -> nn.Module:
-    """Build a network with as many outputs as its weights have, or as published where they are random.
+    """Build a network with as many outputs as its weights have, or as published if they are random.
 
     Raises:
-        UserError: no such name, a size that it does not take, or weights that cannot be had or do not fit.
+        UserError: the name is unknown, the network does not accept the size, or weights are unavailable or do not fit.
     """
     import timm
 
@@ -53,19 +53,19 @@ def build_timm(name: str, in_channels: int, image_size: int, pretrained: Pretrai
     if isinstance(pretrained, str):
         state = read_state(pretrained, source or f"a state dict of timm's {name.removeprefix(PREFIX)}")
         options["pretrained_cfg_overlay"] = {"state_dict": state}
-        # As many classes as the file has, since timm checks the names of all tensors only where the numbers agree.
+        # As many classes as the file has, since timm checks the names of all tensors only if the numbers agree.
         if classifier := [key for key in (f"{layer}.weight" for layer in _layers(config)) if key in state]:
             options["num_classes"] = options["pretrained_cfg_overlay"]["num_classes"] = len(state[classifier[0]])
     try:
         network: nn.Module = timm.create_model(name.removeprefix(PREFIX), pretrained=bool(pretrained), **options)
     except OSError as error:
         raise not_downloaded(name, source, unreachable or " ".join(str(error).split())[:200]) from None
-    except Exception as error:  # networks raise AssertionError, ValueError, TypeError, ... at a size; so do weights
+    except Exception as error:  # sizes and weights that do not fit raise AssertionError, ValueError, ...
         reason = " ".join(str(error).split())[:200]
         if not pretrained:
             size = f"--model.image_size {image_size}"
             raise UserError(f"--model.backbone {name} cannot be built for {size}: {reason}") from None
-        build_timm(name, in_channels, image_size, pretrained=False)  # where that fails, the weights are not at fault
+        build_timm(name, in_channels, image_size, pretrained=False)  # if this fails, the weights are not at fault
         raise UserError(
             f"--model.pretrained {pretrained}: not weights of {name} ({reason}); expected {source}"
         ) from None
@@ -74,10 +74,10 @@ def build_timm(name: str, in_channels: int, image_size: int, pretrained: Pretrai
 
 
 def _configuration(name: str) -> Settings:
-    """Give timm's configuration of a network.
+    """Return timm's configuration of a network.
 
     Raises:
-        UserError: no such name.
+        UserError: the name is unknown.
     """
     import timm
 
@@ -88,20 +88,20 @@ def _configuration(name: str) -> Settings:
 
 
 def _layers(config: Settings) -> tuple[str, ...]:
-    """Name the layers that give the logits."""
+    """Name the layers that produce the logits."""
     layers = config.get("classifier") or ()
     return (layers,) if isinstance(layers, str) else tuple(layers)
 
 
 def _source(config: Settings) -> str:
-    """Give the address of the published weights, empty if there are none."""
+    """Return the address of the published weights; empty if there are none."""
     if repository := config.get("hf_hub_id"):
         return f"{HUB}/{repository}/resolve/main/{config.get('hf_hub_filename') or 'model.safetensors'}"
     return str(config.get("url") or "")
 
 
 def _look_for_the_hub() -> str:
-    """Say why the hub does not answer, and let its client look only at what it has: it would try for a minute."""
+    """Say why the hub does not answer, and limit its client to its cache, since it would retry for a minute."""
     from huggingface_hub import constants
 
     try:
@@ -115,7 +115,7 @@ def _look_for_the_hub() -> str:
 
 
 def give_outputs(network: nn.Module, num_outputs: int) -> nn.Module:
-    """Give a network of timm a new last layer, in float32."""
+    """Give a timm network a new last layer, in float32."""
     reset, classifier = (getattr(network, name) for name in ("reset_classifier", "get_classifier"))
     reset(num_outputs)
     heads = classifier()
@@ -129,7 +129,7 @@ def give_outputs(network: nn.Module, num_outputs: int) -> nn.Module:
 
 
 def has_plain_stem(name: str, path: str, first: nn.Module) -> bool:
-    """Whether a network's first convolution, at ``path``, is all that meets the images and can have another stride."""
+    """Whether only a network's first convolution, at ``path``, takes the images, and its stride can be changed."""
     from timm.layers import Conv2dSame
 
     config = _configuration(name)
@@ -138,7 +138,7 @@ def has_plain_stem(name: str, path: str, first: nn.Module) -> bool:
 
 
 def opaque_to_tracing() -> tuple[list[type[nn.Module]], list[Callable[..., object]]]:
-    """Give the layers and functions of timm that torch.fx does not look into, if timm is in use."""
+    """Return the layers and functions of timm that torch.fx must not trace into, if timm is in use."""
     if "timm" not in sys.modules:
         return [], []
     from timm.models import get_notrace_functions, get_notrace_modules
@@ -147,7 +147,7 @@ def opaque_to_tracing() -> tuple[list[type[nn.Module]], list[Callable[..., objec
 
 
 class SyncBatchNorm(TorchSyncBatchNorm):
-    """Batch normalisation over all processes that leaves timm's layers their activation, which torch's would drop."""
+    """Batch normalisation over all processes that keeps the activation in timm's layers, which torch's would drop."""
 
     def apply(self, model: nn.Module) -> nn.Module:
         if "timm" not in sys.modules:
@@ -158,5 +158,5 @@ class SyncBatchNorm(TorchSyncBatchNorm):
         return converted
 
     def revert(self, model: nn.Module) -> nn.Module:
-        """Leave a fitted network of timm as it is: in evaluation its layers do the same as before."""
+        """Leave a fitted timm network as it is, since in evaluation mode its layers do the same as before."""
         return model if "timm" in sys.modules else super().revert(model)

@@ -1,4 +1,4 @@
-"""What loggers are told about a run: Weights & Biases, offline and online alike, TensorBoard and MLflow."""
+"""What loggers are told about a run: Weights & Biases, whether offline or online, TensorBoard and MLflow."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STEP = "trainer/global_step"  # Lightning's own x-axis
 
 
 def wandb_key_configured() -> bool:
-    """Whether W&B could log in: by ``WANDB_API_KEY``, or by what ``wandb login`` left in the netrc file."""
+    """Whether W&B could log in: with ``WANDB_API_KEY``, or with what ``wandb login`` left in the netrc file."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     server = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
@@ -39,10 +39,10 @@ def wandb_key_configured() -> bool:
 
 
 def wandb_logger(task: str, name: str, folder: str, tags: list[str]) -> WandbLogger | None:
-    """Make the logger of a run: online where a key is configured, offline elsewhere, None with WANDB_MODE=disabled.
+    """Make the logger of a run: online if a key is configured, otherwise offline; None with WANDB_MODE=disabled.
 
-    The task is W&B's project, the name that of the run and, unless WANDB_RUN_GROUP names another, of its group; W&B
-    keeps its files in the folder, and filters runs by the tags.
+    The task is the W&B project; the name is that of the run and, unless WANDB_RUN_GROUP names another, of its group;
+    W&B keeps its files in the folder, and filters runs by the tags.
     """
     mode = os.environ.get("WANDB_MODE") or ("online" if wandb_key_configured() else "offline")
     if mode == "disabled":
@@ -53,14 +53,14 @@ def wandb_logger(task: str, name: str, folder: str, tags: list[str]) -> WandbLog
 
 
 def log_picture(logger: Logger, key: str, figure: Figure, png: Path, step: int) -> None:
-    """Show a picture to a logger: the one place that knows how each kind of logger takes it.
+    """Send a picture to a logger; this is the only place that knows how each kind of logger takes one.
 
     Args:
-        logger: of any kind; one that takes no pictures is skipped.
+        logger: a logger of any kind; one that takes no pictures is skipped.
         key: name of the picture, such as ``pictures/errors``.
         figure: the picture, whose title says which weights it shows.
         png: the file that it has been written to.
-        step: of the optimizer.
+        step: the optimizer step.
     """
     if isinstance(logger, WandbLogger):
         logger.log_image(key, [str(png)])
@@ -71,10 +71,10 @@ def log_picture(logger: Logger, key: str, figure: Figure, png: Path, step: int) 
 
 
 class Description(pl.Callback):
-    """Say in ``run.json`` what a run is, and tell the loggers its code, data and network."""
+    """Describe a run in ``run.json``, and tell the loggers its code, data and network."""
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        run = Path(str(trainer.log_dir))  # on every rank: it is broadcast
+        run = Path(str(trainer.log_dir))  # on every rank, since it is broadcast
         if not trainer.is_global_zero:
             return
         assert isinstance(pl_module, ImageTask)
@@ -86,7 +86,7 @@ class Description(pl.Callback):
             "commit": _commit(),
             "dataset": data.fingerprint() | {"held_out_digest": held_out["digest"]},
         }
-        for logger in trainer.loggers[1:]:  # the first is the CSV, which holds metrics alone
+        for logger in trainer.loggers[1:]:  # the first is the CSV, which holds only metrics
             logger.log_hyperparams(description)
             if isinstance(logger, WandbLogger):
                 for metric, direction in pl_module.directions.items():
@@ -94,7 +94,7 @@ class Description(pl.Callback):
 
 
 def _commit() -> str | None:
-    """Name the commit of this code, with ``-dirty`` where files have changed since; None outside a repository."""
+    """Name the commit of this code, with ``-dirty`` if files have changed since; None outside a repository."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude", "*"]
     try:
         done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""What can be done with a model: Lightning's Trainer, and a method for each further subcommand."""
+"""What can be done with a model: Lightning's Trainer, with a method for each additional subcommand."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ class Trainer(pl.Trainer):
 
     Attributes:
         checkpoints: those that were typed after ``--ckpt_path``.
-        images: of the user's own, as typed after ``--images``.
+        images: the user's own images, as typed after ``--images``.
         page: class of the page that ``app`` shows.
-        report: whether ``dashboard`` is to write the report.
-        fit_settings: the arguments of ``fit``, which a cross-validation hands to each fold.
+        report: whether ``dashboard`` writes the report.
+        fit_settings: the arguments of ``fit``, which a cross-validation passes to each fold.
         crossval_home: name and folder of a cross-validation.
     """
 
@@ -59,12 +59,12 @@ class Trainer(pl.Trainer):
         """Train a network, or resume a fit."""
         path = None
         for checkpoint in self.checkpoints:
-            checkpoint.load_into(model)  # what does not fit is refused in a line
+            checkpoint.load_into(model)  # refuses unsuitable weights with a one-line error
             path = str(checkpoint.path)
         super().fit(model, datamodule=datamodule, ckpt_path=path)
 
     def validate(self, model: AnyTask, datamodule: ImageData) -> None:  # type: ignore[override]
-        """Measure a trained network on the rows that were held out of its training."""
+        """Evaluate a trained network on the rows held out of its training."""
         (checkpoint,) = self.checkpoints
         checkpoint.load_into(model)
         measured = super().validate(model, datamodule=datamodule, ckpt_path=str(checkpoint.path), verbose=False)
@@ -81,11 +81,11 @@ class Trainer(pl.Trainer):
         submission: Submission = DEFAULT_SUBMISSION,
         output: str | None = None,
     ) -> None:
-        """Predict the test files and write the submission, or answer on --images; several checkpoints are averaged.
+        """Predict the test files and write the submission, or predict --images; several checkpoints are averaged.
 
         Args:
             model: the network to predict with.
-            datamodule: where the test files come from.
+            datamodule: source of the test files.
             submission: where the predictions go, and how they are made.
             output: folder for the tables and pictures of --images; images in the run folder if null.
         """
@@ -137,14 +137,14 @@ class Trainer(pl.Trainer):
         tta: PositiveInt = 1,
         others: list[str] | None = None,
     ) -> None:
-        """Fit every fold (--data.num_folds) and measure each held-out row with the model that has not seen it.
+        """Fit every fold (--data.num_folds) and evaluate each held-out row with the model that has not seen it.
 
         Args:
             model: the network.
-            datamodule: the data; of several --data.train_fraction, each has a cross-validation of its own.
-            folds: which folds, such as 0,1; all if null. One whose run is finished is not fitted again.
-            tta: how many views of each held-out image are averaged, as --submission.tta of predict.
-            others: files out_of_fold.npz of other cross-validations, as [A, B], to average the estimates with.
+            datamodule: the data; each of several --data.train_fraction gets its own cross-validation.
+            folds: folds to fit, such as 0,1; all if null. A fold whose run has finished is not fitted again.
+            tta: how many views of each held-out image to average, like --submission.tta of predict.
+            others: out_of_fold.npz files of other cross-validations, as [A, B], whose estimates are averaged in.
         """
         number = datamodule.num_folds
         if number < 2:
@@ -155,7 +155,7 @@ class Trainer(pl.Trainer):
         if not shares:
             raise UserError("--data.train_fraction []: give one share or several, such as [0.25, 0.5, 1]")
         name, folder = self.crossval_home
-        # Of several processes with the same command, the first speaks and tabulates.
+        # Of several processes that run the same command, only the first prints and tabulates.
         leads = is_first_process()
         measured: dict[float, Measured] = {}
         for place, share in enumerate(shares):
@@ -179,14 +179,14 @@ class Trainer(pl.Trainer):
         channels: PositiveInt = 6,
         output: str | None = None,
     ) -> None:
-        """Draw what networks see in one image: channels of their layers, and what their answer rests on.
+        """Draw what networks see in one image: channels of their layers, and what their answer is based on.
 
         Args:
-            model: the network of the first checkpoint; others of one network are drawn beside it.
+            model: the network of the first checkpoint; the other checkpoints, of the same network, are drawn beside it.
             datamodule: how images are read.
             image: image file to look at, of any size.
-            layers: names of layers, as [layer1,layer4]; three of different depth if null.
-            channels: most channels to draw of each layer.
+            layers: layers to draw, such as [layer1,layer4]; three of different depths if null.
+            channels: largest number of channels to draw per layer.
             output: folder for the pictures; the run folder of the first checkpoint if null.
         """
         first = self.checkpoints[0]
@@ -210,7 +210,7 @@ class Trainer(pl.Trainer):
 
         Args:
             model: the network.
-            datamodule: not used.
+            datamodule: unused.
             output: the .onnx file to write.
         """
         (checkpoint,) = self.checkpoints
@@ -224,14 +224,14 @@ class Trainer(pl.Trainer):
         port: int | None = None,
         tta: PositiveInt = 1,
     ) -> None:
-        """Show a page in the browser that answers on images of your own; several checkpoints are averaged.
+        """Show a page in the browser that predicts your own images; several checkpoints are averaged.
 
         Args:
             model: the network.
             datamodule: how images are read.
-            host: address to listen on; 127.0.0.1 is reached from this machine alone.
+            host: address to listen on; 127.0.0.1 can be reached only from this machine.
             port: port to listen on; the first free one from 7860 if null.
-            tta: how many views of each image are averaged, as --submission.tta of predict.
+            tta: how many views of each image to average, like --submission.tta of predict.
         """
         paths = [checkpoint.path for checkpoint in self.checkpoints]
         device = str(self.strategy.root_device)
@@ -244,9 +244,9 @@ class Trainer(pl.Trainer):
         """Save the W&B workspace that compares this task's runs, or a report on them; without a key, write a file.
 
         Args:
-            model: says what is logged.
-            datamodule: says what can be set.
-            entity: W&B user or team that owns the project; the default one of the key if null.
+            model: determines what is logged.
+            datamodule: determines what can be set.
+            entity: W&B user or team that owns the project; the key's default if null.
             output: write to this file instead of publishing: the workspace as JSON, the report as Markdown.
         """
         runs = Path(self.default_root_dir) / RUNS / model.task

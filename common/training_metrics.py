@@ -1,4 +1,4 @@
-"""The metric that decides, of the training batches, beside that of the held-out rows."""
+"""The monitored metric on the training batches, beside that on the held-out rows."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from common.task import ImageTask
 
 
 class TrainingMetrics(pl.Callback):
-    """Log ``train_metrics`` of each epoch, also of one that is resumed in its middle.
+    """Log ``train_metrics`` for each epoch, including one that is resumed in the middle.
 
-    They come from the outputs that the loss is computed from, and so cost no pass of their own. That makes them mean
-    something else than those of the held-out rows: images as augmented, a network in training (dropout, statistics of
-    the batch), and weights that change from batch to batch.
+    They come from the outputs that the loss is computed from, so they need no extra pass. That makes them mean
+    something different from those of the held-out rows: augmented images, a network in training mode (dropout, batch
+    statistics), and weights that change from batch to batch.
     """
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, ImageTask)
-        pl_module.train_metrics.reset()  # not called of an epoch that is resumed
+        pl_module.train_metrics.reset()  # not called for an epoch that is resumed
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, ImageTask)
@@ -32,14 +32,14 @@ class TrainingMetrics(pl.Callback):
         counted: dict[str, dict[str, torch.Tensor]] = {}
         checkpoint["train_metrics"] = counted
         for name, metric in pl_module.train_metrics.items():
-            with metric.sync_context():  # of all ranks, as far as the epoch has come
+            with metric.sync_context():  # over all ranks, for the epoch so far
                 counted[name] = {key: torch.as_tensor(state).clone() for key, state in metric.metric_state.items()}
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, object]
     ) -> None:
         assert isinstance(pl_module, ImageTask)
-        # The first rank takes what all had counted; checkpoints of earlier versions hold nothing.
+        # Rank 0 restores what all ranks had counted; checkpoints of earlier versions hold nothing.
         counted = checkpoint.get("train_metrics")
         if isinstance(counted, dict) and trainer.is_global_zero:
             for name, metric in pl_module.train_metrics.items():

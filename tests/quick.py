@@ -115,7 +115,8 @@ class Popen(subprocess.Popen):  # type: ignore[type-arg]
     """In place of ``subprocess.Popen``: forks where ``python -m <task>`` is to be started, as for a fold or a rank."""
 
     def __new__(cls, args: Any, *more: Any, **options: Any) -> Any:
-        if isinstance(args, list) and args[:2] == [sys.executable, "-m"] and args[2] in TASKS and not more:
+        python = isinstance(args, list) and args[:2] == [sys.executable, "-m"] and not more
+        if python and args[2].removesuffix(".__main__") in TASKS:  # as Lightning names it for a rank
             assert options.keys() <= {"env", "cwd"}
             return Forked(args[2:], options.get("cwd") or Path.cwd(), options.get("env") or dict(os.environ))
         return super().__new__(cls)

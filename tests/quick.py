@@ -6,23 +6,27 @@ environment, folder, signals, exit code. Tests of its start, and those that look
 
 from __future__ import annotations
 
+import atexit
 import json
 import multiprocessing
 import os
 import runpy
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
+from functools import cache
+from multiprocessing import forkserver
 from multiprocessing.reduction import DupFd
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
+from lightning.fabric.utilities.rank_zero import _get_rank, rank_zero_only
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -73,12 +77,9 @@ class Forked:
     def __init__(
         self, words: list[str], folder: Path | str, environment: dict[str, str], output: int = 1, errors: int = 2
     ) -> None:
-        arguments = (words, str(folder), dict(environment), Stream(output), Stream(errors))
+        arguments = (words, str(folder), dict(environment), Stream(output), Stream(errors), executable())
         self.process = CONTEXT.Process(target=_run, args=arguments)
-        with pytest.MonkeyPatch.context() as patch:  # for the one that they are forked from: the first one starts it
-            patch.setenv("PYTHONPATH", str(REPOSITORY))
-            patch.setenv("OMP_NUM_THREADS", "1")
-            self.process.start()
+        self.process.start()
         assert self.process.pid is not None
         self.pid = self.process.pid
 
@@ -111,18 +112,9 @@ class Forked:
         self.wait()
 
 
-class Popen(subprocess.Popen):  # type: ignore[type-arg]
-    """In place of ``subprocess.Popen``: forks where ``python -m <task>`` is to be started, as for a fold or a rank."""
-
-    def __new__(cls, args: Any, *more: Any, **options: Any) -> Any:
-        python = isinstance(args, list) and args[:2] == [sys.executable, "-m"] and not more
-        if python and args[2].removesuffix(".__main__") in TASKS:  # as Lightning names it for a rank
-            assert options.keys() <= {"env", "cwd"}
-            return Forked(args[2:], options.get("cwd") or Path.cwd(), options.get("env") or dict(os.environ))
-        return super().__new__(cls)
-
-
-def _run(words: list[str], folder: str, environment: dict[str, str], output: Stream, errors: Stream) -> None:
+def _run(
+    words: list[str], folder: str, environment: dict[str, str], output: Stream, errors: Stream, program: str
+) -> None:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
@@ -135,7 +127,8 @@ def _run(words: list[str], folder: str, environment: dict[str, str], output: Str
     signal.signal(signal.SIGINT, signal.default_int_handler)
     multiprocessing.set_start_method(None, force=True)  # of its loaders' workers: as ever
     tempfile.tempdir = None  # that of the environment
-    subprocess.Popen = Popen  # type: ignore[misc]
+    rank_zero_only.rank = _get_rank() or 0  # which Lightning reads when it is imported
+    sys.executable = program  # of folds, ranks and shells
     Figure.savefig = blank  # type: ignore[assignment, method-assign]
     sys.argv = words
     runpy.run_module(words[0], run_name="__main__", alter_sys=True)
@@ -151,42 +144,61 @@ def typed(folder: Path, *words: object, **environment: str) -> str:
         return output.read()
 
 
+# Ends as the process does that is forked for it, and hands on the signals that ask for an end.
 CLIENT = """#!{python} -IS
 import json, os, signal, socket, sys
-signal.signal(signal.SIGINT, signal.SIG_IGN)
+try:
+    words = sys.argv[sys.argv.index("-m") + 1 :]
+except ValueError:
+    os.execv({python!r}, [{python!r}, *sys.argv[1:]])
+ending = signal.SIGINT, signal.SIGTERM
+signal.pthread_sigmask(signal.SIG_BLOCK, ending)
 with socket.socket(socket.AF_UNIX) as asked:
     asked.connect({address!r})
     socket.send_fds(asked, [b"."], [1, 2])
-    asked.sendall(json.dumps([sys.argv[2:], os.getcwd(), dict(os.environ)]).encode() + b"\\n")
-    sys.exit(int(asked.makefile().readline()))
+    asked.sendall(json.dumps([words, os.getcwd(), dict(os.environ)]).encode() + b"\\n")
+    answers = asked.makefile()
+    process = int(answers.readline())
+    for number in ending:
+        signal.signal(number, lambda sent, _: os.kill(process, sent))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ending)
+    code = int(answers.readline())
+if code < 0:
+    signal.signal(-code, signal.SIG_DFL)
+    os.kill(os.getpid(), -code)
+sys.exit(code)
 """
 
 
-@contextmanager
-def executable() -> Iterator[str]:
-    """Make a program that is to ``-m <module>`` what Python is, but forks it: for shells and kernels."""
-    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
-        address = f"{folder}/socket"
-        listener.bind(address)
-        listener.listen()
-        program = Path(folder, "python")
-        program.write_text(CLIENT.format(python=sys.executable, address=address))
-        program.chmod(0o700)
-        Thread(target=_listen, args=(listener,), daemon=True).start()
-        yield str(program)
-        listener.shutdown(socket.SHUT_RDWR)
+@cache
+def executable() -> str:
+    """Make, once, a program that is to ``-m <module>`` what Python is, but forks it; and what it is forked from."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(REPOSITORY))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        forkserver.ensure_running()
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(f"{folder}/socket")
+    listener.listen()
+    program = Path(folder, "python")
+    program.write_text(CLIENT.format(python=sys.executable, address=f"{folder}/socket"))
+    program.chmod(0o700)
+    Thread(target=_listen, args=(listener,), daemon=True).start()
+    return str(program)
 
 
 def _listen(listener: socket.socket) -> None:
-    with suppress(OSError):  # it has been closed
-        while True:
-            Thread(target=_answer, args=(listener.accept()[0],), daemon=True).start()
+    while True:
+        Thread(target=_answer, args=(listener.accept()[0],), daemon=True).start()
 
 
 def _answer(asked: socket.socket) -> None:
-    with asked, suppress(BrokenPipeError):  # a shell that has been killed asks no more
+    with asked, suppress(BrokenPipeError):  # who has asked was killed
         _, (output, errors), *_ = socket.recv_fds(asked, 1, 2)
         words, folder, environment = json.loads(asked.makefile().readline())
         process = Forked(words, folder, environment, output, errors)
         os.close(output), os.close(errors)
+        asked.sendall(b"%d\n" % process.pid)
         asked.sendall(b"%d\n" % process.wait())

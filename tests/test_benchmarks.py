@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +12,7 @@ import pytest
 from benchmarks import accuracy, fit, predict, preparing, scale, start, timing
 from benchmarks.timing import BARE, SEED, Row, median_ratio, show
 from growth.synthetic import draw as draw_growth
-from tests.quick import CONTEXT, Forked, typed
+from tests.quick import CONTEXT, executable
 
 pytestmark = pytest.mark.slow
 
@@ -31,27 +28,9 @@ def sets(tmp_path: Path, julia_root: Path) -> Path:
 
 
 @pytest.fixture
-def forked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Processes that benchmarks start are forked, where they are not those that are measured."""
-
-    def python(*arguments: str, folder: Path = tmp_path, **environment: str) -> tuple[str, float]:
-        if arguments[0] != "-m":
-            return timing.python(*arguments, folder=folder, **environment)
-        begin = time.perf_counter()
-        return typed(folder, *arguments[1:], **environment), time.perf_counter() - begin
-
-    class Popen(Forked):
-        """A module whose output is read as it comes."""
-
-        def __init__(self, command: list[str], env: dict[str, str], **_: object) -> None:
-            read, write = os.pipe()
-            self.stdout = os.fdopen(read)
-            super().__init__(command[command.index("-m") + 1 :], tmp_path, env, write)
-            os.close(write)
-
-    for module in (accuracy, scale, start):
-        monkeypatch.setattr(module, "python", python)
-    monkeypatch.setattr(accuracy, "subprocess", SimpleNamespace(Popen=Popen, PIPE=subprocess.PIPE))
+def forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Modules that benchmarks start are forked, and so is what they do in a process of its own."""
+    monkeypatch.setattr(sys, "executable", executable())
     monkeypatch.setattr(timing, "multiprocessing", SimpleNamespace(get_context=lambda _: CONTEXT))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
+import sys
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -68,7 +68,7 @@ def test_rows_that_were_added_since_are_never_scored_as_new(
     add: Callable[[Path], None],
     new: int,
 ) -> None:
-    monkeypatch.setattr(subprocess, "Popen", quick.Popen)  # of the folds
+    monkeypatch.setattr(sys, "executable", quick.executable())  # of the folds
     root = Path(shutil.copytree({"julia": julia_root, "growth": growth_root}[task], "set"))
     words = (*NETWORKS[task], *QUIET, "--data.root", root, "--trainer.max_epochs", 1)
     crossval = (task, "crossval", *words, "--data.num_folds", 2, "--folds", 0)

@@ -42,17 +42,15 @@ def test_outputs_are_committed_and_small(path: Path) -> None:
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_they_run(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
-    with executable() as python:
-        for cell in notebook.cells:
-            for long, short in SHORTER.items():
-                cell.source = re.sub(long, short, cell.source)
-            cell.source = cell.source.replace("{sys.executable}", python)
-        kernel = tmp_path / "kernels" / "forked" / "kernel.json"
-        kernel.parent.mkdir(parents=True)
-        words = [python, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        kernel.write_text(json.dumps({"argv": words, "display_name": "forked", "language": "python"}))
-        monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
-        NotebookClient(notebook, timeout=PATIENCE, kernel_name="forked").execute()
+    for cell in notebook.cells:
+        for long, short in SHORTER.items():
+            cell.source = re.sub(long, short, cell.source)
+    kernel = tmp_path / "kernels" / "forked" / "kernel.json"
+    kernel.parent.mkdir(parents=True)
+    words = [executable(), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    kernel.write_text(json.dumps({"argv": words, "display_name": "forked", "language": "python"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    NotebookClient(notebook, timeout=PATIENCE, kernel_name="forked").execute()
     shown = [name for cell in notebook.cells for o in cell.get("outputs", []) for name in o.get("data", {})]
     committed = nbformat.read(path, as_version=4)
     assert shown.count("image/png") == sum(

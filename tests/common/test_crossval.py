@@ -5,7 +5,7 @@ import json
 import os
 import re
 import shutil
-import subprocess
+import sys
 import time
 import weakref
 from pathlib import Path
@@ -28,7 +28,7 @@ ONE_EPOCH = ("--trainer.max_epochs", 1, "--data.batch_size", 32, "--data.num_fol
 @pytest.fixture
 def forked_folds(monkeypatch: pytest.MonkeyPatch) -> None:
     """The fits of the folds are forked."""
-    monkeypatch.setattr(subprocess, "Popen", quick.Popen)
+    monkeypatch.setattr(sys, "executable", quick.executable())
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -35,7 +34,7 @@ LAST = "latest/checkpoints/last.ckpt"
 def test_the_curve_over_shares_of_the_plants(
     run: Run, refused: Run, growth_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(subprocess, "Popen", quick.Popen)
+    monkeypatch.setattr(sys, "executable", quick.executable())
     crossval = ("growth", "crossval", *TINY, "--data.root", growth_root, "--data.num_folds", 2)
     output = run(*crossval, "--data.train_fraction", "[1,0.5]")
     home = Path("runs/growth/curve")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+import sys
 import unicodedata
 from collections.abc import Callable
 from itertools import combinations
@@ -626,7 +626,7 @@ def test_photos_to_predict_of_another_plant_by_the_pattern(tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_a_table_from_fit_to_submission(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subprocess, "Popen", quick.Popen)  # the fit of the fold is forked
+    monkeypatch.setattr(sys, "executable", quick.executable())  # the fit of the fold is forked
     names = [f"cam{camera}/{plant}_{day}.png" for plant in "PQRS" for day in (0, 1, 2) for camera in (0, 1)]
     root = add(tmp_path / "own", *names, "test/P/x.png")
     table(root, *(f"{name},{name[5]},{int(name[7]) / 6:.4f}" for name in names))

@@ -18,7 +18,7 @@ from common.checkpoints import Checkpoint, read_checkpoint
 from common.errors import UserError
 from common.files import link_or_copy
 from common.platforms import KILL, listen
-from common.resume import is_between_steps, log_step
+from common.resume import is_between_steps, lock_run, log_step
 from common.runs import mark_latest
 from common.task import ImageTask
 
@@ -33,6 +33,8 @@ class LatestLink(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.run = Path(str(trainer.log_dir))  # on every rank: it is broadcast
+        if trainer.is_global_zero:
+            lock_run(self.run)  # before there is a checkpoint in it that could be resumed
 
     def on_train_batch_start(self, trainer: pl.Trainer, *_: object) -> None:
         # Not before: by now a resumed run has the checkpoint that it continues from.

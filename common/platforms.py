@@ -45,6 +45,27 @@ def end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
 
 
+def lock(descriptor: int) -> bool:
+    """Lock an open file for as long as this process lives: False if another one has locked it.
+
+    Where the file system has no locks, it is as if nobody had.
+    """
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock's, no forked worker keeps it
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:
+        pass
+    return True
+
+
 def patiently(move: Callable[[], object]) -> None:
     """Rename or remove a file. Windows refuses that while any program has it open, such as a scanner for viruses.
 

@@ -225,6 +225,17 @@ def test_what_windows_refuses_is_one_line(on: Any, capsys: pytest.CaptureFixture
         raise FileNotFoundError(errno.ENOENT, "No such file", "short")
 
 
+@pytest.mark.parametrize(
+    ("number", "ours"), [(errno.EAGAIN, False), (errno.EACCES, False), (errno.ENOLCK, True), (errno.EOPNOTSUPP, True)]
+)
+def test_a_file_system_without_locks_refuses_nobody(monkeypatch: pytest.MonkeyPatch, number: int, ours: bool) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(pytest.importorskip("fcntl"), "lockf", refuse)
+    assert platforms.lock(0) is ours
+
+
 @pytest.fixture
 def _handlers() -> Iterator[None]:
     kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}

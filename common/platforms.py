@@ -22,10 +22,17 @@ UNUSABLE = re.compile(r"(^|/)((con|prn|aux|nul|com\d|lpt\d)(\.[^/]*)?|[^/]*\.)(/
 LONGEST = 259  # letters of a path on Windows, unless it is told to take longer ones
 
 
+class Interrupted(SystemExit):
+    """The user has typed Ctrl-C. Lightning would end a KeyboardInterrupt in words of its own, with code 1."""
+
+
 def end_tidily() -> None:
     """Let what asks this process to end raise SystemExit, so that it tidies up."""
-    for number in ENDING:
-        signal.signal(number, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+    def stop(number: int) -> None:
+        raise Interrupted(130) if number == signal.SIGINT else SystemExit(128 + number)
+
+    listen(stop)
 
 
 def listen(ask: Callable[[int], None]) -> None:

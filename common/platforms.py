@@ -8,9 +8,10 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 # What asks a process to end: a cluster's SIGTERM; on Windows Ctrl-Break, and the console that is closed.
@@ -39,6 +40,28 @@ def listen(ask: Callable[[int], None]) -> None:
     """Have ``ask`` called with SIGINT at Ctrl-C, and with SIGTERM at whatever else asks this process to end."""
     for number in (*ENDING, signal.SIGINT):
         signal.signal(number, lambda sent, _: ask(signal.SIGINT if sent == signal.SIGINT else signal.SIGTERM))
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Let SIGTERM and Ctrl-C wait for the end of the block, in which processes are started.
+
+    Processes that are forked in it ignore them: they leave Ctrl-C, which a terminal sends to all, to this one.
+
+    A signal mask would not do: it holds for one thread, and the system hands the signal to another, such as tqdm's.
+    """
+    if threading.current_thread() is not threading.main_thread():  # only the main one runs handlers
+        yield
+        return
+    came: list[int] = []
+    handlers = {number: signal.signal(number, lambda sent, _: came.append(sent)) for number in (*ENDING, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for sent in came:
+            signal.raise_signal(sent)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

@@ -10,15 +10,30 @@ import numpy as np
 import torch
 from lightning.pytorch import Trainer
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from common.arguments import T
 from common.decoding import Images
+from common.platforms import signals_held
 
 if TYPE_CHECKING:
+    from torch.utils.data.dataloader import _BaseDataLoaderIter
+
     from common.data import ImageData
 
 Batch = TypeVar("Batch", covariant=True)
+
+
+class Loader(DataLoader[Batch]):
+    """A loader that starts all of its worker processes, or none.
+
+    Python loses what the handler of a signal raises while it forks, and torch does not end the workers of a half-made
+    iterator.
+    """
+
+    def __iter__(self) -> _BaseDataLoaderIter:
+        with signals_held():
+            return super().__iter__()
 
 
 class HasImages(Protocol):

@@ -17,13 +17,12 @@ import shutil
 import signal
 import sys
 import tempfile
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -34,7 +33,7 @@ from tqdm import tqdm
 from common.decoding import Images, Mode, decode, resize
 from common.errors import UserError, listed
 from common.image_files import ImageFile, read_bytes
-from common.platforms import ENDING, patiently
+from common.platforms import patiently, signals_held
 
 STALE = 3600  # seconds without a write
 VERSION = 2  # of the decoding; to be increased whenever the decoded pixels change
@@ -85,32 +84,12 @@ def _decoded(files: Sequence[ImageFile], size: int, mode: Mode, max_pixels: int)
                 run = pool.map
         # Python loses an exception that a handler raises while a process is being forked, and then waits forever at
         # exit for a half-started pool.
-        with _signals_held():
+        with signals_held():
             decoded = run(work, _chunks(files, workers))
         try:
             yield from decoded
         except BrokenProcessPool:
             raise UserError("a process that decoded images was killed; the machine may be short of memory") from None
-
-
-@contextmanager
-def _signals_held() -> Iterator[None]:
-    """Defer SIGTERM and Ctrl-C until the end of the block.
-
-    A signal mask would not do: it covers one thread, and the system delivers the signal to another, such as tqdm's.
-    """
-    if threading.current_thread() is not threading.main_thread():  # only the main one runs handlers
-        yield
-        return
-    came: list[int] = []
-    handlers = {number: signal.signal(number, lambda sent, _: came.append(sent)) for number in (*ENDING, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        for sent in came:
-            signal.raise_signal(sent)
 
 
 def cache_key(files: Sequence[ImageFile], size: int, mode: Mode) -> str:

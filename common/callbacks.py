@@ -18,7 +18,7 @@ from common.checkpoints import Checkpoint, read_checkpoint
 from common.errors import UserError
 from common.files import link_or_copy
 from common.platforms import KILL, listen
-from common.resume import is_between_steps, log_step
+from common.resume import is_between_steps, lock_run, log_step
 from common.runs import mark_latest
 from common.task import ImageTask
 
@@ -33,6 +33,8 @@ class LatestLink(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.run = Path(str(trainer.log_dir))  # on every rank, since it is broadcast
+        if trainer.is_global_zero:
+            lock_run(self.run)  # before it holds a checkpoint that another fit could resume
 
     def on_train_batch_start(self, trainer: pl.Trainer, *_: object) -> None:
         # No earlier, since only now does a resumed run have the checkpoint that it resumes from.

@@ -83,6 +83,11 @@ def _newest(word: str, runs: Path, name: str | None) -> Path:
     return path
 
 
+def run_of(path: Path) -> Path:
+    """Return the run folder that contains a checkpoint, or else its own folder."""
+    return path.parent.parent if path.parent.name == "checkpoints" else path.parent
+
+
 class Standing(TypedDict):
     """The position of a fit and its rows, as from ``ImageData.state_dict``."""
 
@@ -126,7 +131,7 @@ class Checkpoint:
     @property
     def run(self) -> Path:
         """The run folder that contains it, or else its own folder."""
-        return self.path.parent.parent if self.path.parent.name == "checkpoints" else self.path.parent
+        return run_of(self.path)
 
     @property
     def familiar(self) -> Familiar | None:

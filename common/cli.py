@@ -28,7 +28,7 @@ from common.config import read_config
 from common.data import ImageData
 from common.errors import UserError, exit_on_user_error
 from common.files import shown
-from common.fitting import SaveConfig, as_list, finish_run, fit_callbacks, open_run
+from common.fitting import SaveConfig, as_list, continued_run, finish_run, fit_callbacks, open_run
 from common.guards import check_callbacks, check_trainer
 from common.libraries import explain_library_errors, silence_libraries
 from common.machine import act_alone, default_precision, is_first_process, keep_freed_memory
@@ -36,7 +36,7 @@ from common.page import Page
 from common.parser import CHECKPOINTS, Help, OneLineParser, about_checkpoints, overview, taking, usage
 from common.platforms import UNUSABLE, end_tidily
 from common.progress import displays
-from common.resume import WholeFiles, disable_requeue, parser_of
+from common.resume import WholeFiles, disable_requeue, lock_run, parser_of
 from common.runs import RUNS, give_up
 from common.task import AnyTask
 from common.timm_backbones import SyncBatchNorm
@@ -153,10 +153,14 @@ class TaskCLI(LightningCLI):
             raise UserError(f"{subcommand} needs trained weights: {flag} (or last, or best, of the newest run)")
         if not given:
             return
-        paths = find_checkpoints(given, self.root / RUNS / self.task.task, self.settings.name)
+        home = self.root / RUNS / self.task.task
+        paths = find_checkpoints(given, home, self.settings.name)
         if len(paths) > 1 and takes != "several":
             several = f"{subcommand} takes one, {taking('several')} take several"
             raise UserError(f"--ckpt_path names {len(paths)} checkpoints: {several}")
+        writes = subcommand == "fit" and self.settings.trainer.logger is not False and is_first_process()
+        if writes and (run := continued_run(paths[0], home, self.settings.name)) is not None:
+            lock_run(run)  # before it is read, since another fit might still replace it
         self.checkpoints = [read_checkpoint(path, self.task) for path in paths]
         for checkpoint in self.checkpoints if len(paths) > 1 else []:
             doubt = " (its fit has not finished)" if checkpoint.unfinished else ""

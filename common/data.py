@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from common.arguments import Machine, Settings, keep_own
 from common.augment import View
-from common.batches import Batch, ImageBatch, ImageDataset, ImageRows, as_is, key_of, progress_of
+from common.batches import Batch, ImageBatch, ImageDataset, ImageRows, Loader, as_is, key_of, progress_of
 from common.cache import cached_images
 from common.decoding import Images, Mode
 from common.familiar import Familiar, learn_familiar
@@ -255,7 +255,7 @@ class ImageData(LightningDataModule, ABC):
 
     def loader(self, dataset: Dataset[Batch], batches: Iterable[object]) -> DataLoader[Batch]:
         """Make a loader of whole batches, as the sampler yields them."""
-        return DataLoader(
+        return Loader(
             dataset,
             sampler=batches,  # without a batch size, since the sampler yields whole batches
             batch_size=None,

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from common.platforms import remedy, show_any_text
+from common.platforms import Interrupted, remedy, show_any_text
 
 # Refusals by the machine rather than the program: no space, a quota; no permission, a read-only disk, a long name.
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -57,7 +57,7 @@ def exit_on_user_error() -> Iterator[None]:
         remedies[errno.ENAMETOOLONG] = "give a shorter one"
         hint = hint or remedies.get(error.errno or 0, "give a file or folder that you may use")
         message = f"{error.filename or 'cannot write'}: {error.strerror}; {hint}"
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Interrupted):
         print("error: interrupted", file=sys.stderr)
         sys.exit(130)
     else:

@@ -13,7 +13,7 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 
 from common.arguments import RESUMED, T, as_typed
 from common.callbacks import BestCheckpoint, Finite, LastCheckpoint, LatestLink, best_checkpoint
-from common.checkpoints import Checkpoint
+from common.checkpoints import Checkpoint, run_of
 from common.files import replacing, shown, write_json
 from common.held_out_tables import HELD_OUT
 from common.machine import is_first_process
@@ -98,9 +98,7 @@ def open_run(
     """
     home, first = root / RUNS / task.task, is_first_process()
     claimed: Path | None = None
-    run: Path | None
-    if resumed is not None and _continues(resumed, home, settings.name):
-        run = resumed.run.resolve()
+    if resumed is not None and (run := continued_run(resumed.path, home, settings.name)) is not None:
         name = run.parent.relative_to(home.resolve()).as_posix()
     else:
         run = claimed = claim(home / name) if first else None  # the others learn it from the first
@@ -117,11 +115,11 @@ def open_run(
     return claimed, [csv] if board is None else [csv, without_obsolete_arguments(board)]
 
 
-def _continues(resumed: Checkpoint, home: Path, name: str | None) -> bool:
-    """Whether a fit continues in its run's folder: if it resumes from where it stopped, not from an earlier point."""
-    run = resumed.run.resolve()
+def continued_run(path: Path, home: Path, name: str | None) -> Path | None:
+    """Return the run whose folder a fit continues in, if it resumes from where that stopped, not from earlier."""
+    run = run_of(path).resolve()
     ours = run.is_relative_to(home.resolve()) and number_of(run) >= 0
-    return ours and name is None and resumed.path.name == "last.ckpt"
+    return run if ours and name is None and path.name == "last.ckpt" else None
 
 
 def finish_run(trainer: pl.Trainer, task: type[AnyTask], seconds: float, log_model: bool) -> None:

@@ -33,7 +33,8 @@ def act_alone(trainer: Namespace) -> None:
 
 def is_first_process() -> bool:
     """Whether this process, of several that run the same command, is the one that prints and writes."""
-    return getattr(rank_zero_only, "rank", 0) == 0
+    # On another node where the command was typed by hand, the rank is not known until there is a Trainer.
+    return getattr(rank_zero_only, "rank", 0) == 0 and os.environ.get("NODE_RANK", "0") == "0"
 
 
 def default_precision(accelerator: str) -> str:

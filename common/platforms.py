@@ -8,9 +8,10 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 # What asks a process to end: a cluster's SIGTERM; on Windows also Ctrl-Break, and closing the console.
@@ -22,16 +23,44 @@ UNUSABLE = re.compile(r"(^|/)((con|prn|aux|nul|com\d|lpt\d)(\.[^/]*)?|[^/]*\.)(/
 LONGEST = 259  # letters of a path on Windows, unless long paths are turned on
 
 
+class Interrupted(SystemExit):
+    """The user typed Ctrl-C. Lightning would turn a KeyboardInterrupt into exit code 1 and a message of its own."""
+
+
 def end_tidily() -> None:
     """Raise SystemExit on any signal that asks this process to end, so that it cleans up."""
-    for number in ENDING:
-        signal.signal(number, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+    def stop(number: int) -> None:
+        raise Interrupted(130) if number == signal.SIGINT else SystemExit(128 + number)
+
+    listen(stop)
 
 
 def listen(ask: Callable[[int], None]) -> None:
     """Call ``ask`` with SIGINT on Ctrl-C, and with SIGTERM on whatever else asks this process to end."""
     for number in (*ENDING, signal.SIGINT):
         signal.signal(number, lambda sent, _: ask(signal.SIGINT if sent == signal.SIGINT else signal.SIGTERM))
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Defer SIGTERM and Ctrl-C until the end of the block, in which processes are started.
+
+    Processes that are forked in it ignore both: a terminal sends Ctrl-C to all of them, and this one ends the others.
+    A signal mask would not do: it covers one thread, and the system delivers the signal to another, such as tqdm's.
+    """
+    if threading.current_thread() is not threading.main_thread():  # only the main one runs handlers
+        yield
+        return
+    came: list[int] = []
+    handlers = {number: signal.signal(number, lambda sent, _: came.append(sent)) for number in (*ENDING, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for sent in came:
+            signal.raise_signal(sent)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
@@ -43,6 +72,27 @@ def end(process: subprocess.Popen[bytes]) -> None:
         with suppress(subprocess.TimeoutExpired):
             process.wait(60)
     process.terminate()
+
+
+def lock(descriptor: int) -> bool:
+    """Lock an open file for as long as this process lives; return False if another process has locked it.
+
+    A file system without locks counts as nobody having locked it.
+    """
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock's, no forked worker keeps it
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def patiently(move: Callable[[], object]) -> None:

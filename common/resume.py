@@ -10,6 +10,7 @@ import csv
 import io
 import shutil
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from jsonargparse import ArgumentParser
@@ -23,14 +24,32 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from common.checkpoints import Checkpoint
 from common.errors import UserError, listed
-from common.files import replacing, write_bytes
+from common.files import replacing, shown, write_bytes
 from common.folds import Split
-from common.platforms import patiently
+from common.platforms import lock, patiently
 from common.runs import RESULT
 from common.task import ImageTask
 
 # Callbacks whose state does not affect any result.
 FREE = {"ModelCheckpoint", "BestCheckpoint", "LastCheckpoint", "Timer"}
+LOCKED: dict[Path, BinaryIO] = {}  # files that this process has locked; they stay open
+
+
+def lock_run(run: Path) -> None:
+    """Keep other processes from writing to a run folder until this one ends, or is killed.
+
+    Raises:
+        UserError: another one writes to it.
+    """
+    path = run.resolve() / ".lock"
+    if path in LOCKED or not run.is_dir():  # of a path that is refused when it is read
+        return
+    stream = path.open("ab")
+    if not lock(stream.fileno()):
+        stream.close()
+        fix = "wait for its end, stop it, or give --name for a run of its own"
+        raise UserError(f"--ckpt_path: another fit is writing to {shown(run)}; {fix}")
+    LOCKED[path] = stream
 
 
 class WholeFiles(TorchCheckpointIO):

@@ -6,6 +6,7 @@ import json
 import os
 import runpy
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -127,7 +128,7 @@ Run = Callable[..., str]
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
     """Type ``python -m <task> ...`` and get what it prints; ``fails=True`` wants exit code 2 and gets stderr.
 
     The figures of a fit are made but not rendered, which takes longer than a small fit: test_tracking renders them.
@@ -146,7 +147,8 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         assert caught.value.code == 2
         return capsys.readouterr().err
 
-    return type_command
+    yield type_command
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what a command has changed
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ import torch
 import yaml
 
 from common.cli import CHECKPOINTS, TaskCLI
+from julia.model import CharacterClassifier
 from tests.conftest import Run, Shared
 
 # The smallest network of torchvision's that learns: what is tested here is not the accuracy.
@@ -432,7 +434,6 @@ def test_the_best_is_of_the_metric_that_decides_whatever_else_is_kept() -> None:
 
     from common.callbacks import BestCheckpoint
     from common.fitting import finish_run
-    from julia.model import CharacterClassifier
 
     other, ours = ModelCheckpoint(monitor="val/loss"), BestCheckpoint("val/acc", "max", None)
     other.best_model_score, other.best_model_path = torch.tensor(4.1), "other.ckpt"
@@ -448,3 +449,18 @@ def test_the_best_is_of_the_metric_that_decides_whatever_else_is_kept() -> None:
     )
     finish_run(trainer, CharacterClassifier, 1.0, False)  # type: ignore[arg-type]
     assert json.loads(Path("result.json").read_text())["best"] == 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["predict", "validate"])
+def test_ctrl_c_is_one_line(
+    run: Run, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    monkeypatch.setattr(CharacterClassifier, "forward", lambda *_: signal.raise_signal(signal.SIGINT))
+    words = ("--submission.path", "s.csv") if command == "predict" else ()
+    with pytest.raises(SystemExit) as caught:
+        run("julia", command, "--ckpt_path", checkpoint, "--trainer.enable_progress_bar", "false", *words)
+    assert caught.value.code == 130
+    said = capsys.readouterr()
+    assert [line for line in (said.out + said.err).splitlines() if "available" not in line] == ["error: interrupted"]
+    assert list(Path().glob("*s.csv*")) == []

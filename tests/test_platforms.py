@@ -40,7 +40,7 @@ from growth.model import GrowthRegressor
 from julia.data import CharacterData
 from julia.model import CharacterClassifier
 from tests.conftest import OFFLINE, QUIET, Run
-from tests.quick import REPOSITORY
+from tests.quick import PATIENCE, REPOSITORY
 from tests.test_pins import PINS, PROJECT, entries, wanted
 
 MODELS = {"growth": GrowthRegressor, "julia": CharacterClassifier}
@@ -225,6 +225,17 @@ def test_what_windows_refuses_is_one_line(on: Any, capsys: pytest.CaptureFixture
         raise FileNotFoundError(errno.ENOENT, "No such file", "short")
 
 
+@pytest.mark.parametrize(
+    ("number", "ours"), [(errno.EAGAIN, False), (errno.EACCES, False), (errno.ENOLCK, True), (errno.EOPNOTSUPP, True)]
+)
+def test_a_file_system_without_locks_refuses_nobody(monkeypatch: pytest.MonkeyPatch, number: int, ours: bool) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(pytest.importorskip("fcntl"), "lockf", refuse)
+    assert platforms.lock(0) is ours
+
+
 @pytest.fixture
 def _handlers() -> Iterator[None]:
     kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)}
@@ -236,7 +247,6 @@ def _handlers() -> Iterator[None]:
 @pytest.mark.usefixtures("_handlers")
 def test_ctrl_break_is_taken_as_sigterm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platforms, "ENDING", (signal.SIGTERM, signal.SIGUSR1))  # which stands in for SIGBREAK
-    monkeypatch.setattr(cache, "ENDING", platforms.ENDING)
     last = LastCheckpoint(None)
     last.listen()
     for sent, asked in ((signal.SIGUSR1, signal.SIGTERM), (signal.SIGTERM, signal.SIGTERM)):
@@ -244,7 +254,7 @@ def test_ctrl_break_is_taken_as_sigterm(monkeypatch: pytest.MonkeyPatch) -> None
         signal.raise_signal(sent)
         assert last.asked == asked
     last.asked = 0
-    with cache._signals_held():
+    with platforms.signals_held():
         signal.raise_signal(signal.SIGUSR1)
         assert last.asked == 0
     assert last.asked == signal.SIGTERM
@@ -252,6 +262,33 @@ def test_ctrl_break_is_taken_as_sigterm(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(SystemExit) as caught:
         signal.raise_signal(signal.SIGUSR1)
     assert caught.value.code == 128 + signal.SIGTERM
+
+
+FORKED = """
+import os, signal, time
+from common.batches import Loader
+from common.errors import exit_on_user_error
+from common.platforms import end_tidily
+
+def send():
+    os.kill(os.getpid(), signal.{name})
+    time.sleep(0.01)  # in which the handler runs
+
+end_tidily()
+os.register_at_fork(before=send)
+with exit_on_user_error():
+    iter(Loader([1], num_workers=2))
+    print("lost")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "register_at_fork"), reason="this system does not fork")
+@pytest.mark.parametrize(("name", "code", "said"), [("SIGTERM", 143, ""), ("SIGINT", 130, "error: interrupted\n")])
+def test_a_signal_is_not_lost_while_workers_start(name: str, code: int, said: str) -> None:
+    command = [sys.executable, "-c", FORKED.format(name=name)]
+    variables = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False, timeout=PATIENCE)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", said)
 
 
 def test_signals_that_a_system_lacks_are_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

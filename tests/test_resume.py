@@ -282,6 +282,30 @@ def test_two_fits_at_once_share_the_cache_and_no_run_folder(tmp_path: Path, draw
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("forked")
+def test_one_process_at_a_time_writes_to_a_run(tmp_path: Path, drawn: Callable[[str], Path]) -> None:
+    data, last, output = drawn("julia"), kills.last_of("julia", tmp_path), tmp_path / "output.txt"
+    two, again = ("--trainer.max_epochs", 2), ("--ckpt_path", last.relative_to(tmp_path))
+    # The fit, and then a resumed one, are held still in the second epoch; an epoch has 15 steps.
+    for call, words in ((20, two), (3, (*two, *again))):
+        settings = f'{{"hook": "on_train_batch_start", "call": {call}, "signal": {signal.SIGSTOP.value}}}'
+        one = f'{{"class_path": "tests.kills.Kill", "init_args": {settings}}}'
+        first = kills.start("julia", data, tmp_path, *words, "--trainer.callbacks+", one)
+        try:
+            while Path(f"/proc/{first.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
+                assert first.poll() is None, output.read_text()
+                time.sleep(0.01)
+            assert kills.start("julia", data, tmp_path, *two, *again).wait(quick.PATIENCE) == 2
+        finally:
+            first.kill()
+            first.wait(quick.PATIENCE)
+        refusal = "error: --ckpt_path: another fit is writing to runs/julia/mobilenet_v3_small/version_0; wait for"
+        assert output.read_text().splitlines()[-1].startswith(refusal)
+    assert kills.start("julia", data, tmp_path, *two, *again).wait(quick.PATIENCE) == 0
+    assert (last.parents[1] / "result.json").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("forked")
 def test_two_processes_stop_at_one_step(tmp_path: Path, drawn: Callable[[str], Path]) -> None:
     many = ("--trainer.strategy", "ddp", "--trainer.devices", 2, "--trainer.accelerator", "cpu")
     process = kills.start("julia", drawn("julia"), tmp_path, *many, "--trainer.max_epochs", 500)

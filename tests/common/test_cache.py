@@ -19,6 +19,7 @@ from common.cache import cached_images
 from common.decoding import Images, Mode
 from common.errors import UserError
 from common.image_files import find_images
+from common.platforms import signals_held
 from tests.common.test_decoding import encoded
 
 
@@ -155,7 +156,7 @@ def test_a_signal_waits_while_processes_start_whichever_thread_gets_it(number: s
     other.start()
     reached = False
     try:
-        with pytest.raises(InterruptedError), cache._signals_held():
+        with pytest.raises(InterruptedError), signals_held():
             signal.pthread_kill(other.ident or 0, number)
             time.sleep(0.01)
             reached = True

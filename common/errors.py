@@ -30,6 +30,11 @@ def listed(items: Iterable[object], most: int = 10) -> str:
     return ", ".join(texts[:most]) + more
 
 
+def counted(number: int, one: str, several: str = "") -> str:
+    """Say how many: ``one`` is what follows 1, and ``several`` what follows other numbers, by default with an s."""
+    return f"{number} {one if number == 1 else several or f'{one}s'}"
+
+
 def no_such(flag: str, name: str, known: Iterable[str], listing: str) -> UserError:
     """Say that there is no such name, and which ones are close; ``listing`` is what would list all."""
     close = difflib.get_close_matches(name, list(known), n=3)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from common.errors import counted
 from common.held_out_tables import compare_rows, read_held_out
-from common.ranking import FIXED, Group, counted, read_groups, table_of, text_of
+from common.ranking import FIXED, Group, read_groups, table_of, text_of
 from common.run_tree import SUMMED_UP, Node, order_columns, tree_of
 from common.runs import About, Run
 
@@ -26,7 +27,7 @@ def write_report(groups: list[Group], about: About) -> str:
     monitor = about["monitor"]
     lowest_first, unit = about["directions"][monitor] == "min", about.get("units", {}).get(monitor)
     measured = f"`{monitor}`{f' in {unit}' if unit else ''}, {'lower' if lowest_first else 'higher'} is better"
-    runs = counted(sum(len(group.runs) for group in groups))
+    runs = counted(sum(len(group.runs) for group in groups), "run")
     apart = ", each set of held-out rows for itself: figures of other rows cannot be ranked" if len(groups) > 1 else ""
     lines = [f"# Runs of {about['task']}: which is best, and why", "", f"{runs}, by {measured}{apart}."]
     lines += ["A row of several seeds stands for their mean; its range is in brackets."]
@@ -34,7 +35,7 @@ def write_report(groups: list[Group], about: About) -> str:
     columns, cells = order_columns(table), iter(table.to_dict("records"))
     for group in groups:
         roots = tree_of(group, [next(cells) for _ in group.runs], columns, lowest_first)
-        lines += ["", f"## {group.rows}: {counted(len(group.runs))}", "", *_section(roots, columns, monitor)]
+        lines += ["", f"## {group.rows}: {counted(len(group.runs), 'run')}", "", *_section(roots, columns, monitor)]
     return "\n".join(lines) + "\n"
 
 

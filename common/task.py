@@ -74,7 +74,7 @@ class ImageTask(LightningModule, Calibrated, HeldOutTables[Data], ABC, Generic[D
         units: of the metrics that have one; an argument may decide, such as which loss it is.
         throughput: name of the rate that is logged as ``train/<throughput>``, such as ``images_per_s``.
         drawn: names of the :meth:`pictures` of every fit.
-        score_unit: unit of what :meth:`explained_scores` gives.
+        score_unit: unit of what :meth:`explained_scores` gives, in the plural.
         classes: names of the classes, in order; None of a regression.
         about_items: what :meth:`table_of_items` has, in a few words, and what to mind when reading it.
         output_arguments: names of the arguments that say what the network's outputs mean, such as their unit.

@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 import pandas as pd
 
 from common.archives import open_zip
-from common.errors import UserError, listed
+from common.errors import UserError, counted, listed
 from common.image_files import ImageFile, find_images
 from common.tables import TableFile, read_table, refuse_doubles, rows
 from growth.names import refuse_other_plants
@@ -163,7 +163,7 @@ def _photo_table(listing: _Listing, part: Part) -> pd.DataFrame:
     if not images:
         raise UserError(f"{source}: no image files in it; unpack open.zip there again")
     if astray := [file for parts, file in images if len(parts) != 3]:
-        count = f"{len(astray)} photos are not in {part}/<species>/<plant>/"
+        count = f"{counted(len(astray), 'photo is', 'photos are')} not in {part}/<species>/<plant>/"
         raise UserError(f"{count}: {listed(astray)}; move them into the folder of their plant")
     filled = {parts[:depth] for parts, _ in images for depth in (1, 2)}
     visible = {parts for parts in folders if not any(name.startswith((".", "__MACOSX")) for name in parts)}

@@ -83,6 +83,8 @@ def test_an_attribution_says_what_its_colours_mean_and_what_follows() -> None:
     ]
     assert legend.get_title().get_text() == "the darker the colour, the more, up to 2 days"
     assert figure.get_suptitle().startswith("a: no green leaf was found")
+    one = attribution_figure([Member(module, "a")], [parts / 2], image).legends[0]
+    assert one.get_title().get_text() == "the darker the colour, the more, up to 1.0 days"
 
 
 def test_attribution_is_where_the_answer_comes_from() -> None:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from common.curves import curves_of, describe_metrics
 from common.errors import counted
-from common.held_out_tables import read_held_out
+from common.held_out_tables import read_held_out, weights_of
 from common.plots import COLOURS
 from common.ranking import ABSENT, FIXED, Group
 from common.run_tree import Node, order_columns, tree_of
@@ -155,7 +155,8 @@ def _rows(nodes: list[Node]) -> tuple[dict[str, Any], list[str]]:
             if len(known) > len(groups):
                 groups.append(group)
         predicted = [_plain(value) for value in table["predicted"].tolist()]
-        by_node[node.number] = {"set": sets.setdefault(tuple(found), len(sets)), "predicted": predicted}
+        where = sets.setdefault(tuple(found), len(sets))
+        by_node[node.number] = {"set": where, "predicted": predicted, "by": weights_of(node.run)}
     names = {name: number for number, name in enumerate(dict.fromkeys(groups))}
     shared = {
         "columns": columns,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from common.errors import counted
-from common.held_out_tables import compare_rows, read_held_out
+from common.held_out_tables import compare_rows, read_held_out, weights_of
 from common.ranking import FIXED, Group, read_groups, table_of, text_of
 from common.run_tree import SUMMED_UP, Node, order_columns, tree_of
 from common.runs import About, Run
@@ -123,8 +123,9 @@ def _errors(best: Node, second: Node) -> list[str]:
     what = "alone got right" if columns["classes"] else f"mean error, {columns['truth']}"
     ends = summed if len(summed) <= 2 * FIRST else summed.iloc[[*range(FIRST), *range(-FIRST, 0)]]
     some = "" if len(ends) == len(summed) else f" ({FIRST} of {len(summed)} at either end)"
-    title = f"By {columns['group']}, where `{one.name}` is most ahead of `{other.name}` first{some}; "
-    title += "what `best.ckpt` of each predicted; of a cross-validation, `last.ckpt` of its folds:"
+    title = f"By {columns['group']}, where `{one.name}` is most ahead of `{other.name}` first{some}"
+    by = [(which, weights_of(run)) for which, run in (("first", one), ("second", other))]
+    title += "".join(f"; the {which}'s predictions are those of {weights}" for which, weights in by if weights) + ":"
     cells = [
         [str(name), *(str(int(v)) if float(v).is_integer() else f"{v:.3g}" for v in row)]
         for name, *row in ends.itertuples()

@@ -117,7 +117,7 @@ def _read_folders(root: Path, found: Mapping[str, ImageFile]) -> pd.DataFrame:
     if astray := [path for path in found if path.count("/") != 1 or path.startswith(f"{TEST}/")]:
         count = f"{counted(len(astray), 'photo is', 'photos are')} not in <plant>/"
         raise UserError(
-            f"{root}: {count}: {listed(astray)}; move them into the folder of their plant, "
+            f"{root}: {count}: {listed(astray)}; move each into the folder of its plant, "
             f"those to predict into {TEST}/<plant>/, or tell plants and days by {PHOTOS} or --data.pattern"
         )
     table = pd.DataFrame({"path": list(found), "where": list(found), "file": list(found.values()), "species": ""})

@@ -148,7 +148,7 @@ def refuse_uncertain(source: object, photo: pd.Series, faults: list[str]) -> Non
         suffix, count = PurePosixPath(next(iter(uncertain))).suffix, counted(len(uncertain), "photo has", "photos have")
         raise UserError(
             f"{source}: {count} no certain day: {listed(uncertain.values())}; "
-            f"name them like DAT07{suffix} or 2024-05-31{suffix}"
+            f"name each like DAT07{suffix} or 2024-05-31{suffix}"
         )
 
 
@@ -166,7 +166,7 @@ def refuse_lone(source: object, plant: pd.Series, day: pd.Series) -> None:
     if lone := sorted(photos.index[photos == 1]):
         count = counted(len(lone), "plant has", "plants have")
         raise UserError(
-            f"{source}: {count} one photo, which makes no pair: {listed(lone)}; add photos of them or remove these"
+            f"{source}: {count} one photo, which makes no pair: {listed(lone)}; add photos of each, or remove it"
         )
     if lone := sorted(moments.index[moments == 1]):
         count = counted(len(lone), "plant has", "plants have")

@@ -265,10 +265,10 @@ def test_what_fits_have_written_is_passed_over(root: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (("3.png",), "1 photo is not in <plant>/: 3.png; move them into the folder of their plant"),
+        (("3.png",), "1 photo is not in <plant>/: 3.png; move each into the folder of its plant"),
         (("x/c/1.png",), "1 photo is not in <plant>/: x/c/1.png"),
         (("test/1.png", "test/2.png"), "2 photos are not in <plant>/: test/1.png, test/2.png"),
-        (("c/x.png", "c/2.png"), "1 photo has no certain day: c/x.png (no number); name them like DAT07.png"),
+        (("c/x.png", "c/2.png"), "1 photo has no certain day: c/x.png (no number); name each like DAT07.png"),
         (("c/03-04-2024.png",), "03-04-2024.png (03-04-2024 may be 2024-04-03 or 2024-03-04)"),
         (
             ("a/x2.png",),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from common.errors import UserError
+from common.errors import UserError, counted
 from common.files import check_folder, check_output, expand, replacing, shown
 from common.plots import save_png
 from common.submission import leave_out
@@ -68,7 +68,7 @@ class Answers:
             most = PRINTED[name != first]
             print(f"\n{table.head(most).to_string(index=False, float_format='{:.2f}'.format)}")
             if len(table) > most:
-                print(f"… and {len(table) - most} more rows in {shown(path)}")
+                print(f"… and {counted(len(table) - most, 'more row')} in {shown(path)}")
         drawn = self.folder / f"{first}.png"
         drawn.unlink(missing_ok=True)  # from an earlier command
         if picture := model.picture_answers(tables):

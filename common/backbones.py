@@ -20,7 +20,7 @@ from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (
 )
 from torchvision import models
 
-from common.errors import UserError, no_such
+from common.errors import UserError, counted, no_such
 from common.networks import IMAGENET, Airbench, Constants, Float32Linear, LeNet
 from common.pretrained import Pretrained, is_checkpoint, not_downloaded, read_state
 from common.timm_backbones import PREFIX, build_timm, constants_of_timm, give_outputs, has_plain_stem, names_of_timm
@@ -183,7 +183,7 @@ def _pretrained_state(name: str, network: nn.Module, pretrained: Pretrained) -> 
     wrong = [key for key in wanted if key not in state or state[key].shape != wanted[key].shape]
     wrong += [key for key in state if key not in wanted]
     if wrong:
-        reason = f"not weights of {name}, {len(wrong)} tensors differ (first: {wrong[0]})"
+        reason = f"not weights of {name}, {counted(len(wrong), 'tensor differs', 'tensors differ')} (first: {wrong[0]})"
         raise UserError(f"--model.pretrained {pretrained}: {reason}; expected {file}")
     return state
 

@@ -10,7 +10,7 @@ from jsonargparse import Namespace
 from common.arguments import RESUMED, Kind, kinds_of
 from common.checkpoints import Checkpoint, precision_of
 from common.data import ImageData
-from common.errors import UserError
+from common.errors import UserError, counted
 from common.runs import is_finished
 from common.task import AnyTask
 
@@ -69,4 +69,5 @@ class Guard:
             raise UserError(f"--ckpt_path {first.path}: {reason}")
         epochs, most = first.epochs, first.epochs + 1 if max_epochs in (None, -1) else max_epochs
         if epochs > most or (is_finished(first.run) and epochs == most):
-            raise UserError(f"--ckpt_path {first.path}: {epochs} epochs are done; give a larger --trainer.max_epochs")
+            done = counted(epochs, "epoch is", "epochs are")
+            raise UserError(f"--ckpt_path {first.path}: {done} done; give a larger --trainer.max_epochs")

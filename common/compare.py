@@ -13,9 +13,9 @@ from pathlib import Path
 import pandas as pd
 
 from common.compare_page import page
-from common.errors import UserError, exit_on_user_error
+from common.errors import UserError, counted, exit_on_user_error
 from common.files import check_output, replacing
-from common.ranking import FIXED, counted, read_groups, table_of, text_of
+from common.ranking import FIXED, read_groups, table_of, text_of
 
 
 def show(table: pd.DataFrame, title: str) -> None:
@@ -77,7 +77,7 @@ def main() -> None:
             rows = table.iloc[: len(group.runs)]
             table = table.iloc[len(group.runs) :]
             where = f" on {group.rows}" if len(groups) > 1 else ""
-            title = f"{counted(len(group.runs))}, best {monitor} first{where}"
+            title = f"{counted(len(group.runs), 'run')}, best {monitor} first{where}"
             show(rows.drop(columns="held out", errors="ignore"), title)
             for _, line in group.seeds:
                 print(line)

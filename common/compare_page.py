@@ -14,9 +14,10 @@ from urllib.parse import quote
 import pandas as pd
 
 from common.curves import curves_of, describe_metrics
-from common.held_out_tables import read_held_out
+from common.errors import counted
+from common.held_out_tables import read_held_out, weights_of
 from common.plots import COLOURS
-from common.ranking import ABSENT, FIXED, Group, counted
+from common.ranking import ABSENT, FIXED, Group
 from common.run_tree import Node, order_columns, tree_of
 from common.runs import About
 
@@ -66,7 +67,7 @@ def page(groups: list[Group], table: pd.DataFrame, about: About, home: Path) -> 
     task, number = groups[0].runs[0].task, sum(len(group.runs) for group in groups)
     headings = (html.escape(str(name)) for name in columns)
     parts = {
-        "TITLE": html.escape(f"{counted(number)} of {task}, best {about['monitor']} first"),
+        "TITLE": html.escape(f"{counted(number, 'run')} of {task}, best {about['monitor']} first"),
         "HEAD": "".join(f'<th scope="col"><button type="button">{name}</button></th>' for name in headings),
         "BODY": "".join(bodies),
         "PLOTLY": get_plotlyjs(),
@@ -154,7 +155,8 @@ def _rows(nodes: list[Node]) -> tuple[dict[str, Any], list[str]]:
             if len(known) > len(groups):
                 groups.append(group)
         predicted = [_plain(value) for value in table["predicted"].tolist()]
-        by_node[node.number] = {"set": sets.setdefault(tuple(found), len(sets)), "predicted": predicted}
+        where = sets.setdefault(tuple(found), len(sets))
+        by_node[node.number] = {"set": where, "predicted": predicted, "by": weights_of(node.run)}
     names = {name: number for number, name in enumerate(dict.fromkeys(groups))}
     shared = {
         "columns": columns,

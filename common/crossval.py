@@ -23,7 +23,7 @@ from common.checkpoints import Checkpoint, read_checkpoint
 from common.config import read_config
 from common.data import ImageData
 from common.ensemble import data_of, learned_views, predict_views
-from common.errors import UserError, listed
+from common.errors import UserError, counted, listed
 from common.files import replacing, write_json
 from common.folds import Split, digest_of
 from common.pictures import entitled
@@ -177,8 +177,8 @@ class CrossValidation:
             calibrated.append(one.member.calibrated(one.estimates))
             tables.append(one.member.table_of_held_out(one.outputs, one.data).assign(fold=one.fold))
             value = one.member.measure(one.estimates, one.data.truth)
-            counted, seconds = _count_trained(one.data), read_result(one.checkpoint.run)["seconds"]
-            lines.append({"fold": one.fold, **counted, "rows": int((~kept).sum()), metric: value, "seconds": seconds})
+            trained, seconds = _count_trained(one.data), read_result(one.checkpoint.run)["seconds"]
+            lines.append({"fold": one.fold, **trained, "rows": int((~kept).sum()), metric: value, "seconds": seconds})
         member = held_out[-1].member
         average = (estimates + sum(other.sorted_as(ids, estimates.shape) for other in others)) / (1 + len(others))
         rows, summary = pd.concat(tables, ignore_index=True), pd.DataFrame(lines)
@@ -202,7 +202,7 @@ class CrossValidation:
             self._say(f"{metric}, mean ± deviation over {len(folds)} folds: {each.mean():.4f} ± {each.std():.4f}")
         self._say(f"{metric} over all {len(ids)} out-of-fold rows: {overall:.4f}")
         if others:
-            self._say(f"{metric} averaged with {len(others)} others: {member.measure(average, truth):.4f}")
+            self._say(f"{metric} averaged with {counted(len(others), 'other')}: {member.measure(average, truth):.4f}")
         if len(folds) > 1:
             self._calibrate(held_out, estimates, truth, groups, np.concatenate(calibrated), views)
         self._say(f"tables: {rows_path}, {summary_path.name}, {estimates_path.name}")

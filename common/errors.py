@@ -30,6 +30,11 @@ def listed(items: Iterable[object], most: int = 10) -> str:
     return ", ".join(texts[:most]) + more
 
 
+def counted(number: int, one: str, several: str = "") -> str:
+    """Say how many: ``one`` is what follows 1, and ``several`` what follows other numbers, by default with an s."""
+    return f"{number} {one if number == 1 else several or f'{one}s'}"
+
+
 def no_such(flag: str, name: str, known: Iterable[str], listing: str) -> UserError:
     """Make the error for an unknown name, which suggests close ones; ``listing`` is what lists them all."""
     close = difflib.get_close_matches(name, list(known), n=3)

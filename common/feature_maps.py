@@ -223,7 +223,8 @@ def attribution_figure(members: Sequence[Member], maps: Sequence[Tensor], image:
     for axes, member, parts in zip(others, members, maps, strict=False):
         draw_attribution(axes, grey, parts.numpy(), most)
         axes.set_title(f"{member.name}: {member.model.describe(image)[0]}", fontsize=10)
-    explain_signs(figure, f"{most:.2g} {members[0].model.score_unit}")
+    number = "1.0" if f"{most:.2g}" == "1" else f"{most:.2g}"  # 1 days would be one day too many
+    explain_signs(figure, f"{number} {members[0].model.score_unit}")
     return figure
 
 

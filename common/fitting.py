@@ -139,11 +139,15 @@ def finish_run(trainer: pl.Trainer, task: type[AnyTask], seconds: float, log_mod
         last = trainer.callback_metrics.get(task.monitor)
         figures = {"last": None if last is None else float(last), "best": score}
         times = {"epochs": trainer.current_epoch, "seconds": round(seconds, 1)}
-        write_json(Path(str(run)) / RESULT, {"metric": task.monitor, **figures, **times})
+        table, by = None, {}
         if last is not None:  # so there are evaluated rows
             assert isinstance(trainer.lightning_module, ImageTask)
-            with showing_best(trainer, trainer.lightning_module), replacing(Path(str(run)) / HELD_OUT) as temporary:
-                trainer.lightning_module.table_of_evaluated().to_csv(temporary, index=False)
+            with showing_best(trainer, trainer.lightning_module) as about:
+                table, by = trainer.lightning_module.table_of_evaluated(), {"held_out_by": about}
+        write_json(Path(str(run)) / RESULT, {"metric": task.monitor, **figures, **times, **by})
+        if table is not None:
+            with replacing(Path(str(run)) / HELD_OUT) as temporary:
+                table.to_csv(temporary, index=False)
     boards = []
     for logger in trainer.loggers:
         logger.finalize("success")

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from common.errors import UserError, listed
+from common.errors import UserError, counted, listed
 from common.image_files import ImageFile
 
 Indices = npt.NDArray[np.int64]
@@ -58,10 +58,15 @@ class Split(NamedTuple):
         if self.digests == tuple(fitted.digests):
             return
         ours, theirs = ({*split.trained, *split.held_out} for split in (self, fitted))
-        moved = {"are new": ours - theirs, "are gone": theirs - ours}
-        changes = [f"{len(ids)} rows {how} ({listed(sorted(ids), most=3)})" for how, ids in moved.items() if ids]
+        moved = {"new": ours - theirs, "gone": theirs - ours}
+        changes = [
+            f"{counted(len(ids), 'row is', 'rows are')} {how} ({listed(sorted(ids), most=3)})"
+            for how, ids in moved.items()
+            if ids
+        ]
         if learned := {*self.held_out} & {*fitted.trained}:
-            changes.append(f"{len(learned)} of the {len(self.held_out)} held-out rows were learned from")
+            number = f"{len(learned)} of the {len(self.held_out)} held-out rows"
+            changes.append(f"{number} {'was' if len(learned) == 1 else 'were'} learned from")
         how = "; ".join(changes) or "true values of rows have changed"
         raise UserError(f"the data differ from those that the checkpoint was fitted on: {how}; give the same data")
 
@@ -166,7 +171,7 @@ def stratified_folds(labels: np.ndarray, num_folds: int, seed: int) -> list[Indi
     most = int(np.unique(labels, return_counts=True)[1].min())
     if not 2 <= num_folds <= most:
         remedy = f"so give 2 to {most}" if most > 1 else "which no two folds can share; add images"
-        raise UserError(f"--data.num_folds {num_folds}: the smallest class has {most} images, {remedy}")
+        raise UserError(f"--data.num_folds {num_folds}: the smallest class has {counted(most, 'image')}, {remedy}")
     folds = StratifiedKFold(num_folds, shuffle=True, random_state=seed).split(np.zeros(len(labels)), labels)
     return [np.sort(held_out) for _, held_out in folds]
 

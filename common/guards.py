@@ -34,7 +34,7 @@ def check_trainer(subcommand: str, flags: Namespace) -> None:
         endless = flags.max_epochs in (None, -1) and flags.max_steps == -1
         every = flags.check_val_every_n_epoch or 1
         unseen = flags.max_epochs is not None and 0 < flags.max_epochs < every
-        none = f"none of {flags.max_epochs} epochs would be validated; give less"
+        none = f"no epoch up to --trainer.max_epochs {flags.max_epochs} would be validated; give less"
         refused["check_val_every_n_epoch"] = (unseen, none)
         refused["max_epochs"] = (endless, "the learning rate's schedule must know the end; give a number of epochs")
     for flag, (given, reason) in refused.items():

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Data = TypeVar("Data", bound="ImageData")
 
-HELD_OUT = "held_out.csv"  # of a finished fit, from its best.ckpt
+HELD_OUT = "held_out.csv"  # of a finished fit; its result.json says which weights predicted the rows
 OUT_OF_FOLD = "out_of_fold.csv"  # of a cross-validation, from the last.ckpt of each fold
 
 
@@ -77,6 +77,17 @@ def read_held_out(run: Run) -> tuple[pd.DataFrame | None, list[str]]:
     if table["id"].duplicated().any():
         return None, [f"{path}: rows of one name, {table['id'][table['id'].duplicated()].iloc[0]}: not compared"]
     return table, []
+
+
+def weights_of(run: Run) -> str:
+    """Say which weights predicted the held-out rows of a run; empty where it does not tell.
+
+    Fits of earlier versions do not: most of them left those of the last epoch.
+    """
+    if not (run.path / HELD_OUT).is_file():
+        return "last.ckpt of each fold"
+    said = run.result.get("held_out_by") if run.result else None
+    return " ".join(said.split()) if isinstance(said, str) else ""
 
 
 def _read(path: Path, columns: Columns) -> pd.DataFrame:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from common.arguments import Settings
-from common.errors import UserError, listed
+from common.errors import UserError, counted, listed
 from common.files import shown
 from common.machine import is_first_process
 from common.networks import Normalize, head_of
@@ -169,7 +169,8 @@ def take_weights(model: AnyTask, path: str) -> set[str]:
     if other := [name for name in moved if moved[name].shape != own[name].shape]:
         shapes = " there, ".join("×".join(map(str, tensors[other[0]].shape)) for tensors in (moved, own))
         size = f"; its --model.image_size is {theirs['image_size']}" if "image_size" in theirs else ""
-        raise UserError(f"--model.pretrained {path}: {len(other)} tensors differ ({other[0]}: {shapes} here){size}")
+        differ = counted(len(other), "tensor differs", "tensors differ")
+        raise UserError(f"--model.pretrained {path}: {differ} ({other[0]}: {shapes} here){size}")
     model.load_state_dict(moved, strict=False)
     if is_first_process():
         left = f"; not taken: {listed(head)} ({'; '.join(reasons)})" if reasons else ""
@@ -220,6 +221,6 @@ def _other_outputs(saved: Settings, model: AnyTask, heads: Iterable[tuple[Tensor
             reasons.append(f"{name} {theirs} there, {model.hparams[name]} here")
     for ours, other in heads:
         if other is None or ours.shape != other.shape:
-            number = "no" if other is None or other.ndim == 0 else len(other)
-            reasons.append(f"{number} outputs there, {len(ours)} here")
+            there = "no outputs" if other is None or other.ndim == 0 else counted(len(other), "output")
+            reasons.append(f"{there} there, {len(ours)} here")
     return list(dict.fromkeys(reasons))

@@ -156,11 +156,6 @@ def _values(name: str, runs: Sequence[Run]) -> set[str]:
     return {run.arguments.get(name, ABSENT) for run in runs if not of_class or name in run.arguments}
 
 
-def counted(runs: int) -> str:
-    """Say how many runs there are."""
-    return f"{runs} run" if runs == 1 else f"{runs} runs"
-
-
 def text_of(name: object, cell: object) -> str:
     """Write a cell of a table of runs."""
     if isinstance(cell, float):

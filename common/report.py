@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from common.held_out_tables import compare_rows, read_held_out
-from common.ranking import FIXED, Group, counted, read_groups, table_of, text_of
+from common.errors import counted
+from common.held_out_tables import compare_rows, read_held_out, weights_of
+from common.ranking import FIXED, Group, read_groups, table_of, text_of
 from common.run_tree import SUMMED_UP, Node, order_columns, tree_of
 from common.runs import About, Run
 
@@ -26,7 +27,7 @@ def write_report(groups: list[Group], about: About) -> str:
     monitor = about["monitor"]
     lowest_first, unit = about["directions"][monitor] == "min", about.get("units", {}).get(monitor)
     measured = f"`{monitor}`{f' in {unit}' if unit else ''}, {'lower' if lowest_first else 'higher'} is better"
-    runs = counted(sum(len(group.runs) for group in groups))
+    runs = counted(sum(len(group.runs) for group in groups), "run")
     apart = ", each set of held-out rows for itself: figures of other rows cannot be ranked" if len(groups) > 1 else ""
     lines = [f"# Runs of {about['task']}: which is best, and why", "", f"{runs}, by {measured}{apart}."]
     lines += ["A row of several seeds stands for their mean; its range is in brackets."]
@@ -34,7 +35,7 @@ def write_report(groups: list[Group], about: About) -> str:
     columns, cells = order_columns(table), iter(table.to_dict("records"))
     for group in groups:
         roots = tree_of(group, [next(cells) for _ in group.runs], columns, lowest_first)
-        lines += ["", f"## {group.rows}: {counted(len(group.runs))}", "", *_section(roots, columns, monitor)]
+        lines += ["", f"## {group.rows}: {counted(len(group.runs), 'run')}", "", *_section(roots, columns, monitor)]
     return "\n".join(lines) + "\n"
 
 
@@ -122,8 +123,9 @@ def _errors(best: Node, second: Node) -> list[str]:
     what = "alone got right" if columns["classes"] else f"mean error, {columns['truth']}"
     ends = summed if len(summed) <= 2 * FIRST else summed.iloc[[*range(FIRST), *range(-FIRST, 0)]]
     some = "" if len(ends) == len(summed) else f" ({FIRST} of {len(summed)} at either end)"
-    title = f"By {columns['group']}, where `{one.name}` is most ahead of `{other.name}` first{some}; "
-    title += "what `best.ckpt` of each predicted; of a cross-validation, `last.ckpt` of its folds:"
+    title = f"By {columns['group']}, where `{one.name}` is most ahead of `{other.name}` first{some}"
+    by = [(which, weights_of(run)) for which, run in (("first", one), ("second", other))]
+    title += "".join(f"; the {which}'s predictions are those of {weights}" for which, weights in by if weights) + ":"
     cells = [
         [str(name), *(str(int(v)) if float(v).is_integer() else f"{v:.3g}" for v in row)]
         for name, *row in ends.itertuples()

@@ -10,6 +10,7 @@ from itertools import takewhile
 import numpy as np
 import pandas as pd
 
+from common.errors import counted
 from common.ranking import FIXED, Group, text_of
 from common.runs import Run, is_fold
 
@@ -70,7 +71,7 @@ def tree_of(group: Group, lines: list[dict[Hashable, object]], columns: list[str
             roots.append(node)
     for root in roots:
         if root.below:
-            root.what = f"{len(root.fitted())} folds"
+            root.what = counted(len(root.fitted()), "fold")
             text, number = root.row["last"]
             root.row["last"] = (f"{text} {_range(_folds(root))}".strip(), number)
             root.row["epochs"] = _cell("epochs", max(node.row["epochs"][1] or 0 for node in root.below))

@@ -60,6 +60,7 @@ class Result(TypedDict):
     metric: NotRequired[str]
     last: NotRequired[float | None]
     best: NotRequired[float | None]
+    held_out_by: NotRequired[str]  # of which weights held_out.csv is; not stated by earlier versions
 
 
 @final
@@ -264,8 +265,7 @@ def _earlier(task: str, result: Result | None, metrics: dict[str, pd.Series[floa
 
     machine = sorted(machine_arguments(object, ImageData))
     about: About = {"task": task, "monitor": "", "directions": {}, "machine": machine}
-    # Without checkpoints, there is no best.
-    metric, best = (str(result.get("metric")), result.get("best")) if result else ("", None)
+    metric, best = (str(result.get("metric")), result.get("best")) if result else ("", None)  # none if it saved none
     curve = metrics.get(metric)
     # A constant curve does not reveal whether higher or lower is better.
     if isinstance(best, int | float) and curve is not None and curve.min() < curve.max():

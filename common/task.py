@@ -74,7 +74,7 @@ class ImageTask(LightningModule, Calibrated, HeldOutTables[Data], ABC, Generic[D
         units: units of the metrics that have one; they may depend on an argument, such as the choice of loss.
         throughput: name of the rate that is logged as ``train/<throughput>``, such as ``images_per_s``.
         drawn: names of the :meth:`pictures` that every fit draws.
-        score_unit: unit of the scores from :meth:`explained_scores`.
+        score_unit: unit of the scores from :meth:`explained_scores`, in the plural.
         classes: names of the classes, in order; None for a regression.
         about_items: a few words on the contents of :meth:`table_of_items`, and how to read it.
         output_arguments: names of the arguments that determine what the network's outputs mean, such as their unit.

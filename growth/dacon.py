@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 import pandas as pd
 
 from common.archives import open_zip
-from common.errors import UserError, listed
+from common.errors import UserError, counted, listed
 from common.image_files import ImageFile, find_images
 from common.tables import TableFile, read_table, refuse_doubles, rows
 from growth.names import refuse_other_plants
@@ -108,7 +108,8 @@ def _ids(root: Path, pairs_path: TableFile, known: pd.Series) -> list[str]:
     if len(extra := ids[~ids.isin(known)]):
         raise UserError(f"{path}: {rows(extra.index)}: idx {listed(extra)} not in {pairs_path}; download both again")
     if len(lost := known[~known.isin(ids)]):
-        raise UserError(f"{path}: {len(lost)} idx of {pairs_path} are not in it: {listed(lost)}; download both again")
+        count = counted(len(lost), f"idx of {pairs_path} is", f"idx of {pairs_path} are")
+        raise UserError(f"{path}: {count} not in it: {listed(lost)}; download both again")
     return ids.tolist()
 
 
@@ -163,8 +164,8 @@ def _photo_table(listing: _Listing, part: Part) -> pd.DataFrame:
     if not images:
         raise UserError(f"{source}: no image files in it; unpack open.zip there again")
     if astray := [file for parts, file in images if len(parts) != 3]:
-        count = f"{len(astray)} photos are not in {part}/<species>/<plant>/"
-        raise UserError(f"{count}: {listed(astray)}; move them into the folder of their plant")
+        count = f"{counted(len(astray), 'photo is', 'photos are')} not in {part}/<species>/<plant>/"
+        raise UserError(f"{count}: {listed(astray)}; move each into the folder of its plant")
     filled = {parts[:depth] for parts, _ in images for depth in (1, 2)}
     visible = {parts for parts in folders if not any(name.startswith((".", "__MACOSX")) for name in parts)}
     if empty := sorted("/".join(parts) for parts in visible - filled):

@@ -106,9 +106,12 @@ def refusal(level: int, calibration: Calibration) -> str:
     if level not in LEVELS:
         return f"level {level}: give one of {', '.join(map(str, LEVELS))}"
     needed = f"it takes {plants_for(level)} held-out plants"
+    plants = calibration.get("plants", 0)
     lower = [f"{other} % is known" for other in deviations_of(calibration)]
     instead = "; ".join(lower) or "crossval holds out all in turn"
-    return f"no interval of {level} %: {needed}, and {calibration.get('plants', 0):.4g} were held out; {instead}"
+    return (
+        f"no interval of {level} %: {needed}, and {plants:.4g} {'was' if plants == 1 else 'were'} held out; {instead}"
+    )
 
 
 def about_intervals(calibration: Calibration) -> str:
@@ -119,7 +122,7 @@ def about_intervals(calibration: Calibration) -> str:
     words = [
         f"of {level} %" if level in known else f"none of {level} %, which takes {plants_for(level)}" for level in LEVELS
     ]
-    return f"intervals: {', '.join(words)}; learned from {plants:.4g} held-out plants"
+    return f"intervals: {', '.join(words)}; learned from {plants:.4g} held-out plant{'' if plants == 1 else 's'}"
 
 
 def _deviation(days: np.ndarray, base: float, slope: float) -> np.ndarray:

@@ -15,7 +15,7 @@ from common.networks import Float32Linear, Normalization
 from growth.pairs import PairBatch
 
 CHANCE = 1.5  # a leaf pixel that weighs this many times as much as another weighs more than by chance
-LEAST = 0.001  # share of a photo that must be green for leaves to be visible
+LEAST = 1 / 64  # share of a photo: an attribution covers this much at once, so it cannot resolve smaller leaves
 # Leaves usually fill at least this share of their hull: komatsuna and Arabidopsis 0.6 to 0.7; oilseed rape from the
 # side only 0.27.
 FILLED = 0.45
@@ -46,16 +46,27 @@ def judge_by_leaves(image: Tensor, attribution: Tensor) -> str:
     By chance, a leaf pixel would weigh as much as any other.
     """
     plant, weight = leaves(image)[0].cpu(), attribution.abs().cpu()
-    area, share = float(plant.mean()), float((weight * plant).sum() / weight.sum().clamp(min=1e-12))
+    area = float(plant.mean())
+    if area < 0.0005:
+        return "no green leaf was found in the photo, so nothing is said on whether the answer rests on leaves"
     if area < LEAST:
-        return "no green leaves found in the photo, so what the answer rests on cannot be judged"
-    carry = f"they are {100 * area:.0f} % of the photo and carry {100 * share:.0f} % of the weight"
+        found = f"only {percent(area)} of the photo was found to be green leaf"
+        return f"{found}, too little to say whether the answer rests on leaves"
+    if not weight.any():
+        return "covering any part of the photo leaves the answer as it is"
+    share = float((weight * plant).sum() / weight.sum())
+    carry = f"they are {percent(area)} of the photo and carry {percent(share)} of the weight"
     leaf, other = share * (1 - area), (1 - share) * area  # proportional to the weight of one pixel of each
     if leaf > CHANCE * other:
         rest = "" if share > 0.5 else " more than by chance, but most of it on what surrounds them"
-        return f"the answer rests on the leaves{rest}: {carry}"
+        return f"the answer rests on the green leaves{rest}: {carry}"
     less = "less" if other > CHANCE * leaf else "no more"
-    return f"the answer rests on the leaves {less} than by chance: {carry}"
+    return f"the answer rests on the green leaves {less} than by chance: {carry}"
+
+
+def percent(share: float) -> str:
+    """Format a share as a percentage, with a decimal below 10 %, so that small shares that differ look it."""
+    return f"{100 * share:.{0 if share >= 0.1 else 1}f} %"
 
 
 class LeafHull(nn.Module):

@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
-from common.errors import UserError, listed
+from common.errors import UserError, counted, listed
 from common.image_files import ImageFile
 from growth.days import MAX_DAY, end_of_date, with_dashes
 from growth.photos import days_in_names, refuse_uncertain
@@ -44,9 +44,10 @@ def read_names(root: Path, found: Mapping[str, ImageFile], pattern: str) -> pd.D
     """
     tokens = parse_pattern(pattern)
     if astray := [path for path in found if "/" in path]:
+        lie = counted(len(astray), "lies", "lie")
         raise UserError(
-            f"--data.pattern {pattern} is for one folder of photos, but {len(astray)} lie in folders of {root}: "
-            f"{listed(astray)}; move them, or give --data.pattern null"
+            f"--data.pattern {pattern} is for one folder of photos, but {lie} in folders of {root}: "
+            f"{listed(astray)}; move each out of it, or give --data.pattern null"
         )
     split = {path: split_name(tokens, PurePosixPath(path).stem) for path in found}
     if unlike := [path for path, readings in split.items() if not readings]:
@@ -56,7 +57,7 @@ def read_names(root: Path, found: Mapping[str, ImageFile], pattern: str) -> pd.D
             f"--data.pattern {pattern} {count} of the {len(split)} photos in {root}: {listed(unlike)}; {remedy}"
         )
     if unsure := [f"{path} ({_shown(one)} or {_shown(two)})" for path, (one, *more) in split.items() for two in more]:
-        count = f"{len(unsure)} names in two ways"
+        count = f"{counted(len(unsure), 'name')} in two ways"
         raise UserError(f"--data.pattern {pattern} matches {count}: {listed(unsure)}; narrow it, or write photos.csv")
     table = pd.DataFrame([dict(readings[0]) for readings in split.values()]).reindex(columns=FIELDS[:-1], fill_value="")
     table["path"] = table["where"] = list(found)

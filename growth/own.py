@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
-from common.errors import UserError, listed
+from common.errors import UserError, counted, listed
 from common.image_files import ImageFile, find_images
 from common.tables import read_table, refuse_doubles, rows
 from growth.name_pattern import parse_pattern, read_names, split_name
@@ -53,7 +53,9 @@ def read_own_pairs(root: Path, pattern: str | None) -> PhotoPairs | None:
     table, test = _read(root, pattern)
     if not (root / PAIRS).is_file():
         if test:
-            raise UserError(f"{root}: {len(test)} photos in {TEST}/ but no {PAIRS} (before,after); write one")
+            raise UserError(
+                f"{root}: {counted(len(test), 'photo')} in {TEST}/ but no {PAIRS} (before,after); write one"
+            )
         return pairs_of(_dated(root, table))[0] if len(table) else None
     if pattern is not None:
         _refuse_other_plants_in_names(root, test, pattern)
@@ -97,7 +99,9 @@ def _read(root: Path, pattern: str | None) -> tuple[pd.DataFrame, dict[str, Imag
         table = read_photo_table(root, found)
         known = set(table["path"])
         if unlisted := [path for path in found if path not in known and path not in test]:
-            count = f"{len(unlisted)} photos of {root} have no row: {listed(unlisted)}"
+            count = (
+                f"{counted(len(unlisted), f'photo of {root} has', f'photos of {root} have')} no row: {listed(unlisted)}"
+            )
             remedy = f"add rows, or move them elsewhere, those to predict into {TEST}/<plant>/"
             raise UserError(f"{root / PHOTOS}: {count}; {remedy}")
         return table.assign(name=table["path"]), {path: file for path, file in test.items() if path not in known}
@@ -111,9 +115,10 @@ def _read(root: Path, pattern: str | None) -> tuple[pd.DataFrame, dict[str, Imag
 def _read_folders(root: Path, found: Mapping[str, ImageFile]) -> pd.DataFrame:
     """Read ``<plant>/<name>``: file, path, where, species (none), plant, day and why it is uncertain."""
     if astray := [path for path in found if path.count("/") != 1 or path.startswith(f"{TEST}/")]:
+        count = f"{counted(len(astray), 'photo is', 'photos are')} not in <plant>/"
         raise UserError(
-            f"{root}: {len(astray)} photos are not in <plant>/: {listed(astray)}; move them into the folder of their "
-            f"plant, those to predict into {TEST}/<plant>/, or tell plants and days by {PHOTOS} or --data.pattern"
+            f"{root}: {count}: {listed(astray)}; move each into the folder of its plant, "
+            f"those to predict into {TEST}/<plant>/, or tell plants and days by {PHOTOS} or --data.pattern"
         )
     table = pd.DataFrame({"path": list(found), "where": list(found), "file": list(found.values()), "species": ""})
     table["plant"] = [PurePosixPath(path).parts[0] for path in found]

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 import numpy as np
 import pandas as pd
 
-from common.errors import UserError, listed
+from common.errors import UserError, counted, listed
 from common.image_files import ImageFile
 from common.submission import SampleSubmission
 from common.tables import rows
@@ -145,10 +145,10 @@ def days_in_names(
 def refuse_uncertain(source: object, photo: pd.Series, faults: list[str]) -> None:
     """Raise a :class:`UserError` that names the photos whose day is uncertain, and why."""
     if uncertain := {name: f"{name} ({fault})" for name, fault in zip(photo, faults, strict=True) if fault}:
-        suffix = PurePosixPath(next(iter(uncertain))).suffix
+        suffix, count = PurePosixPath(next(iter(uncertain))).suffix, counted(len(uncertain), "photo has", "photos have")
         raise UserError(
-            f"{source}: {len(uncertain)} photos have no certain day: {listed(uncertain.values())}; "
-            f"name them like DAT07{suffix} or 2024-05-31{suffix}"
+            f"{source}: {count} no certain day: {listed(uncertain.values())}; "
+            f"name each like DAT07{suffix} or 2024-05-31{suffix}"
         )
 
 
@@ -164,13 +164,14 @@ def refuse_lone(source: object, plant: pd.Series, day: pd.Series) -> None:
     """Raise a :class:`UserError` that names the plants with only one photo, or only one moment."""
     photos, moments = plant.value_counts(), day.groupby(plant).nunique()
     if lone := sorted(photos.index[photos == 1]):
+        count = counted(len(lone), "plant has", "plants have")
         raise UserError(
-            f"{source}: {len(lone)} plants have one photo, which makes no pair: {listed(lone)}; "
-            "add photos of them or remove these"
+            f"{source}: {count} one photo, which makes no pair: {listed(lone)}; add photos of each, or remove it"
         )
     if lone := sorted(moments.index[moments == 1]):
+        count = counted(len(lone), "plant has", "plants have")
         raise UserError(
-            f"{source}: {len(lone)} plants have photos of one moment only, which make no pair: {listed(lone)}; "
+            f"{source}: {count} photos of one moment only, which make no pair: {listed(lone)}; "
             "add photos of other days or remove these"
         )
 

@@ -116,7 +116,10 @@ def worst_errors(evaluated: pd.DataFrame, images: Images) -> Gallery:
     gap = np.full((images.shape[1], max(2, images.shape[2] // 32), images.shape[3]), 255, dtype=np.uint8)
     photos = [np.hstack([images[one], gap, images[other]]) for one, other in worst[["before", "after"]].to_numpy()]
     rows = worst[["plant", "days", "predicted"]].itertuples(index=False, name=None)
-    captions = [f"{plant}\n{days:.4g} days, predicted {predicted:.1f}" for plant, days, predicted in rows]
+    captions = [
+        f"{plant}\n{days:.4g} {'day' if days == 1 else 'days'}, predicted {predicted:.1f}"
+        for plant, days, predicted in rows
+    ]
     return Gallery("greatest error of each plant: earlier and later photo", photos, captions)
 
 

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from common.drawing import Parser, check_range, spread_out
-from common.errors import UserError, exit_on_user_error
+from common.errors import UserError, counted, exit_on_user_error
 from common.files import new_folder
 from common.platforms import quoted
 from growth.leaves import SPECIES
@@ -194,7 +194,7 @@ def main(argv: list[str] | None = None) -> None:
         draw_plan(directory, plan, **args)
     photos = sum(days for *_, days in plan.train + plan.test)
     root = quoted(directory.as_posix())
-    drawn = f"wrote {photos} photos and {plan.test_pairs} test pairs to {root}"
+    drawn = f"wrote {photos} photos and {counted(plan.test_pairs, 'test pair')} to {root}"
     print(f"{drawn}; next: python -m growth fit --data.root {root}")
 
 

@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from common.errors import UserError, listed
+from common.errors import UserError, counted, listed
 from common.image_files import ImageFile, find_images
 from common.submission import SampleSubmission
 from common.tables import read_table, refuse_doubles, rows
@@ -60,7 +60,7 @@ def read_training_set(root: Path, variant: Variant) -> Characters:
     unknown = table[~table["Class"].isin(list(CLASSES))]
     if len(unknown):
         classes = listed(sorted(set(unknown["Class"])))
-        raise UserError(f"{path}: {rows(unknown.index)} have no class of a-z, A-Z, 0-9 but {classes}")
+        raise UserError(f"{path}: {rows(unknown.index)}: no class of a-z, A-Z, 0-9 but {classes}")
     ids = table["ID"].tolist()
     _match_ids(ids, files, path, root / FOLDERS[variant][0])
     labels = np.array([CLASSES.index(name) for name in table["Class"]], dtype=np.int64)
@@ -111,9 +111,13 @@ def _bitmaps(root: Path, variant: Variant, part: Literal["train", "test"]) -> di
 def _match_ids(ids: Sequence[str], files: dict[str, ImageFile], table: Path, folder: Path) -> None:
     known = set(ids)
     if absent := [i for i in ids if i not in files]:
-        raise UserError(f"{table}: {len(absent)} IDs have no bitmap in {folder}: {listed(absent)}")
+        raise UserError(
+            f"{table}: {counted(len(absent), 'ID has', 'IDs have')} no bitmap in {folder}: {listed(absent)}"
+        )
     if extra := [i for i in files if i not in known]:
-        raise UserError(f"{folder}: {len(extra)} bitmaps have no row in {table}: {listed(extra)}")
+        raise UserError(
+            f"{folder}: {counted(len(extra), 'bitmap has', 'bitmaps have')} no row in {table}: {listed(extra)}"
+        )
 
 
 def _how_to_get(root: Path, missing: str) -> str:

@@ -101,7 +101,7 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
     units: Mapping[str, str] = dict.fromkeys(("val/loss", "val/nll", "val/nll_calibrated", "train/loss"), "nats")
     throughput = "images_per_s"
     drawn = ("confusion", "worst_classes", "worst_errors", "reliability", "answered", "errors")
-    score_unit = "logit"
+    score_unit = "logits"
     classes = CLASSES
     columns = ("row", "truth", "loss", *CLASSES)
     held_out_columns = HeldOutColumns(ids=("ID",), group="Class", truth="Class")

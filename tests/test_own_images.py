@@ -171,7 +171,7 @@ def test_photos_that_make_no_pair_have_no_days(refused: Run, best: Callable[[str
         shutil.copy(source[number], name)
     predict = ("growth", "predict", "--ckpt_path", best("growth"), "--images")
     assert "lone: 2 plants have one photo, which makes no pair: a, b" in refused(*predict, "lone")
-    assert "once: 1 plants have photos of one moment only, which make no pair: once" in refused(*predict, "once")
+    assert "once: 1 plant has photos of one moment only, which make no pair: once" in refused(*predict, "once")
     pattern = ("--data.pattern", "{plant}_DAT{day}_{camera}")
     assert "make no pair: P" in refused(*predict, "once/P_DAT01_a.png", "once/P_DAT01_b.png", *pattern)
 

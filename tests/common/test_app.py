@@ -154,7 +154,7 @@ def test_the_days_and_the_curve_on_the_page(
     assert page.wait(lambda: page.find("#shown h2"))[0].text == f"{model.days(photos[1], photos[6]):.2f} days"
     assert "from DAT02.png to DAT07.png" in page.text() and len(page.find("#shown img")) == 2
     page.wait(lambda: len(page.find("#rests img")) == 2)
-    assert page.find("#rests")[0].text.count("% of the photo and carry") == 2
+    assert page.find("#rests")[0].text.count("% of the photo") == 2
     assert served.uploaded() == []
 
     page.drop(*photos)

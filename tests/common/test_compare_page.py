@@ -235,6 +235,8 @@ def test_rows_and_curves_are_tied_to_each_other_in_a_browser(
         rows.to_csv(folder / "held_out.csv", index=False)
         (folder / "pictures").mkdir()
         (folder / "pictures" / "errors.png").touch()
+    result = Path("runs/julia/plain/good/version_0/result.json")
+    write_json(result, json.loads(result.read_text()) | {"held_out_by": "best.ckpt: epoch 2, val/acc 0.6000"})
     held_out(make("wild", [0.4, 4000.0]), 9, "a")
     typed("runs/julia", "--html", "runs.html")
     browser.get((tmp_path / "runs.html").as_uri())
@@ -294,6 +296,8 @@ def test_rows_and_curves_are_tied_to_each_other_in_a_browser(
         browser.find_element("xpath", f"//tr[.//button[text()='plain/{name}/version_0']]/td[2]").click()
     errors = browser.find_element("id", "errors").text
     assert "A: plain/good/version_0 · B: plain/bad/version_0" in errors
+    # The other fit, of an earlier version, does not say.
+    assert "A's predictions are those of best.ckpt: epoch 2, val/acc 0.6000.\n" in errors and "B's" not in errors
     assert "Of 3 rows that both held out, A alone got 2 right, B alone 0; 1 both, 0 neither." in errors
     lines = [row.text for row in browser.find_elements("css selector", "#errors > div tbody tr")]
     assert lines == ["b 1 1 0 1", "c 1 1 0 1"]

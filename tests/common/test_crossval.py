@@ -79,7 +79,7 @@ def test_crossval_predicts_each_row_once_and_goes_on_where_it_stopped(
 
     # The same estimates twice average to themselves; those of other rows are refused.
     output = crossval("--others", f"[{home}/out_of_fold.npz]")
-    assert f"averaged with 1 others: {accuracy:.4f}" in output
+    assert f"averaged with 1 other: {accuracy:.4f}" in output
     error = crossval("--folds", "0,1", "--others", f"[{home}/out_of_fold.npz]", fails=True)
     assert "of other rows than these" in error
 

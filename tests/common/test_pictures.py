@@ -58,7 +58,9 @@ def test_the_title_of_every_picture_says_what_it_shows() -> None:
 @pytest.mark.slow
 def test_what_is_drawn_of_julia_is_that_of_the_result(offline_fit: Callable[[str], Path]) -> None:
     run = offline_fit("julia")
-    best = json.loads((run / "result.json").read_text())["best"]
+    result = json.loads((run / "result.json").read_text())
+    best = result["best"]
+    assert result["held_out_by"].startswith("best.ckpt: epoch ")
     counts = pd.read_csv(run / "confusion.csv", index_col="truth", keep_default_na=False).to_numpy()
     assert np.trace(counts) / counts.sum() == pytest.approx(best)
     evaluated = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)["evaluated"]

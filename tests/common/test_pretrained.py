@@ -128,7 +128,7 @@ def test_auto_is_imagenet_where_its_constants_are() -> None:
 
 def test_a_size_that_the_weights_depend_on() -> None:
     saved(growth(backbone="lenet", image_size=48))
-    line = r"1 tensors differ \(net.after_net.7.weight: 120×1600 there, 120×576 here\); its --model.image_size is 48"
+    line = r"1 tensor differs \(net.after_net.7.weight: 120×1600 there, 120×576 here\); its --model.image_size is 48"
     with pytest.raises(UserError, match=line):
         growth(backbone="lenet", pretrained=PATH)
     theirs = saved(growth(image_size=48))

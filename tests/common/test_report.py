@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pandas as pd
 
+from common.files import write_json
 from common.report import report_on
 from tests.common.conftest import Make, held_out
 from tests.conftest import Run
@@ -28,6 +30,12 @@ def test_it_says_which_is_best_of_each_set_of_rows_and_why(make: Make) -> None:
     assert "| `model.lr` | 0.1 | 0.5 | 0.6500 | 0.05000 |" in first and "lenet" not in first
     assert "| Class | rows | the first: alone got right | the second: alone got right |" in first
     assert "| a | 2 | 1 | 0 |\n| b | 2 | 1 | 0 |" in first
+    # These were fitted by an earlier version, which does not say which weights have predicted the rows.
+    assert "where `good/seed1/version_0` is most ahead of `slow/version_0` first:" in first
+    result = Path("runs/julia/slow/version_0/result.json")
+    write_json(result, json.loads(result.read_text()) | {"held_out_by": "best.ckpt: epoch 7, val/acc 0.6500"})
+    said = "first; the second's predictions are those of best.ckpt: epoch 7, val/acc 0.6500:"
+    assert said in report_on(["runs/julia"])
     assert second.startswith("5 held-out rows (eeeeeeee): 1 run\n") and "No other run" in second
 
 

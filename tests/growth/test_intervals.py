@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from common.errors import counted
 from growth.intervals import (
     COLUMNS,
     about_intervals,
@@ -64,13 +65,12 @@ def test_few_plants_carry_no_high_level(plants: int, levels: list[int]) -> None:
     bounds = named_bounds(intervals_of(np.float32([1, 5]), learned))
     assert list(bounds) == [name for name in COLUMNS if int(name[-2:]) in levels]
     said = about_intervals(learned)
-    assert f"learned from {plants} held-out plants" in said
+    assert said.endswith(f"learned from {counted(plants, 'held-out plant')}")
     for level in (80, 90):
         assert (f"of {level} %" in said) == (level in levels or f"none of {level} %" in said)
         if level not in levels:
-            assert f"it takes {plants_for(level)} held-out plants, and {plants} were held out" in refusal(
-                level, learned
-            )
+            there = counted(plants, "was", "were")
+            assert f"it takes {plants_for(level)} held-out plants, and {there} held out" in refusal(level, learned)
     assert refusal(75, learned) == "level 75: give one of 80, 90"
 
 

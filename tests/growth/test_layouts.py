@@ -231,8 +231,8 @@ def test_damaged_table_in_an_archive(root: Path) -> None:
 def test_day_is_not_in_the_name(root: Path) -> None:
     add(root / "train_dataset" / "LT" / "LT 01" / "DAT.png")
     assert refusal(read_training_set, root) == (
-        f"{root / 'train_dataset'}: 1 photos have no certain day: LT/LT 01/DAT.png (no number); "
-        "name them like DAT07.png or 2024-05-31.png"
+        f"{root / 'train_dataset'}: 1 photo has no certain day: LT/LT 01/DAT.png (no number); "
+        "name each like DAT07.png or 2024-05-31.png"
     )
 
 
@@ -290,7 +290,7 @@ def test_a_photo_that_is_not_read_is_not_passed_over(root: Path, zipped: bool) -
 def test_one_photo_of_a_plant(root: Path) -> None:
     (root / "train_dataset" / "LT" / "LT 01" / "DAT02.png").unlink()
     message = refusal(read_training_set, root)
-    assert "1 plants have one photo, which makes no pair: LT/LT 01; add photos of them or remove these" in message
+    assert "1 plant has one photo, which makes no pair: LT/LT 01; add photos of each, or remove it" in message
 
 
 def test_two_photos_of_one_day(root: Path) -> None:
@@ -322,7 +322,7 @@ def test_no_photos_at_all(root: Path) -> None:
 def test_photo_outside_the_folder_of_a_plant(root: Path, place: str) -> None:
     add(root / "train_dataset" / place / "DAT07.png")
     message = refusal(read_training_set, root)
-    assert message.startswith("1 photos are not in train_dataset/<species>/<plant>/: ")
+    assert message.startswith("1 photo is not in train_dataset/<species>/<plant>/: ")
     assert str(root / "train_dataset" / place / "DAT07.png") in message
 
 
@@ -385,7 +385,7 @@ def test_at_most_ten_are_listed(root: Path) -> None:
         "train_dataset: 12 photos have no certain day: LT/LT 01/photo00_x2.png (photo00 or x2 may be the day), "
         in message
     )
-    assert "LT/LT 01/photo09_x2.png (photo09 or x2 may be the day) and 2 more; name them like" in message
+    assert "LT/LT 01/photo09_x2.png (photo09 or x2 may be the day) and 2 more; name each like" in message
 
 
 def test_real_plants() -> None:

@@ -143,7 +143,7 @@ def test_letters_in_pieces_are_the_same_letters(tmp_path: Path) -> None:
         ((*ROWS[:3], "/b/2.png,P2,7"), "row 5: photo /b/2.png (give the path from {root}"),
         ((*ROWS[:3], r"C:\b\2.png,P2,7"), r"row 5: photo C:\b\2.png (give the path from {root}"),
         ((*ROWS[:3], r"..\b\2.png,P2,7"), r"row 5: photo ..\b\2.png (give the path from {root}"),
-        (ROWS[:3], "photos.csv: 1 photos of {root} have no row: b/2.png; add rows, or move them elsewhere"),
+        (ROWS[:3], "photos.csv: 1 photo of {root} has no row: b/2.png; add rows, or move them elsewhere"),
         ((*ROWS[:3], "b/2.png,P2,"), "column day is empty in row 5"),
         (("", *ROWS[:3], "", "b/2.png,P2,x"), "row 7: day x (not a number such as 7 or 7.25)"),
         ((*ROWS[:3], "b/2.png,P2,nan"), "row 5: day nan (not a number"),
@@ -154,7 +154,7 @@ def test_letters_in_pieces_are_the_same_letters(tmp_path: Path) -> None:
         ((*ROWS[:3], "b/2.png,P2,20240531"), "row 5: day 20240531 (not a day up to 100,000; dates stand in a column"),
         ((*ROWS[:3], 'b/2.png,P2,"7,5"'), "row 5: day 7,5 (may be 7.5 or 75; write decimals with a point)"),
         ((*ROWS[:3], "b/2.png,P2,7,5"), "row 5: not 3 cells (photo,plant,day); ',' divides cells: write decimals"),
-        (ROWS[:1] + ROWS[2:], "1 photos of {root} have no row: a/2.png"),
+        (ROWS[:1] + ROWS[2:], "1 photo of {root} has no row: a/2.png"),
         ((*ROWS[:3], "b/2.png,p2 ,7"), "one plant or 2: 'P2' (row 4), 'p2 ' (row 5); give each one name"),
         ((*ROWS[:3], "b/2.png,P02,7"), "one plant or 2: 'P2' (row 4), 'P02' (row 5)"),
         ((*ROWS[:3], "b/2.png,P2\u200b,7"), "one plant or 2: 'P2' (row 4), 'P2\\u200b' (row 5)"),
@@ -162,7 +162,7 @@ def test_letters_in_pieces_are_the_same_letters(tmp_path: Path) -> None:
         ((*ROWS[:2], "b/1.png,P2,7", "b/2.png,P3,7"), "2 plants have one photo, which makes no pair: P2, P3"),
         (
             (*ROWS[:2], "b/1.png,P2,7", "b/2.png,P2,7.0"),
-            "1 plants have photos of one moment only, which make no pair: P2",
+            "1 plant has photos of one moment only, which make no pair: P2",
         ),
         ((), "photos.csv: no rows below the header"),
     ],
@@ -259,22 +259,22 @@ def test_what_fits_have_written_is_passed_over(root: Path) -> None:
     add(root, "runs/growth/lenet/version_0/pictures/days.png", "cache/growth/x.png")
     assert days_of(read_training_set(root)) == days_of(photos)
     add(root, "runs/7.png")  # a plant of that name, then
-    assert "1 plants have one photo" in refusal(root)
+    assert "1 plant has one photo" in refusal(root)
 
 
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (("3.png",), "1 photos are not in <plant>/: 3.png; move them into the folder of their plant"),
-        (("x/c/1.png",), "1 photos are not in <plant>/: x/c/1.png"),
+        (("3.png",), "1 photo is not in <plant>/: 3.png; move each into the folder of its plant"),
+        (("x/c/1.png",), "1 photo is not in <plant>/: x/c/1.png"),
         (("test/1.png", "test/2.png"), "2 photos are not in <plant>/: test/1.png, test/2.png"),
-        (("c/x.png", "c/2.png"), "1 photos have no certain day: c/x.png (no number); name them like DAT07.png"),
+        (("c/x.png", "c/2.png"), "1 photo has no certain day: c/x.png (no number); name each like DAT07.png"),
         (("c/03-04-2024.png",), "03-04-2024.png (03-04-2024 may be 2024-04-03 or 2024-03-04)"),
         (
             ("a/x2.png",),
             "two photos of one plant and day: a/2.png, a/x2.png; remove one of each, or tell their days by",
         ),
-        (("c/1.png",), "1 plants have one photo, which makes no pair: c"),
+        (("c/1.png",), "1 plant has one photo, which makes no pair: c"),
         (("A/1.png", "A/2.png"), "one plant or 2: 'A' (A/1.png), 'a' (a/1.png)"),
     ],
 )
@@ -361,7 +361,7 @@ def test_what_is_no_pattern(root: Path, pattern: str, message: str) -> None:
         (
             ("P_a_1.png", "P_x2.png"),
             "{plant}_{*}{day}",
-            "matches 1 names in two ways: P_a_1.png (plant=P day=1 or plant=P_a day=1); narrow it",
+            "matches 1 name in two ways: P_a_1.png (plant=P day=1 or plant=P_a day=1); narrow it",
         ),
         (
             ("P_1.png", "P_1.0.png", "P_2.png"),
@@ -385,8 +385,8 @@ def test_what_is_no_pattern(root: Path, pattern: str, message: str) -> None:
             "a time of day, unlike others of the plant",
         ),
         (("P_100001.png", "P_1.png"), "{plant}_{day}", "P_100001.png (not a day up to 100,000)"),
-        (("P_1.png", "Q_1.png", "Q_2.png"), "{plant}_{day}", "1 plants have one photo, which makes no pair: P"),
-        (("P_1.png", "P_2.png", "Q/Q_1.png"), "{plant}_{day}", "is for one folder of photos, but 1 lie in folders of"),
+        (("P_1.png", "Q_1.png", "Q_2.png"), "{plant}_{day}", "1 plant has one photo, which makes no pair: P"),
+        (("P_1.png", "P_2.png", "Q/Q_1.png"), "{plant}_{day}", "is for one folder of photos, but 1 lies in folders of"),
     ],
 )
 def test_names_that_a_pattern_does_not_fit(tmp_path: Path, names: tuple[str, ...], pattern: str, message: str) -> None:

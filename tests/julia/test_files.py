@@ -70,13 +70,13 @@ def test_byte_order_mark_is_passed_over(root: Path) -> None:
         (lambda lines: ["id,class", *lines[1:]], r"the header is 'id, class', expected 'ID,Class'"),
         (lambda lines: ["ID,Class,More", *[line + ",x" for line in lines[1:]]], r"the header is 'ID, Class, More'"),
         (lambda lines: [*lines, lines[5]], r"ID 5 appears more than once, rows 6, 312"),
-        (lambda lines: [*lines[:3], "3,é", *lines[4:]], r"row 4 have no class of a-z, A-Z, 0-9 but é"),
+        (lambda lines: [*lines[:3], "3,é", *lines[4:]], r"row 4: no class of a-z, A-Z, 0-9 but é"),
         (lambda lines: [*lines[:3], "3,", *lines[4:]], r"column Class is empty in row 4"),
         (lambda lines: [*lines[:3], "3", *lines[4:]], r"row 4: not 2 cells"),
         (lambda lines: [*lines[:3], "3,a,b", *lines[4:]], r"row 4: not 2 cells"),
         (lambda lines: [*lines[:3], '3,"a', *lines[4:]], r"not a readable CSV"),
         (lambda lines: lines[:-2], r"2 bitmaps have no row in .*trainLabels\.csv: 309, 310"),
-        (lambda lines: [*lines, "999,a"], r"1 IDs have no bitmap in .*train: 999"),
+        (lambda lines: [*lines, "999,a"], r"1 ID has no bitmap in .*train: 999"),
         (lambda lines: lines[:1], r"no rows below the header"),
         (lambda lines: [], r"the header is ''|not a readable CSV"),
     ],
@@ -97,7 +97,7 @@ def test_labels_that_are_no_text(root: Path) -> None:
 
 def test_sample_submission_with_other_ids(root: Path) -> None:
     edit(root / "sampleSubmission.csv", lambda lines: [*lines[:-1], "7,A"])
-    with pytest.raises(UserError, match=r"sampleSubmission\.csv: 1 IDs have no bitmap in .*test: 7"):
+    with pytest.raises(UserError, match=r"sampleSubmission\.csv: 1 ID has no bitmap in .*test: 7"):
         read_test_set(root, "original")
 
 

@@ -21,7 +21,7 @@ from common.task import Deployed, ImageTask
 class SquareClassifier(ImageTask[SquareData, LabelledBatch]):
     """Tells the colour of a square."""
 
-    task, monitor, throughput, score_unit, classes = "third_task", "val/acc", "images_per_s", "logit", "".join(COLOURS)
+    task, monitor, throughput, score_unit, classes = "third_task", "val/acc", "images_per_s", "logits", "".join(COLOURS)
     directions = {"val/acc": "max", "train/acc": "max", "train/loss": "min"}  # noqa: RUF012
     drawn, columns = ("squares",), ("row", "truth", "predicted")
     held_out_columns = HeldOutColumns(ids=("id",), group="colour", truth="colour")

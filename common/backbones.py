@@ -113,13 +113,14 @@ def checkpoint_blocks(network: nn.Module) -> None:
     """Keep only the activations between the blocks of ``network``; recompute the rest in the backward pass.
 
     A block is an element of a stage (``nn.Sequential``), such as a residual block, that holds at least two convolutions
-    or ``nn.MultiheadAttention``, which leaves out torchvision's ViT, Swin and ConvNeXt. Parameters keep their names.
-    BatchNorm sees each batch twice, which moves its averages twice as far.
+    or an ``nn.MultiheadAttention``. Parameters keep their names. BatchNorm sees each batch twice, which moves its
+    averages twice as far.
 
     Source: Chen et al., "Training deep nets with sublinear memory cost", arXiv:1604.06174.
 
     Raises:
-        UserError: timm, which knows the blocks of its own networks, does not support it for this one.
+        UserError: timm, which knows the blocks of its own networks, does not support it for this one, or another
+            network has no such block.
     """
     by_timm = [getattr(part, "set_grad_checkpointing", None) for part in network.modules()]
     if switch := next(filter(callable, by_timm), None):
@@ -134,8 +135,11 @@ def checkpoint_blocks(network: nn.Module) -> None:
         if isinstance(stage, nn.Sequential)
         for block in stage
         if type(block) is not nn.Sequential
-        if sum(isinstance(layer, nn.Conv2d | nn.MultiheadAttention) for layer in block.modules()) > 1
+        if sum(isinstance(layer, nn.Conv2d) for layer in block.modules()) > 1
+        or any(isinstance(layer, nn.MultiheadAttention) for layer in block.modules())
     }
+    if not blocks:
+        raise UserError("--model.grad_checkpointing true: this backbone has no blocks to recompute; give false")
     wrap = partial(checkpoint_wrapper, checkpoint_impl=CheckpointImpl.NO_REENTRANT)
     apply_activation_checkpointing(network, wrap, check_fn=lambda module: id(module) in blocks)
 

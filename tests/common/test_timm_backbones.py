@@ -167,6 +167,11 @@ def test_grad_checkpointing_that_timm_does_not_have() -> None:
         checkpoint_blocks(build_backbone("timm/dla46_c", **OPTIONS))
 
 
+def test_grad_checkpointing_of_a_network_without_blocks() -> None:
+    with pytest.raises(UserError, match="grad_checkpointing true: this backbone has no blocks to recompute"):
+        checkpoint_blocks(build_backbone("lenet", **OPTIONS))
+
+
 def test_synchronised_batch_normalisation_keeps_the_activations() -> None:
     network = build_backbone(NAME, **OPTIONS).eval()
     with torch.no_grad():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import shutil
+import warnings
 from pathlib import Path
 from typing import BinaryIO
 
@@ -101,6 +102,7 @@ class Resume(pl.Callback):
 
     def __init__(self, resumed: Checkpoint | None, settings: dict[str, object]) -> None:
         self.resumed, self.settings = resumed, settings
+        self.caught_up = resumed is None
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if self.resumed is None:
@@ -128,9 +130,36 @@ class Resume(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.resumed is not None:
             finish_epoch(trainer)
+            self.catch_up(trainer, pl_module)
             for callback in trainer.early_stopping_callbacks:
                 if callback is not None and callback.wait_count >= callback.patience:
                     trainer.should_stop = True  # the fit had ended, except for its last pictures
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not self.caught_up:  # no epoch was left, so no training started
+            self.catch_up(trainer, pl_module)
+
+    def catch_up(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Log the training metrics of an epoch if the fit was killed between its checkpoint and its log."""
+        self.caught_up = True
+        assert isinstance(pl_module, ImageTask) and self.resumed is not None and self.resumed.stands is not None
+        if self.resumed.stands["batch"]:  # stopped within an epoch
+            return
+        metrics, step = pl_module.train_metrics, self.resumed.step - 1
+        with warnings.catch_warnings(action="ignore"):  # of a metric that is computed before an update: it is restored
+            values = metrics.compute()  # on all ranks, which share it
+        states = [torch.as_tensor(state) for metric in metrics.values() for state in metric.metric_state.values()]
+        restored = any(state.any() for state in states)  # not from a checkpoint of an earlier version
+        if not restored or not trainer.is_global_zero or not isinstance(trainer.logger, CSVLogger):
+            return
+        path = Path(trainer.logger.log_dir) / "metrics.csv"
+        if not path.is_file():  # a new run's folder
+            return
+        with path.open(newline="", encoding="utf-8") as stream:
+            logged = {name for row in csv.DictReader(stream) if int(row["step"]) == step for name in row if row[name]}
+        if lost := {name: value for name, value in values.items() if name not in logged}:
+            lost["epoch"] = torch.tensor(self.resumed.stands["epoch"] - 1)
+            trainer._logger_connector.log_metrics(lost, step)
 
 
 def callbacks_of(trainer: pl.Trainer) -> list[pl.Callback]:

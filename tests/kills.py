@@ -33,7 +33,7 @@ REPOSITORY = Path(__file__).parents[1]
 # Small, but with all that has a state: batch normalisation, dropout, averaged weights, a schedule, augmentation.
 EMA = '{"class_path": "common.optim.EMAWeightAveraging", "init_args": {"decay": 0.9}}'
 WORDS = {
-    "julia": ("--data.batch_size", 32, "--data.mixup", 0.2, "--data.rotation", 10, "--trainer.max_epochs", 8),
+    "julia": ("--data.batch_size", 32, "--data.mixup", 0.2, "--data.rotation", 10, "--trainer.max_epochs", 6),
     "growth": (
         *("--data.plants_per_batch", 1, "--data.images_per_plant", 4, "--data.plant_zoom", 0.1),
         *("--model.pretrained", "false", "--trainer.max_epochs", 12, "--trainer.callbacks", f"[{EMA}]"),
@@ -48,6 +48,7 @@ HOOKS = {
     "on_validation_batch_start": 3,
     "on_train_epoch_end": 2,
     "last.ckpt": 2,
+    "after last.ckpt": 2,
     "best.ckpt": 2,
 }
 CACHE = "the cache is built"
@@ -60,7 +61,7 @@ class Kill(pl.Callback):
     """Sends a signal to its own process at the n-th call of a hook.
 
     Args:
-        hook: name of the hook, or of a file, of which half is then written.
+        hook: name of the hook; or of a file, of which half is then written; or ``after`` a file, which is then whole.
         call: which call, from 1.
         signal: the signal.
     """
@@ -73,10 +74,14 @@ class Kill(pl.Callback):
             self.interrupt(hook)
 
     def interrupt(self, name: str) -> None:
-        """Count the writings of a file, each with half of it on the disk."""
+        """Count the writings of a file, each with half of it on the disk, or all of it."""
         replace = Path.replace
 
         def halved(temporary: Path, target: Path) -> Path:
+            if f"after {Path(target).name}" == name:
+                replace(temporary, target)
+                self.count()
+                return Path(target)
             if Path(target).name == name:
                 content = temporary.read_bytes()
                 temporary.unlink()  # or the half would be that of the file which it is another name of

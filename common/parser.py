@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from argparse import Action, HelpFormatter, RawDescriptionHelpFormatter
+from collections.abc import Sequence
 from typing import NoReturn
 
 from jsonargparse import DefaultHelpFormatter
@@ -122,6 +124,14 @@ def overview(task: str, about: str | None) -> str:
     return "\n".join([about, "", "What to type in the folder that holds, or will hold, data/ and runs/:", "", *lines])
 
 
+def suggestion(unknown: str, flags: Sequence[str]) -> str:
+    """Suggest the flags whose last word is that of an unknown one, such as ``model.lr`` for ``lr``, or else like it."""
+    word, last = unknown.rpartition(".")[2], {flag: flag.rpartition(".")[2] for flag in flags}
+    alike = difflib.get_close_matches(word, set(last.values()), n=3)
+    meant = [flag for flag in flags if last[flag] in ([word] if word in alike else alike)]
+    return f"; did you mean {' or '.join(f'--{flag}' for flag in meant[:3])}?" if meant else ""
+
+
 class Help(DefaultHelpFormatter, RawDescriptionHelpFormatter):
     """Explains what Lightning's arguments do here."""
 
@@ -137,8 +147,11 @@ class OneLineParser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         if not self.exit_on_error:
             super().error(message, ex)
-        prog = getattr(ex, "subcommand_parser", self).prog
-        prog = re.sub(r" (COMMAND )?\[[^]]*\]", "", prog)  # argparse inserts the usage of all
+        parser = getattr(ex, "subcommand_parser", self)
+        prog = re.sub(r" (COMMAND )?\[[^]]*\]", "", parser.prog)  # argparse inserts the usage of all
+        if unknown := re.search(r"unrecognized arguments: --([\w.]+)", message):
+            flags = list(parser.get_defaults(skip_validation=True).keys())
+            message += suggestion(unknown[1], flags)
         self.exit(2, f"error: {' '.join(message.split())} (see {prog} --help)\n")
 
     def format_help(self, *args: HelpFormatter | None, **kwargs: HelpFormatter | None) -> str:

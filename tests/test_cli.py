@@ -286,6 +286,22 @@ def test_mistyped_argument_and_key(run: Run, tmp_path: Path) -> None:
     assert "Traceback" not in message
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("--lr", "; did you mean --model.lr?"),
+        ("--epochs", "; did you mean --trainer.max_epochs or --trainer.min_epochs?"),
+        ("--data.roots", "; did you mean --data.root?"),
+        ("--zzz", ""),
+    ],
+)
+def test_a_mistyped_flag_suggests_those_like_it(refused: Run, typed: str, meant: str) -> None:
+    assert (
+        refused("julia", "fit", typed, 1)
+        == f"error: unrecognized arguments: {typed} 1{meant} (see python -m julia fit --help)"
+    )
+
+
 def test_batch_larger_than_the_set(refused: Run, julia_root: Path) -> None:
     line = refused("julia", "fit", *SMALL, "--data.root", julia_root, "--data.batch_size", 1000)
     assert "--data.batch_size 1000 is larger than the 248 training images" in line

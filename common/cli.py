@@ -107,17 +107,17 @@ class TaskCLI(LightningCLI):
         return {name: {"model", "datamodule"} for name in CHECKPOINTS if name in wanted}
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        seed = "Seed of all random numbers but those of the split, from 0; true draws one."
+        seed = "Seed of all random numbers except the split's, from 0; true draws one."
         parser.add_argument("--seed_everything", type=bool | int, default=0, help=seed)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_argument("--name", type=str | None, help="Name of the run's folder; the backbone if null.")
+        parser.add_argument("--name", type=str | None, help="Name of the run; the backbone if null.")
         parser.add_argument("--ckpt_path", nargs="+", help=about_checkpoints())
         parser.add_argument(
-            "--log_model", type=bool, default=False, help="Give W&B the best checkpoint as an artifact."
+            "--log_model", type=bool, default=False, help="Upload the best checkpoint to W&B as an artifact."
         )
         parser.add_argument(
-            "--save_every_n_epochs", type=PositiveInt | None, help="Also keep the checkpoint of every n-th epoch."
+            "--save_every_n_epochs", type=PositiveInt | None, help="Also keep a checkpoint of every n-th epoch."
         )
         parser.link_arguments("model.image_size", "data.image_size")
         parser.link_arguments("model.channels", "data.channels")
@@ -136,10 +136,10 @@ class TaskCLI(LightningCLI):
                 "--images",
                 nargs="+",
                 default=[],
-                help="Images of your own to predict instead of the test files: files, folders, archives or patterns.",
+                help="Your own images to predict instead of the test files: files, folders, archives or patterns.",
             )
         if "dashboard" in self.subcommands():
-            flag = "Write or publish a report on the runs: which one is best, and why."
+            flag = "Write or publish a report on the runs: which is best, and why."
             parser_of(self, "dashboard").add_argument("--report", action="store_true", help=flag)
         self.config = parser.parse_args(words)
         self.subcommand = subcommand = self.config.subcommand
@@ -263,7 +263,7 @@ class TaskCLI(LightningCLI):
         self.started = time.monotonic()
 
     def after_fit(self) -> None:
-        """Write the result, and print where the run is and what to type next."""
+        """Write the result, and print where the run is and the next command."""
         if not self.settings.trainer.fast_dev_run:
             finish_run(self.trainer, self.task, time.monotonic() - self.started, self.settings.log_model)
 

@@ -17,7 +17,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, prog: str, description: str | None, **numbers: tuple[int, str]) -> None:
         super().__init__(prog, description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-        self.add_argument("directory", metavar="DIR", type=Path, help="folder to make; if it exists it must be empty")
+        self.add_argument("directory", metavar="DIR", type=Path, help="folder to write to, new or empty")
         for name, (default, text) in numbers.items():
             self.add_argument(f"--{name.replace('_', '-')}", type=int, default=default, metavar="N", help=text)
 

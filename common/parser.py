@@ -1,4 +1,4 @@
-"""The parser of a command line: one-line errors, and help that begins with what people type."""
+"""The command-line parser: one-line errors, and help that starts with common commands."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import NoReturn
 from jsonargparse import DefaultHelpFormatter
 from lightning.pytorch.cli import LightningArgumentParser
 
-# What each command is for, and how to type it; {task} is the package.
+# Common commands and their purpose; {task} is the package.
 EXAMPLES = (
     ("train", "python -m {task} fit"),
     ("resume", "python -m {task} fit --ckpt_path last --trainer.max_epochs 40"),
     ("submit", "python -m {task} predict --ckpt_path last"),
     ("own images", "python -m {task} predict --ckpt_path last --images photos/*.jpg"),
-    ("measure", "python -m {task} validate --ckpt_path best"),
+    ("evaluate", "python -m {task} validate --ckpt_path best"),
     ("all folds", "python -m {task} crossval"),
     ("in a browser", "python -m {task} app --ckpt_path last"),
     ("compare runs", "python -m common.compare runs/{task} --html runs.html"),
@@ -26,7 +26,7 @@ EXAMPLES = (
     ("ONNX", "python -m {task} export --ckpt_path last --output model.onnx"),
 )
 
-# Subcommands, and whether they take no checkpoint, may take one, need one, or take several.
+# For each subcommand, whether it takes no checkpoint, may take one, needs one, or takes several.
 CHECKPOINTS = {
     "fit": "may",
     "validate": "one",
@@ -38,75 +38,76 @@ CHECKPOINTS = {
     "dashboard": "none",
 }
 
-# What the arguments that Lightning and jsonargparse declare do here, in a few words.
-FILE = "YAML file with settings of this group alone."
-LIMIT = "Share (float) or number (int) of the batches of {} on each device; all if null."
+# What the arguments declared by Lightning and jsonargparse do here, in a few words.
+FILE = "YAML file with settings for this group only."
+LIMIT = "Fraction (float) or number (int) of batches in {}, per device; all if null."
 HELP = {
-    "config": "YAML file with settings, such as those in configs/; what is typed after it wins. Several add up.",
-    "print_config": "Print as YAML what the command would use, and exit; =skip_default leaves out what is a default.",
+    "config": "YAML file with settings, such as those in configs/. May be repeated; later arguments win.",
+    "print_config": "Print the resulting configuration as YAML and exit; =skip_default omits default values.",
     "model": FILE,
     "data": FILE,
     "trainer": FILE,
     "submission": FILE,
     "trainer.accelerator": "Hardware to compute on: auto, cpu, gpu, cuda, mps or tpu.",
-    "trainer.strategy": "How several devices work together: auto, ddp, fsdp, deepspeed or another of Lightning's.",
-    "trainer.devices": "Number of devices, or which ones, as [0, 1]; auto or -1 for all.",
-    "trainer.num_nodes": "Number of machines that work together.",
-    "trainer.precision": """Numbers to compute with, such as 32-true, bf16-mixed, 16-mixed or 64-true. If null:
-        bf16-mixed where the hardware multiplies bf16 (GPUs since Ampere, CPUs with AVX512-BF16 or AMX), 16-mixed on
-        other GPUs, 32-true on other CPUs; but a resumed fit keeps its own, and what was fitted with 32-true is used
-        with it.""",
-    "trainer.logger": """Loggers beside metrics.csv: W&B if null (none with WANDB_MODE=disabled), or in its place one or
-        several, such as TensorBoardLogger; with false, the fit leaves no run folder.""",
-    "trainer.callbacks": "Callbacks beside those of every fit; --trainer.callbacks+ adds to those of a configuration.",
-    "trainer.fast_dev_run": "Try a fit on so many batches, or on one if true, without a run folder.",
-    "trainer.max_epochs": "Epochs to fit; the schedule of the learning rate ends with them.",
-    "trainer.min_epochs": "Epochs before which the fit does not stop early.",
-    "trainer.max_steps": "Steps of the optimizer after which the fit ends even before max_epochs; -1 for no limit.",
-    "trainer.min_steps": "Steps of the optimizer before which the fit does not stop early.",
+    "trainer.strategy": "How several devices work together: auto, ddp, fsdp, deepspeed or another Lightning strategy.",
+    "trainer.devices": "Number of devices, or which ones, as [0, 1]; auto or -1 uses all.",
+    "trainer.num_nodes": "Number of machines to train on.",
+    "trainer.precision": """Numeric precision, such as 32-true, bf16-mixed, 16-mixed or 64-true. If null:
+        bf16-mixed where the hardware natively supports it (GPUs since Ampere, CPUs with AVX512-BF16 or AMX), 16-mixed
+        on other GPUs, 32-true on other CPUs; but a resumed fit keeps its precision, and a network fitted with 32-true
+        is used with 32-true.""",
+    "trainer.logger": """Loggers besides metrics.csv: W&B if null (none with WANDB_MODE=disabled), or one or several
+        others instead, such as TensorBoardLogger; with false, the fit creates no run folder.""",
+    "trainer.callbacks": "Callbacks besides those of every fit; --trainer.callbacks+ adds to those of a configuration.",
+    "trainer.fast_dev_run": "Try out a fit on this many batches, or on one if true, without a run folder.",
+    "trainer.max_epochs": "Number of epochs; the learning-rate schedule ends with the last.",
+    "trainer.min_epochs": "Number of epochs before the fit may stop early.",
+    "trainer.max_steps": "Optimizer steps after which the fit ends, even before max_epochs; -1 for no limit.",
+    "trainer.min_steps": "Number of optimizer steps before the fit may stop early.",
     "trainer.max_time": "Time after which the fit ends, as DD:HH:MM:SS.",
     "trainer.limit_train_batches": LIMIT.format("each training epoch"),
     "trainer.limit_val_batches": LIMIT.format("each validation"),
-    "trainer.limit_test_batches": "Not used: there is no such subcommand.",
+    "trainer.limit_test_batches": "Not used: there is no test subcommand.",
     "trainer.limit_predict_batches": "Refused by predict and crossval, which need all images.",
     "trainer.overfit_batches": "Refused: give --trainer.limit_train_batches instead.",
-    "trainer.val_check_interval": """When to validate: after a share of an epoch (float), so many batches (int) or a
-        time (DD:HH:MM:SS); at its end if null.""",
-    "trainer.check_val_every_n_epoch": """Validate in every n-th epoch alone; if null, val_check_interval counts batches
+    "trainer.val_check_interval": """When to validate: after a fraction of an epoch (float), a number of batches (int)
+        or a time (DD:HH:MM:SS); at the end of the epoch if null.""",
+    "trainer.check_val_every_n_epoch": """Validate only every n-th epoch; if null, val_check_interval counts batches
         across epochs.""",
     "trainer.num_sanity_val_steps": "Batches to validate before training, to fail early; 2 if null, all if -1.",
-    "trainer.log_every_n_steps": "Steps of the optimizer from one logged training loss to the next.",
+    "trainer.log_every_n_steps": "Optimizer steps between logged training losses.",
     "trainer.enable_checkpointing": "false keeps no checkpoints.",
-    "trainer.enable_progress_bar": "false prints neither a bar on a terminal nor a line an epoch elsewhere.",
-    "trainer.enable_model_summary": "false prints no table of the network before a fit.",
-    "trainer.accumulate_grad_batches": "Batches whose gradients are summed for one step of the optimizer.",
-    "trainer.gradient_clip_val": "Largest norm of all gradients, or size of each one; null does not clip them.",
-    "trainer.gradient_clip_algorithm": "norm or value: which of them is clipped; norm if null.",
-    "trainer.deterministic": "true uses deterministic algorithms alone; warn, wherever there is one.",
-    "trainer.benchmark": "Whether cuDNN first tries out which algorithms are fastest.",
-    "trainer.inference_mode": "torch.inference_mode, rather than torch.no_grad, for validating and predicting.",
-    "trainer.use_distributed_sampler": "Keep it false: samplers of our own deal the images to the processes.",
-    "trainer.profiler": "Measure where the time goes: simple, advanced, pytorch or a class of Lightning's.",
+    "trainer.enable_progress_bar": "false hides the bar on a terminal, and the line per epoch elsewhere.",
+    "trainer.enable_model_summary": "false hides the table of the network before a fit.",
+    "trainer.accumulate_grad_batches": "Batches whose gradients are accumulated for one optimizer step.",
+    "trainer.gradient_clip_val": "Largest norm of all gradients, or absolute value of each one; null does not clip.",
+    "trainer.gradient_clip_algorithm": "What to clip: norm or value; norm if null.",
+    "trainer.deterministic": "true allows only deterministic algorithms; warn uses them where they exist.",
+    "trainer.benchmark": "Whether cuDNN first tries which algorithms are fastest.",
+    "trainer.inference_mode": "Validate and predict with torch.inference_mode instead of torch.no_grad.",
+    "trainer.use_distributed_sampler": "Keep it false: our own samplers distribute the images over the processes.",
+    "trainer.profiler": "Measure where the time goes: simple, advanced, pytorch or a Lightning class.",
     "trainer.detect_anomaly": "Find the operation whose gradient is not finite; slow.",
-    "trainer.barebones": "Refused: it leaves no run and no checkpoint.",
-    "trainer.plugins": "Plugins of Lightning's, such as for a cluster.",
-    "trainer.sync_batchnorm": "Compute the statistics of BatchNorm over all devices.",
-    "trainer.reload_dataloaders_every_n_epochs": "Keep it 0: each epoch draws its batches anew without it.",
-    "trainer.default_root_dir": "Folder in which runs/ lies; the current one if null.",
-    "trainer.enable_autolog_hparams": "Whether Lightning gives the loggers the arguments of model and data, too.",
+    "trainer.barebones": "Refused: it saves no run and no checkpoint.",
+    "trainer.plugins": "Lightning plugins, such as for a cluster.",
+    "trainer.sync_batchnorm": "Compute BatchNorm statistics over all devices.",
+    "trainer.reload_dataloaders_every_n_epochs": "Keep it 0: each epoch draws new batches anyway.",
+    "trainer.default_root_dir": "Folder that holds runs/; the current one if null.",
+    "trainer.enable_autolog_hparams": "Whether Lightning also passes the arguments of model and data to the loggers.",
     "trainer.model_registry": "Name of the model in Lightning's registry.",
 }
 
 
 def taking(number: str) -> str:
     """Name the subcommands that take a number of checkpoints, given in the words of ``CHECKPOINTS``."""
-    return " and ".join(name for name, takes in CHECKPOINTS.items() if takes == number)
+    *names, last = (name for name, takes in CHECKPOINTS.items() if takes == number)
+    return f"{', '.join(names)} and {last}"
 
 
 def about_checkpoints() -> str:
     """Say what ``--ckpt_path`` takes."""
-    return f"""Checkpoint to start from: a path, or last or best, of the newest run or of the newest one called --name.
-        fit resumes it; {taking("one")} take one; {taking("several")} take several: paths, or a pattern such as
+    return f"""Checkpoint to use: a path, or last or best, of the newest run or of the newest one named --name. fit
+        resumes it; {taking("one")} take one; {taking("several")} take several: paths, or a pattern such as
         'runs/*/airbench/fold_*/latest/checkpoints/last.ckpt'; {taking("none")} take none."""
 
 
@@ -117,11 +118,11 @@ def usage(task: str, subcommand: str) -> str:
 
 
 def overview(task: str, about: str | None) -> str:
-    """Say what a task is about, and what people type."""
+    """Say what a task is about, and list common commands."""
     width = max(len(name) for name, _ in EXAMPLES)
     lines = [f"  {name:{width}}  {words.format(task=task)}" for name, words in EXAMPLES]
     about = (about or "").strip().partition("\n")[0]
-    return "\n".join([about, "", "What to type in the folder that holds, or will hold, data/ and runs/:", "", *lines])
+    return "\n".join([about, "", "Run these in the folder that holds, or will hold, data/ and runs/:", "", *lines])
 
 
 def suggestion(unknown: str, flags: Sequence[str]) -> str:

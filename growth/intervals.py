@@ -63,7 +63,7 @@ def learn_intervals(predicted: np.ndarray, days: np.ndarray, plants: np.ndarray)
 
 
 def _quantile(scores: np.ndarray, weights: np.ndarray, share: float) -> float:
-    """Find the smallest of the sorted scores (P) at which the cumulative weight (P) reaches a share of the total."""
+    """Find the smallest of the sorted scores (P) at which the cumulative weight (P) reaches a fraction of the total."""
     mass = np.cumsum(weights)
     place = int(np.searchsorted(mass, share * mass[-1] - 1e-9))
     return float(scores[min(place, len(scores) - 1)])
@@ -91,7 +91,7 @@ def named_bounds(bounds: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def measure_intervals(bounds: np.ndarray, days: np.ndarray) -> dict[str, float]:
-    """Measure, for each level, the share of elapsed days (P) within the bounds (P×4) and their mean width (days)."""
+    """Measure, for each level, the fraction of elapsed days (P) within the bounds (P×4) and their mean width (days)."""
     measured = {}
     for number, level in enumerate(LEVELS):
         low, high = bounds[:, 2 * number], bounds[:, 2 * number + 1]

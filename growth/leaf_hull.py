@@ -15,9 +15,9 @@ from common.networks import Float32Linear, Normalization
 from growth.pairs import PairBatch
 
 CHANCE = 1.5  # a leaf pixel that weighs this many times as much as another weighs more than by chance
-LEAST = 1 / 64  # share of a photo: an attribution covers this much at once, so it cannot resolve smaller leaves
-# Leaves usually fill at least this share of their hull: komatsuna and Arabidopsis 0.6 to 0.7; oilseed rape from the
-# side only 0.27.
+LEAST = 1 / 64  # fraction of a photo: an attribution covers this much at once, so it cannot resolve smaller leaves
+# Leaves usually fill at least this fraction of their hull: komatsuna and Arabidopsis 0.6 to 0.7; oilseed rape from
+# the side only 0.27.
 FILLED = 0.45
 
 
@@ -117,7 +117,7 @@ class LeafHull(nn.Module):
 
     @torch.no_grad()
     def filled(self, images: Tensor) -> Tensor:
-        """Return the share of their hull that the leaves fill, N, in photos N×3×H×W; 0 if there are no leaves."""
+        """Return the fraction of their hull that the leaves fill, N, in photos N×3×H×W; 0 if there are no leaves."""
         hull = torch.exp(self.measure(images)[:, 0]) - 1e-3
         return 4 * self.solid(leaves(images)).float().mean((1, 2)) / hull.clamp(min=1e-4)
 

@@ -244,7 +244,7 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         return np.concatenate([estimates[:, None], bounds], axis=1)
 
     def sureness(self, calibrated: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-        """Measure the share of pairs that the intervals contain, and how wide these are (days)."""
+        """Measure the fraction of pairs that the intervals contain, and how wide these are (days)."""
         return intervals.measure_intervals(calibrated[:, 1:], truth)
 
     def picture_estimates(

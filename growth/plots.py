@@ -124,7 +124,7 @@ def worst_errors(evaluated: pd.DataFrame, images: Images) -> Gallery:
 
 
 def intervals(bounds: np.ndarray, days: np.ndarray) -> Figure:
-    """Draw the share of pairs that the intervals contain, and how wide these are, against the elapsed days.
+    """Draw the fraction of pairs that the intervals contain, and how wide these are, against the elapsed days.
 
     Args:
         bounds: P×4, days, in the order of :data:`growth.intervals.COLUMNS`; NaN for an unknown level.

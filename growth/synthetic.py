@@ -161,7 +161,7 @@ NUMBERS = {
     "plants": (5, "training plants or trays per species, 1 to 500"),
     "days": (20, "photos per plant, one a day, 2 to 60"),
     "test_plants": (2, "test plants or trays per species, 1 to 500"),
-    "test_pairs": (200, "pairs of photos to judge in the test set, 1 or more"),
+    "test_pairs": (200, "pairs of photos to predict in the test set, 1 or more"),
 }
 
 
@@ -173,14 +173,14 @@ def main(argv: list[str] | None = None) -> None:
         **NUMBERS,
         width=(320, "width of a photo in pixels, 32 to 10000; a real one has 3280"),
         height=(240, "height of a photo in pixels, 32 to 10000; a real one has 2464"),
-        noise=(0, "training photos that bear the day of another one, an even number"),
-        seed=(0, "whole number that fixes all draws, from 0"),
+        noise=(0, "training photos that swap their days in pairs, an even number"),
+        seed=(0, "seed of all draws, a whole number from 0"),
     )
     parser.add_argument(
         "--scene", choices=sorted(SCENES), default="trays", help="five plants on a tray, or one in a pot"
     )
     numbers = "9 + 10 training trays, 753 + 307 photos, 3,960 test pairs"
-    parser.add_argument("--like", choices=["dacon"], help=f"the competition's numbers: {numbers}")
+    parser.add_argument("--like", choices=["dacon"], help=f"a set of the competition's size: {numbers}")
     args = vars(parser.parse_args(argv))
     directory, like, seed = args.pop("directory"), args.pop("like"), args["seed"]
     asked = {name: args.pop(name) for name in NUMBERS}

@@ -33,7 +33,7 @@ PLAIN = (
 # Letters whose lower and upper case look different at any size.
 _DISTINCT = "abdefghlmnqrt"
 _SIDE = 20
-READ = 0.35  # share of digits, of capitals and of small letters that must be closest to the right plain character
+READ = 0.35  # fraction of digits, of capitals and of small letters that must be closest to the right plain character
 SMALL_CAPITALS = 0.75  # mean correlation of these letters' cases above which the lower case is just small capitals
 
 Shapes = NDArray[np.float32]

@@ -168,7 +168,7 @@ def reliability(probabilities: Sequence[np.ndarray], labels: Sequence[str], righ
 
 
 def answered(probability: np.ndarray, right: np.ndarray) -> Figure:
-    """Draw how often answers are right if only the most probable share of them are given.
+    """Draw how often answers are right if only the most probable fraction of them are given.
 
     Args:
         probability: probability of each answer, N.

@@ -214,20 +214,20 @@ def main(argv: list[str] | None = None) -> None:
         train=(2480, "labelled bitmaps, 62 or more"),
         test=(620, "unlabelled bitmaps, 1 or more"),
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="whole number that fixes all draws, from 0")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of all draws, a whole number from 0")
     parser.add_argument(
         "--fonts",
         nargs="+",
         default=[],
         metavar="FONT",
-        help="system (all that are installed), folders or files to take fonts from, for bitmaps like photos of signs; "
-        "by default the 20 faces of matplotlib draw simpler ones",
+        help="system (all installed fonts), folders or font files, for bitmaps like photos of signs; by default the 20 "
+        "faces of matplotlib draw simpler ones",
     )
     parser.add_argument(
         "--frequencies",
         choices=["even", "competition"],
         default="even",
-        help="each class as often as another, or as often as in the competition's training set",
+        help="draw all classes equally often, or as often as in the competition's training set",
     )
     args = parser.parse_args(argv)
     with exit_on_user_error():

@@ -1,7 +1,7 @@
-"""What spares tests the most: processes that need not import torch and Lightning again, figures that are not rendered.
+"""What makes tests fast: processes that do not import torch and Lightning again, and figures that are not rendered.
 
-A process here is forked from one that has imported all of them. From there on it is as one that was typed: arguments,
-environment, folder, signals, exit code. Tests of its start, and those that look for it by its command, use subprocess.
+Processes are forked from one that has imported everything. Otherwise they behave like a typed command: arguments,
+environment, working folder, signals, exit code. Tests of how a command starts use subprocess instead.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 REPOSITORY = Path(__file__).parents[1]
-PATIENCE = 1800  # seconds that something may take which would otherwise never end: a busy machine is slow
+PATIENCE = 1800  # seconds before something counts as hanging, which must be many on a busy machine
 TASKS = ("growth", "julia")
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    # This file, which else each process would import anew, and what a fit imports late.
+    # This file, which each process would otherwise import again, and what a fit imports late.
     [f"{task}.{part}" for task in TASKS for part in ("data", "model")] + [__name__, "sklearn.model_selection"]
 )
 
@@ -46,10 +46,10 @@ def blank(_: Figure, stream: Any, format: str) -> None:
 
 
 class Stream:
-    """A stream that a new process gets.
+    """A stream to be passed to a new process.
 
     Args:
-        number: its descriptor here.
+        number: its file descriptor in this process.
     """
 
     def __init__(self, number: int) -> None:
@@ -121,21 +121,21 @@ def _run(
     for stream, number in ((output, 1), (errors, 2)):
         os.dup2(stream.number, number)
         os.close(stream.number)
-    # Made anew: those of the process that this one is forked from may be of another kind, such as a file.
+    # New ones, since the parent process may have had files where this one has pipes or a terminal.
     sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    multiprocessing.set_start_method(None, force=True)  # of its loaders' workers: as ever
-    tempfile.tempdir = None  # that of the environment
-    rank_zero_only.rank = _get_rank() or 0  # which Lightning reads when it is imported
-    sys.executable = program  # of folds, ranks and shells
+    multiprocessing.set_start_method(None, force=True)  # the default, for the workers of loaders
+    tempfile.tempdir = None  # the one in this environment
+    rank_zero_only.rank = _get_rank() or 0  # Lightning reads it when imported
+    sys.executable = program  # what starts folds, ranks and shells
     Figure.savefig = blank  # type: ignore[assignment, method-assign]
     sys.argv = words
     runpy.run_module(words[0], run_name="__main__", alter_sys=True)
 
 
 def typed(folder: Path, *words: object, **environment: str) -> str:
-    """Type ``python -m ...`` in a folder, and get what it prints."""
+    """Run ``python -m ...`` in a folder, and return its output."""
     variables = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"} | environment
     with (folder / ".output").open("w+") as output, (folder / ".errors").open("w+") as errors:
         code = Forked([*map(str, words)], folder, variables, output.fileno(), errors.fileno()).wait(PATIENCE)
@@ -144,7 +144,7 @@ def typed(folder: Path, *words: object, **environment: str) -> str:
         return output.read()
 
 
-# Ends as the process does that is forked for it, and hands on the signals that ask for an end.
+# Exits like the process that is forked for it, and forwards SIGINT and SIGTERM to it.
 CLIENT = """#!{python} -IS
 import json, os, signal, socket, sys
 try:
@@ -172,7 +172,7 @@ sys.exit(code)
 
 @cache
 def executable() -> str:
-    """Make, once, a program that is to ``-m <module>`` what Python is, but forks it; and what it is forked from."""
+    """Make, once, a program that stands in for Python but forks ``-m <module>``, and start the process to fork."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(REPOSITORY))
         patch.setenv("OMP_NUM_THREADS", "1")
@@ -195,7 +195,7 @@ def _listen(listener: socket.socket) -> None:
 
 
 def _answer(asked: socket.socket) -> None:
-    with asked, suppress(BrokenPipeError):  # who has asked was killed
+    with asked, suppress(BrokenPipeError):  # the program was killed
         _, (output, errors), *_ = socket.recv_fds(asked, 1, 2)
         words, folder, environment = json.loads(asked.makefile().readline())
         process = Forked(words, folder, environment, output, errors)

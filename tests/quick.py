@@ -118,6 +118,7 @@ def _run(
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
+    sys.path[:0] = environment.get("PYTHONPATH", "").split(os.pathsep)
     for stream, number in ((output, 1), (errors, 2)):
         os.dup2(stream.number, number)
         os.close(stream.number)

@@ -20,6 +20,7 @@ import tempfile
 from contextlib import suppress
 from functools import cache
 from multiprocessing import forkserver
+from multiprocessing.connection import wait
 from multiprocessing.reduction import DupFd
 from pathlib import Path
 from threading import Thread
@@ -145,7 +146,7 @@ def typed(folder: Path, *words: object, **environment: str) -> str:
         return output.read()
 
 
-# Exits like the process that is forked for it, and forwards SIGINT and SIGTERM to it.
+# Exits like the process that is forked for it, which gets its SIGINT and SIGTERM, and is killed when it is killed.
 CLIENT = """#!{python} -IS
 import json, os, signal, socket, sys
 try:
@@ -196,10 +197,12 @@ def _listen(listener: socket.socket) -> None:
 
 
 def _answer(asked: socket.socket) -> None:
-    with asked, suppress(BrokenPipeError):  # the program was killed
+    with asked, suppress(BrokenPipeError):
         _, (output, errors), *_ = socket.recv_fds(asked, 1, 2)
         words, folder, environment = json.loads(asked.makefile().readline())
         process = Forked(words, folder, environment, output, errors)
         os.close(output), os.close(errors)
         asked.sendall(b"%d\n" % process.pid)
+        if asked in wait([asked, process.process.sentinel]):  # the program was killed
+            process.kill()
         asked.sendall(b"%d\n" % process.wait())

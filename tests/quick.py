@@ -133,7 +133,10 @@ def _run(
     sys.executable = program  # what starts folds, ranks and shells
     Figure.savefig = blank  # type: ignore[assignment, method-assign]
     sys.argv = words
-    runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+    finally:
+        atexit._run_exitfuncs()  # which multiprocessing skips, and in which W&B writes its last lines
 
 
 def typed(folder: Path, *words: object, **environment: str) -> str:

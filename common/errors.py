@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from common.platforms import Interrupted, remedy, show_any_text
@@ -35,10 +35,14 @@ def counted(number: int, one: str, several: str = "") -> str:
     return f"{number} {one if number == 1 else several or f'{one}s'}"
 
 
+def did_you_mean(names: Sequence[str]) -> str:
+    """Suggest what a mistyped name may stand for; nothing if there are no ``names``."""
+    return f"did you mean {' or '.join(names)}?" if names else ""
+
+
 def no_such(flag: str, name: str, known: Iterable[str], listing: str) -> UserError:
     """Make the error for an unknown name, which suggests close ones; ``listing`` is what lists them all."""
-    close = difflib.get_close_matches(name, list(known), n=3)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"see {listing}"
+    hint = did_you_mean(difflib.get_close_matches(name, list(known), n=3)) or f"see {listing}"
     return UserError(f"{flag} {name}: no such {flag.rpartition('.')[2]}; {hint}")
 
 

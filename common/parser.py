@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 import re
 from argparse import Action, HelpFormatter, RawDescriptionHelpFormatter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import NoReturn
 
 from jsonargparse import DefaultHelpFormatter
 from lightning.pytorch.cli import LightningArgumentParser
+
+from common.errors import did_you_mean
 
 # Common commands and their purpose; {task} is the package.
 EXAMPLES = (
@@ -125,12 +127,12 @@ def overview(task: str, about: str | None) -> str:
     return "\n".join([about, "", "Run these in the folder that holds, or will hold, data/ and runs/:", "", *lines])
 
 
-def suggestion(unknown: str, flags: Sequence[str]) -> str:
-    """Suggest the flags whose last word is that of an unknown one, such as ``model.lr`` for ``lr``, or else like it."""
+def flags_like(unknown: str, flags: Iterable[str]) -> list[str]:
+    """Return up to three flags with the last word of an unknown one, as ``--model.lr`` for ``lr``, or a close word."""
     word, last = unknown.rpartition(".")[2], {flag: flag.rpartition(".")[2] for flag in flags}
     alike = difflib.get_close_matches(word, set(last.values()), n=3)
-    meant = [flag for flag in flags if last[flag] in ([word] if word in alike else alike)]
-    return f"; did you mean {' or '.join(f'--{flag}' for flag in meant[:3])}?" if meant else ""
+    wanted = [word] if word in alike else alike
+    return [f"--{flag}" for flag, end in last.items() if end in wanted][:3]
 
 
 class Help(DefaultHelpFormatter, RawDescriptionHelpFormatter):
@@ -151,8 +153,8 @@ class OneLineParser(LightningArgumentParser):
         parser = getattr(ex, "subcommand_parser", self)
         prog = re.sub(r" (COMMAND )?\[[^]]*\]", "", parser.prog)  # argparse inserts the usage of all
         if unknown := re.search(r"unrecognized arguments: --([\w.]+)", message):
-            flags = list(parser.get_defaults(skip_validation=True).keys())
-            message += suggestion(unknown[1], flags)
+            hint = did_you_mean(flags_like(unknown[1], parser.get_defaults(skip_validation=True).keys()))
+            message = "; ".join(filter(None, [message, hint]))
         self.exit(2, f"error: {' '.join(message.split())} (see {prog} --help)\n")
 
     def format_help(self, *args: HelpFormatter | None, **kwargs: HelpFormatter | None) -> str:

@@ -1,6 +1,6 @@
-"""Run notebooks, store what they show, and put pictures of it into docs: ``python -m docs.notebooks NAME …``.
+"""Run notebooks, store their outputs, and copy pictures of them to docs: ``python -m docs.notebooks NAME …``.
 
-NAME is that of a file in ``notebooks/`` without its suffix, such as ``04_feature_maps``.
+NAME is the name of a file in ``notebooks/`` without its suffix, such as ``04_feature_maps``.
 """
 
 from __future__ import annotations
@@ -17,20 +17,23 @@ from nbclient import NotebookClient
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
-TAKEN = {"04_feature_maps": ("attribution.png", -1), "05_errors": ("days.png", 0)}  # which of its pictures
+TAKEN = {
+    "04_feature_maps": ("attribution.png", -1),
+    "05_errors": ("days.png", 0),
+}  # the file in docs, and which picture of the notebook
 
 
 def smaller(picture: bytes) -> bytes:
-    """Encode a PNG anew with the same colours, without what matplotlib keeps of transparency."""
+    """Encode a PNG again without the alpha channel that matplotlib adds."""
     stream = io.BytesIO()
     Image.open(io.BytesIO(picture)).convert("RGB").save(stream, "PNG", optimize=True)
     return stream.getvalue()
 
 
 def execute(path: Path) -> list[bytes]:
-    """Run a notebook, store its outputs in it, and give its pictures, PNG."""
+    """Run a notebook, store its outputs in it, and return its pictures as PNG."""
     notebook, pictures = nbformat.read(path, as_version=4), []
-    metadata = deepcopy(notebook.metadata)  # of no machine
+    metadata = deepcopy(notebook.metadata)  # the one without this machine's Python version
     client = NotebookClient(notebook, timeout=None, kernel_name="python3", record_timing=False, coalesce_streams=True)
     client.execute()
     notebook.metadata = metadata
@@ -44,7 +47,7 @@ def execute(path: Path) -> list[bytes]:
 
 
 def main() -> None:
-    """Run those that are named."""
+    """Run the named notebooks."""
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     for name in sys.argv[1:]:
         pictures = execute(ROOT / "notebooks" / f"{name}.ipynb")

@@ -29,17 +29,21 @@ def refuse_other_plants(source: object, table: pd.DataFrame) -> None:
     names = [re.escape(name) for name in sorted(plants, key=len, reverse=True) if re.search(r"[^\W\d].|.[^\W\d]", name)]
     if not names:
         return
-    within, faults = re.compile(rf"(?<![^\W_])(?:{'|'.join(names)})(?![^\W_])"), []
+    within, faults = whole_word("|".join(names)), []
     for path, where, plant in zip(table["path"], table["where"], table["plant"], strict=True):
         *folders, stem = PurePosixPath(path).with_suffix("").parts
         others = within.findall(stem.casefold()) or [part for part in map(str.casefold, folders) if part in plants]
         own = stem if within.search(stem.casefold()) else path
-        # As a whole word, since KM1 is also a prefix of KM10.
-        if others and not re.search(rf"(?<![^\W_]){re.escape(plant.casefold())}(?![^\W_])", own.casefold()):
+        if others and not whole_word(re.escape(plant.casefold())).search(own.casefold()):
             row = "" if where == path else f"{where}: "
             faults.append(f"{row}{path} (of plant {plant}, but named after {plants[others[0]]})")
     if faults:
         raise UserError(f"{source}: {listed(faults)}; rename these photos, or give them their plant")
+
+
+def whole_word(pattern: str) -> re.Pattern[str]:
+    """Compile a pattern that matches whole words only, since KM1 is also a prefix of KM10; ``_`` separates words."""
+    return re.compile(rf"(?<![^\W_])(?:{pattern})(?![^\W_])")
 
 
 def refuse_other_days(source: Path, table: pd.DataFrame) -> None:

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from common.checkpoints import PARTS
 from growth.synthetic import draw as draw_growth
 from julia.synthetic import draw as draw_julia
-from tests.quick import blank, typed
+from tests.quick import blank, executable, typed
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -122,6 +122,12 @@ def offline_fit(shared: Shared, julia_root: Path, growth_root: Path) -> Callable
         return shared(f"offline-{task}", fit) / "runs" / task / name / "version_0"
 
     return run_folder
+
+
+@pytest.fixture
+def forked_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fork the modules that a command starts as processes, such as the fits of folds."""
+    monkeypatch.setattr(sys, "executable", executable())
 
 
 Run = Callable[..., str]

@@ -12,7 +12,7 @@ import pytest
 from benchmarks import accuracy, fit, predict, preparing, scale, start, timing
 from benchmarks.timing import BARE, SEED, Row, median_ratio, show
 from growth.synthetic import draw as draw_growth
-from tests.quick import CONTEXT, executable
+from tests.quick import CONTEXT
 
 pytestmark = pytest.mark.slow
 
@@ -28,9 +28,8 @@ def sets(tmp_path: Path, julia_root: Path) -> Path:
 
 
 @pytest.fixture
-def forked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Modules that benchmarks start are forked, and so is what they do in a process of its own."""
-    monkeypatch.setattr(sys, "executable", executable())
+def forked(forked_children: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fork the modules that benchmarks start, and what they do in a process of its own."""
     monkeypatch.setattr(timing, "multiprocessing", SimpleNamespace(get_context=lambda _: CONTEXT))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -63,12 +62,11 @@ def test_rows_that_were_added_since_are_never_scored_as_new(
     refused: Run,
     julia_root: Path,
     growth_root: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    forked_children: None,
     task: str,
     add: Callable[[Path], None],
     new: int,
 ) -> None:
-    monkeypatch.setattr(sys, "executable", quick.executable())  # of the folds
     root = Path(shutil.copytree({"julia": julia_root, "growth": growth_root}[task], "set"))
     words = (*NETWORKS[task], *QUIET, "--data.root", root, "--trainer.max_epochs", 1)
     crossval = (task, "crossval", *words, "--data.num_folds", 2, "--folds", 0)

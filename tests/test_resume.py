@@ -8,7 +8,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -322,9 +321,8 @@ def test_two_processes_stop_at_one_step(tmp_path: Path, drawn: Callable[[str], P
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_rank_that_dies_ends_the_others(
-    tmp_path: Path, drawn: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, victim: int
+    tmp_path: Path, drawn: Callable[[str], Path], forked_children: None, victim: int
 ) -> None:
-    monkeypatch.setattr(sys, "executable", quick.executable())
     (tmp_path / "data").symlink_to(drawn("julia"))  # by which its processes are known
     one = f'{{"class_path": "tests.test_resume.Fail", "init_args": {{"rank": {victim}}}}}'
     many = ("--trainer.strategy", "ddp", "--trainer.devices", 2, "--trainer.accelerator", "cpu")

@@ -16,18 +16,16 @@ import pytest
 from common.page import Page
 from common.predictor import Predictor
 from tests.conftest import Run
-from tests.quick import executable
 
 TESTS = Path(__file__).parent
 QUIET = ("--trainer.enable_progress_bar", "false", "--trainer.enable_model_summary", "false")
 
 
 @pytest.fixture
-def squares(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+def squares(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, forked_children: None) -> Path:
     """The drawn set, with the package on the path of this process and of those that it starts."""
     monkeypatch.syspath_prepend(str(TESTS))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), str(TESTS.parent)]))
-    monkeypatch.setattr(sys, "executable", executable())
     runpy.run_module("third_task.data")["draw"](tmp_path / "squares")
     return tmp_path / "squares"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from growth.model import GrowthRegressor
 from growth.page import GrowthPage
 from julia.model import CharacterClassifier
 from tests.conftest import PARTS_OF_A_FIT, QUIET, Run
-from tests.quick import executable
 
 SIZE = 24
 TEMPERATURE = {"temperature": 0.3, "rows": 500.0}
@@ -147,10 +145,7 @@ def test_answers_that_are_not_sure_enough_are_left_out(
 
 
 @pytest.mark.slow
-def test_a_cross_validation_calibrates_all_its_checkpoints(
-    run: Run, growth_root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "executable", executable())
+def test_a_cross_validation_calibrates_all_its_checkpoints(run: Run, growth_root: Path, forked_children: None) -> None:
     words = ("--model.backbone", "leaf_hull", "--model.pretrained", "false", "--model.normalize", "none")
     words += ("--model.image_size", "32", "--data.plants_per_batch", "2", "--data.num_folds", "4")
     said = run("growth", "crossval", *words, "--data.root", growth_root, "--trainer.max_epochs", 2, *QUIET)

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shutil
-import sys
 import time
 import weakref
 from pathlib import Path
@@ -26,13 +25,7 @@ ONE_EPOCH = ("--trainer.max_epochs", 1, "--data.batch_size", 32, "--data.num_fol
 
 
 @pytest.fixture
-def forked_folds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fits of the folds are forked."""
-    monkeypatch.setattr(sys, "executable", quick.executable())
-
-
-@pytest.fixture
-def crossval(run: Run, julia_root: Path, forked_folds: None) -> Run:
+def crossval(run: Run, julia_root: Path, forked_children: None) -> Run:
     """Type ``python -m julia crossval``, small."""
 
     def type_command(*words: object, fails: bool = False) -> str:
@@ -175,7 +168,7 @@ def test_views_are_averaged_and_those_not_learned_refused(run: Run, julia_root: 
 
 @pytest.mark.slow
 def test_growth_folds_are_by_plant_and_turned_photos_average(
-    run: Run, growth_root: Path, monkeypatch: pytest.MonkeyPatch, forked_folds: None
+    run: Run, growth_root: Path, monkeypatch: pytest.MonkeyPatch, forked_children: None
 ) -> None:
     flags = ("--model.backbone", "leaf_hull", "--model.pretrained", "false", "--model.normalize", "none")
     data = ("--data.root", growth_root, "--data.plants_per_batch", 2, "--data.images_per_plant", 3)

@@ -18,7 +18,6 @@ from common.crossval import Measured
 from common.data_curve import tabulate
 from common.plots import data_curve
 from growth.model import GrowthRegressor
-from tests import quick
 from tests.conftest import Run
 
 TINY = (
@@ -32,9 +31,8 @@ LAST = "latest/checkpoints/last.ckpt"
 
 @pytest.mark.slow
 def test_the_curve_over_shares_of_the_plants(
-    run: Run, refused: Run, growth_root: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, refused: Run, growth_root: Path, monkeypatch: pytest.MonkeyPatch, forked_children: None
 ) -> None:
-    monkeypatch.setattr(sys, "executable", quick.executable())
     crossval = ("growth", "crossval", *TINY, "--data.root", growth_root, "--data.num_folds", 2)
     output = run(*crossval, "--data.train_fraction", "[1,0.5]")
     home = Path("runs/growth/curve")

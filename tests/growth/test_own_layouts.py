@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import unicodedata
 from collections.abc import Callable
 from itertools import combinations
@@ -20,7 +19,6 @@ from growth.layouts import read_test_set, read_training_set
 from growth.name_pattern import parse_pattern, split_name
 from growth.own import find_photos
 from growth.photos import PhotoPairs, Photos, pairs_of
-from tests import quick
 from tests.conftest import REAL_DATA, Run
 
 RAPE = "BR017-{plant}-{date}_{*}_sv_{camera}"
@@ -625,8 +623,7 @@ def test_photos_to_predict_of_another_plant_by_the_pattern(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_a_table_from_fit_to_submission(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", quick.executable())  # the fit of the fold is forked
+def test_a_table_from_fit_to_submission(run: Run, tmp_path: Path, forked_children: None) -> None:
     names = [f"cam{camera}/{plant}_{day}.png" for plant in "PQRS" for day in (0, 1, 2) for camera in (0, 1)]
     root = add(tmp_path / "own", *names, "test/P/x.png")
     table(root, *(f"{name},{name[5]},{int(name[7]) / 6:.4f}" for name in names))

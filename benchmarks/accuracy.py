@@ -2,8 +2,8 @@
 
 Measured from the command, with nothing prepared, to the first validation that reaches the target: accuracy 0.80 on the
 held-out characters, RMSE 0.8 days on the held-out komatsuna plants. The seed baseline trains the seed's networks from
-random weights on the same rows and is validated on the same held-out rows after each epoch (julia) or each tenth of one
-(growth); it is given up when it has taken ``--patience`` times as long.
+random weights on the same rows and is validated on the same held-out rows after each epoch (julia) or each twentieth of
+one (growth); it is given up when it has taken ``--patience`` times as long.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def seed_julia(root: Path, folder: Path, species: str) -> Iterator[float]:
 
 
 def seed_growth(root: Path, folder: Path, species: str, backbone: str = "lenet") -> Iterator[float]:
-    """Train as the baseline does, and yield the RMSE of all held-out pairs after each tenth of its epoch of 5,000."""
+    """Train as the baseline does, and yield the RMSE of all held-out pairs after each twentieth of its epoch."""
     photos = read_photos(root)
     photos = photos.take(np.flatnonzero(photos.species == species))
     train, val = grouped_split(photos.plant, photos.species, VAL_FRACTION, 0, (GrowthData.group, GrowthData.stratum))
@@ -100,7 +100,7 @@ def seed_growth(root: Path, folder: Path, species: str, backbone: str = "lenet")
     held_out = list(zip(val[pairs.before].tolist(), val[pairs.after].tolist(), strict=True))
     rng = np.random.default_rng(0)
     while True:
-        for _ in range(500 // team.batch):
+        for _ in range(250 // team.batch):
             drawn = np.array([rng.choice(train, 2, replace=False) for _ in range(team.batch)])
             drawn = np.take_along_axis(drawn, photos.day[drawn].argsort(axis=1), axis=1)
             days = torch.from_numpy(photos.day[drawn[:, 1]] - photos.day[drawn[:, 0]]).float()

@@ -33,7 +33,7 @@ REPOSITORY = Path(__file__).parents[1]
 # Small, but with all that has a state: batch normalisation, dropout, averaged weights, a schedule, augmentation.
 EMA = '{"class_path": "common.optim.EMAWeightAveraging", "init_args": {"decay": 0.9}}'
 WORDS = {
-    "julia": ("--data.batch_size", 32, "--data.mixup", 0.2, "--data.rotation", 10, "--trainer.max_epochs", 6),
+    "julia": ("--data.batch_size", 32, "--data.mixup", 0.2, "--data.rotation", 10, "--trainer.max_epochs", 4),
     "growth": (
         *("--data.plants_per_batch", 1, "--data.images_per_plant", 4, "--data.plant_zoom", 0.1),
         *("--model.pretrained", "false", "--trainer.max_epochs", 12, "--trainer.callbacks", f"[{EMA}]"),

@@ -6,11 +6,10 @@ import ctypes
 import errno
 import os
 import resource
+import runpy
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -18,37 +17,40 @@ from lightning.pytorch.loggers import WandbLogger
 from torch.utils.data import DataLoader
 
 from tests.conftest import Run
+from tests.quick import executable
 
 REPOSITORY = Path(__file__).parents[1]
 SMALL = ("--model.image_size", "28", "--trainer.max_epochs", "1", "--trainer.enable_progress_bar", "false")
-DROP_FROM_BOUNDING_SET, OVERRIDE, READ_ANY = 24, 1, 2  # of linux/prctl.h and linux/capability.h
+VERSION, OVERRIDE, READ_ANY = 0x20080522, 1, 2  # of linux/capability.h
 
 
-def command(task: str, *words: object, prepare: Callable[[], Any] | None = None, **variables: str) -> tuple[int, str]:
-    """Run ``python -m <task> ...`` on a machine made by ``prepare``: its exit code and stderr."""
+def command(*words: object, python: str = "", **variables: str) -> tuple[int, str]:
+    """Run ``python -m ...``, forked if no other ``python`` is given: its exit code and stderr."""
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "WANDB_MODE": "disabled"}
     environment |= {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", **variables}  # half of it would stay
-    done = subprocess.run(
-        [sys.executable, "-m", task, *map(str, words)],
-        env=environment,
-        preexec_fn=prepare,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    started = [python or executable(), "-m", *map(str, words)]
+    done = subprocess.run(started, env=environment, capture_output=True, text=True, check=False)
     return done.returncode, done.stderr
 
 
-def room(size: int) -> Callable[[], None]:
+def room(size: str) -> None:
     """No file may grow beyond ``size`` bytes: to a program, a disk that is full."""
-    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(size), int(size)))
 
 
 def obedient() -> None:
     """Permissions hold for root as well."""
     libc = ctypes.CDLL(None)
-    libc.prctl(DROP_FROM_BOUNDING_SET, OVERRIDE)
-    libc.prctl(DROP_FROM_BOUNDING_SET, READ_ANY)
+    header, rights = (ctypes.c_uint32 * 2)(VERSION, 0), (ctypes.c_uint32 * 6)()
+    libc.capget(header, rights)
+    for held in (0, 1):  # now, and on demand
+        rights[held] &= ~(1 << OVERRIDE | 1 << READ_ANY)
+    assert libc.capset(header, rights) == 0
+
+
+def one_core() -> None:
+    """Only one core may be used."""
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 
 @pytest.mark.slow
@@ -61,7 +63,7 @@ def obedient() -> None:
 )
 def test_full_disk(julia_root: Path, size: int, message: str) -> None:
     words = ("fit", *SMALL, "--model.backbone", "lenet", "--data.root", julia_root)
-    code, errors = command("julia", *words, prepare=room(size))
+    code, errors = command(__name__, "room", size, "--", "julia", *words)
     assert code == 2
     (line,) = (line for line in errors.splitlines() if "error" in line.lower())
     assert line.startswith(message)
@@ -78,7 +80,7 @@ def test_folder_that_cannot_be_written_to(julia_root: Path, tmp_path: Path) -> N
     locked.mkdir(mode=0o555)
     words = ("fit", *SMALL, "--model.backbone", "lenet", "--data.root", julia_root)
     for place in ("--data.cache_dir", "--trainer.default_root_dir"):
-        code, errors = command("julia", *words, place, locked, prepare=obedient)
+        code, errors = command(__name__, "obedient", "--", "julia", *words, place, locked)
         (line,) = (line for line in errors.splitlines() if "error" in line.lower())
         assert code == 2
         assert str(locked) in line
@@ -88,17 +90,14 @@ def test_folder_that_cannot_be_written_to(julia_root: Path, tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_no_home_no_language_and_one_core(julia_root: Path) -> None:
-    def bare() -> None:
-        if hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-
     words = (*SMALL, "--model.backbone", "lenet", "--data.root", julia_root)
     # No HOME at all, a folder for temporary files that is not there, and ASCII instead of UTF-8.
     missing = {"TMPDIR": "/nowhere", "LC_ALL": "C", "PYTHONUTF8": "0", "WANDB_MODE": "offline"}
-    code, errors = command("julia", "fit", *words, prepare=bare, **missing)
+    here = ([__name__, "one_core", "--"] if hasattr(os, "sched_setaffinity") else []) + ["julia"]
+    code, errors = command(*here, "fit", *words, python=sys.executable, **missing)
     assert code == 0, errors
     checkpoint = "runs/julia/lenet/latest/checkpoints/best.ckpt"
-    code, errors = command("julia", "predict", "--ckpt_path", checkpoint, prepare=bare, **missing)
+    code, errors = command(*here, "predict", "--ckpt_path", checkpoint, python=sys.executable, **missing)
     assert code == 0, errors
     assert Path("runs/julia/lenet/latest/submission_best.csv").is_file()
 
@@ -135,3 +134,16 @@ def test_no_way_to_wandb(refused: Run, julia_root: Path, monkeypatch: pytest.Mon
     line = refused("julia", "fit", *SMALL, "--model.backbone", "lenet", "--data.root", julia_root)
     assert "network is unreachable" in line
     assert "WANDB_MODE=offline" in line
+
+
+def main() -> None:
+    """Run a command with a limit: ``python -m tests.test_machine LIMIT ARGUMENT... -- MODULE ...``."""
+    split = sys.argv.index("--")
+    limit, *arguments = sys.argv[1:split]
+    {"room": room, "obedient": obedient, "one_core": one_core}[limit](*arguments)
+    sys.argv = sys.argv[split + 1 :]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -367,6 +367,7 @@ def test_images_are_decoded_without_fork(on: Any, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("task", ["julia", "growth"])
 def test_workers_are_started_without_fork(run: Run, root: Callable[[str], Path], task: str) -> None:
     words = ("fit", *NETWORKS[task], "--data.root", root(task), *QUIET, "--trainer.max_epochs", 1)
+    words += ("--trainer.num_sanity_val_steps", 0)  # which start workers of their own
     run(task, *words, "--name", "here")
     method = multiprocessing.get_start_method()
     multiprocessing.set_start_method("spawn", force=True)

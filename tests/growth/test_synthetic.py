@@ -200,8 +200,8 @@ def test_the_surroundings_do_not_tell_the_day() -> None:
             borders.append(np.concatenate([pixels[:, :1].ravel(), pixels[:, -1:].ravel()]))
     ages, x = np.tile(days, len(trays)), np.stack(borders)
     guessed = np.empty(len(ages))
-    for tray_number in range(len(trays)):
-        own = plants == tray_number
+    for fold in range(4):
+        own = plants % 4 == fold
         network = MLPRegressor(hidden_layer_sizes=(64,), max_iter=400, random_state=0).fit(x[~own], ages[~own] / 40)
         guessed[own] = 40 * network.predict(x[own])
     before, after = np.nonzero((plants[:, None] == plants) & (ages[:, None] < ages))

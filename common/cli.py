@@ -26,7 +26,7 @@ from common.checkpoint_settings import Guard
 from common.checkpoints import Checkpoint, find_checkpoints, read_checkpoint
 from common.config import read_config
 from common.data import ImageData
-from common.errors import UserError, exit_on_user_error
+from common.errors import UserError, exit_on_user_error, no_such
 from common.files import shown
 from common.fitting import SaveConfig, as_list, continued_run, finish_run, fit_callbacks, open_run
 from common.guards import check_callbacks, check_trainer
@@ -42,7 +42,8 @@ from common.task import AnyTask
 from common.timm_backbones import SyncBatchNorm
 from common.trainer import Trainer
 
-FILES = ("-c", "--model", "--data", "--trainer")  # flags, besides --config, that may take a file of settings
+CONFIG = ("-c", "--config")
+FILES = (*CONFIG, "--model", "--data", "--trainer")  # flags that may take a file of settings
 
 
 class TaskCLI(LightningCLI):
@@ -70,6 +71,7 @@ class TaskCLI(LightningCLI):
                     "usage": f"python -m {model.task} COMMAND [--FLAG VALUE ...]",
                     "description": overview(model.task, model.__doc__),
                     "formatter_class": Help,
+                    "allow_abbrev": False,  # a word that begins several names would be read as one
                     **helps,
                 },
                 auto_configure_optimizers=False,
@@ -128,8 +130,10 @@ class TaskCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         words = sys.argv[1:]
         for flag, value in _given(words):
-            if (flag in FILES or flag.startswith("--conf")) and Path(value).is_file():
+            if flag in FILES and Path(value).is_file():
                 read_config(Path(value))
+            elif flag in CONFIG and Path(value).suffix in (".yaml", ".yml"):
+                raise no_such(flag, value, [str(path) for path in Path(value).parent.glob("*.y*ml")], "configs/")
         # Added here, since those above go to every subcommand, and those of a method's signature take a single word.
         if "predict" in self.subcommands():
             parser_of(self, "predict").add_argument(

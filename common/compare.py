@@ -51,7 +51,9 @@ def write(text: str, path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser("python -m common.compare", description="Runs side by side, best first.")
+    parser = argparse.ArgumentParser(
+        "python -m common.compare", description="Runs side by side, best first.", allow_abbrev=False
+    )
     parser.add_argument("runs", nargs="+", help="folders of runs, or a pattern in quotes")
     parser.add_argument("--csv", type=Path, help="also write the table as CSV")
     parser.add_argument("--html", type=Path, help="also write a page with the table and the learning curves")
@@ -74,11 +76,11 @@ def main() -> None:
             for note in notes:
                 print(f"note: {note}", file=sys.stderr)
         for group in groups:
-            rows = table.iloc[: len(group.runs)]
-            table = table.iloc[len(group.runs) :]
+            rows, table = table.iloc[: len(group.runs)], table.iloc[len(group.runs) :]
+            rows = rows.loc[:, [name in FIXED or rows[name].nunique() > 1 for name in rows]]
             where = f" on {group.rows}" if len(groups) > 1 else ""
             title = f"{counted(len(group.runs), 'run')}, best {monitor} first{where}"
-            show(rows.drop(columns="held out", errors="ignore"), title)
+            show(rows, title)
             for _, line in group.seeds:
                 print(line)
 

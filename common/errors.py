@@ -43,7 +43,7 @@ def did_you_mean(names: Sequence[str]) -> str:
 def no_such(flag: str, name: str, known: Iterable[str], listing: str) -> UserError:
     """Make the error for an unknown name, which suggests close ones; ``listing`` is what lists them all."""
     hint = did_you_mean(difflib.get_close_matches(name, list(known), n=3)) or f"see {listing}"
-    return UserError(f"{flag} {name}: no such {flag.rpartition('.')[2]}; {hint}")
+    return UserError(f"{flag} {name}: no such {flag.lstrip('-').rpartition('.')[2]}; {hint}")
 
 
 @contextmanager

@@ -128,10 +128,16 @@ def overview(task: str, about: str | None) -> str:
 
 
 def flags_like(unknown: str, flags: Iterable[str]) -> list[str]:
-    """Return up to three flags with the last word of an unknown one, as ``--model.lr`` for ``lr``, or a close word."""
-    word, last = unknown.rpartition(".")[2], {flag: flag.rpartition(".")[2] for flag in flags}
+    """Return up to three flags that an unknown one may stand for.
+
+    They begin with it, have its last word, as ``--model.lr`` has that of ``lr``, its initials, or a close word.
+    """
+    last = {flag: flag.rpartition(".")[2] for flag in flags}
+    if longer := [flag for flag in last if flag.startswith(unknown)]:
+        return [f"--{flag}" for flag in longer[:3]]
+    word = unknown.rpartition(".")[2]
     alike = difflib.get_close_matches(word, set(last.values()), n=3)
-    wanted = [word] if word in alike else alike
+    wanted = [word] if word in alike else [*alike, "".join(part[:1] for part in word.split("_"))]
     return [f"--{flag}" for flag, end in last.items() if end in wanted][:3]
 
 

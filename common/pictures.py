@@ -92,11 +92,13 @@ def showing_best(trainer: pl.Trainer, model: AnyTask) -> Iterator[str]:
     """
     latest, best = (model.evaluated, model.calibration), best_checkpoint(trainer)
     epoch, value = trainer.current_epoch, float(trainer.callback_metrics[model.monitor])
-    about = f"the latest validation, not best.ckpt: epoch {epoch}, {model.monitor} {value:.4f}"
+    figure = f"{model.monitor} {model.with_unit(model.monitor, value)}"
+    about = f"the latest validation, not best.ckpt: epoch {epoch}, {figure}"
     if best is not None and best.best_model_score is not None and Path(best.best_model_path).is_file():
         saved = torch.load(best.best_model_path, map_location="cpu", weights_only=True, mmap=True)
         if "evaluated" in saved:
-            about = f"best.ckpt: epoch {saved['epoch'] + 1}, {model.monitor} {float(best.best_model_score):.4f}"
+            figure = f"{model.monitor} {model.with_unit(model.monitor, float(best.best_model_score))}"
+            about = f"best.ckpt: epoch {saved['epoch'] + 1}, {figure}"
             model.evaluated, model.calibration = saved["evaluated"].numpy().copy(), saved["calibration"][1]
     try:
         yield about

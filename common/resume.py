@@ -193,6 +193,13 @@ def log_step(trainer: pl.Trainer) -> None:
     trainer._logger_connector.update_train_step_metrics()
 
 
+def log_each_epoch(trainer: pl.Trainer) -> None:
+    """Log the loss at least once an epoch, however few steps that has."""
+    steps = min(trainer.num_training_batches, 2**31) // trainer.accumulate_grad_batches
+    settings = vars(trainer)  # its class does not declare the attribute
+    settings["log_every_n_steps"] = min(settings["log_every_n_steps"], max(1, int(steps)))
+
+
 def disable_requeue(trainer: pl.Trainer) -> None:
     """Keep Lightning from saving under SLURM: it would do so in mid-step, where any later fit would start from it."""
     environment = trainer._accelerator_connector.cluster_environment

@@ -53,11 +53,17 @@ class Node:
 
 
 def order_columns(table: pd.DataFrame) -> list[str]:
-    """Order the columns so that the argument that varies most is beside what it may have changed."""
+    """Order the columns so that the argument that varies most is beside what it may have changed.
+
+    What varies only between different held-out rows comes last.
+    """
     fixed, others = list(FIXED), [str(name) for name in table.columns if name not in (*FIXED, "held out")]
+    groups = table.groupby("held out" if "held out" in table else np.zeros(len(table)))
+    values = {name: groups[name].nunique().max() for name in others}
     told = [name for name in others if name not in SUMMED_UP] or others
-    most = [max(told, key=lambda name: table[name].nunique())] if told else []
-    return [*fixed[:2], *most, *fixed[2:], *(name for name in others if name not in most)]
+    most = [max(told, key=values.__getitem__)] if told else []
+    rest = sorted((name for name in others if name not in most), key=lambda name: values[name] == 1)
+    return [*fixed[:2], *most, *fixed[2:], *rest]
 
 
 def tree_of(group: Group, lines: list[dict[Hashable, object]], columns: list[str], lowest_first: bool) -> list[Node]:

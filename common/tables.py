@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -49,6 +50,8 @@ def read_table(path: Path | TableFile, columns: Sequence[str], optional: Sequenc
     try:
         text = data.decode("utf-8-sig")
         first = text.partition("\n")[0]
+        if re.match("sep=", first, re.IGNORECASE):
+            raise UserError(f"{path}: its first line, {first.strip()}, is Excel's own; delete that line")
         delimiter = ";" if optional is not None and ";" in first and "," not in first else ","
         lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         header = next(lines, [])
@@ -82,6 +85,8 @@ def _check_header(
     path: Path | TableFile, header: Sequence[str], columns: Sequence[str], optional: Sequence[str]
 ) -> None:
     known = [*columns, *optional]
+    if capitals := [name for name in header if name not in known and name.lower() in known]:
+        raise UserError(f"{path}: column {listed(capitals)!r}: write {', '.join(map(str.lower, capitals))}")
     if not {*header} & {*known}:
         raise UserError(f"{path}: the header is {listed(header)!r}, expected columns of {', '.join(known)}")
     if missing := [name for name in columns if name not in header]:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import torch
 from lightning import pytorch as pl
 
+from common.resume import log_each_epoch
 from common.task import ImageTask
 
 
 class TrainingMetrics(pl.Callback):
-    """Log ``train_metrics`` for each epoch, including one that is resumed in the middle.
+    """Log ``train_metrics`` and a loss for each epoch, including one that is resumed in the middle.
 
     They come from the outputs that the loss is computed from, so they need no extra pass. That makes them mean
     something different from those of the held-out rows: augmented images, a network in training mode (dropout, batch
     statistics), and weights that change from batch to batch.
     """
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        log_each_epoch(trainer)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         assert isinstance(pl_module, ImageTask)

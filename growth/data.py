@@ -35,8 +35,8 @@ class GrowthData(ImageData):
         image_size: side of the square that photos are resized to, in pixels; taken from the model.
         channels: 3 for colour, 1 for grey; taken from the model.
         pairs: all pairs of the photos in a batch, or random pairs as in the seed design.
-        plants_per_batch: plants per training batch (with pairs all).
-        images_per_plant: photos per plant in a training batch (with pairs all).
+        plants_per_batch: plants per training batch (with pairs all), or all plants if there are fewer.
+        images_per_plant: photos per plant in a training batch (with pairs all), or all of a plant that has fewer.
         num_pairs: pairs per epoch (with pairs random).
         pairs_per_batch: pairs per training batch (with pairs random).
         pair_within: train on pairs within a plant, or within a species, which is valid only if days count from sowing.
@@ -144,12 +144,6 @@ class GrowthData(ImageData):
     def check_batches(self, train: np.ndarray) -> None:
         if self.images_per_plant < 2:
             raise UserError("a pair takes two photos: give --data.images_per_plant 2 or more")
-        if self.pairs == "all" and self.plants_per_batch * self.images_per_plant > len(train):
-            size = f"{self.plants_per_batch} plants × {self.images_per_plant} images"
-            raise UserError(
-                f"a batch of {size} is larger than the {len(train)} training photos; "
-                "give smaller --data.plants_per_batch or --data.images_per_plant"
-            )
         if self.pairs == "random" and self.num_pairs < self.pairs_per_batch:
             raise UserError(f"--data.pairs_per_batch {self.pairs_per_batch} is larger than --data.num_pairs")
 

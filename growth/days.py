@@ -112,6 +112,7 @@ def read_days(species: str, plant: str, stems: Sequence[str]) -> tuple[list[floa
     forms = {mark.dated for mark in chosen.values()}
     timed = {mark.timed for mark in chosen.values() if mark.dated}
     beside = {tuple(mark.text for mark in marks[row] if mark is not chosen[row]) for row in chosen}
+    constant = set.intersection(*({mark.text for mark in found} for found in marks)) if marks else set()
     # Dashes before all numbers of a plant are separators if some have leading zeros; otherwise they may be minus signs.
     divides = all(mark.dash for mark in chosen.values()) and any(
         mark.text.startswith("0") and len(mark.text) > 1 for mark in chosen.values()
@@ -120,7 +121,7 @@ def read_days(species: str, plant: str, stems: Sequence[str]) -> tuple[list[floa
         if len(forms) > 1:
             faults[row] = f"{mark.text} is a {'date' if mark.dated else 'number'}, unlike others of the plant"
         elif len(beside) > 1:
-            faults[row] = _either(marks[row])
+            faults[row] = _either([one for one in marks[row] if one is mark or one.text not in constant])
         elif len(timed) > 1:
             faults[row] = f"{'a' if mark.timed else 'no'} time of day, unlike others of the plant"
         elif mark.dash and not divides:

@@ -166,6 +166,8 @@ def _plants(root: Path) -> list[str]:
 
 
 def _nothing_found(root: Path) -> UserError:
+    if not root.exists():
+        return UserError(f"--data.root {root}: no such folder; for the competition's photos, {dacon.how_to_get(root)}")
     return UserError(
         f"{root} holds no photos in a layout that is read (train_dataset/<species>/<plant>/ or open.zip, as the "
         f"competition has them; {PHOTOS}; <plant>/; --data.pattern: see docs/photos.md); for the competition's, "

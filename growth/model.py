@@ -149,7 +149,7 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
 
     def compute_loss(self, batch: PairBatch) -> Tensor:
         predicted = self(batch.images, batch.before, batch.after)
-        self.train_metrics.update(predicted.detach().float(), batch.days)
+        self.train_metrics.update(self.as_submitted(predicted.detach().float()), batch.days)
         return pair_loss(self.loss, predicted, batch.days)
 
     def count_items(self, batch: PairBatch) -> int:
@@ -161,7 +161,7 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         # a plant may have more photos than fit into memory at once
         codes = torch.cat([self.net.encode(images) for images in torch.split(batch.images, 64)])
         predicted = pair_days(codes, batch.before, batch.after)
-        self.val_metrics.update(predicted, batch.days)
+        self.val_metrics.update(self.as_submitted(predicted), batch.days)
         rows = (batch.row[batch.before], batch.row[batch.after], batch.species, batch.days, predicted)
         return torch.stack([column.float() for column in rows], dim=1)
 
@@ -171,11 +171,11 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
 
     def log_evaluation(self) -> None:
         species, days, predicted = torch.from_numpy(self.evaluated).T[2:]
-        measured = {"val/loss": pair_loss(self.loss, predicted, days)}
+        measured, submitted = {"val/loss": pair_loss(self.loss, predicted, days)}, self.as_submitted(predicted)
         for number in species.unique().int().tolist():
             if name := self.data.species[number]:
                 own = species == number
-                measured[f"val/rmse_{name}"] = mean_squared_error(predicted[own], days[own], squared=False)
+                measured[f"val/rmse_{name}"] = mean_squared_error(submitted[own], days[own], squared=False)
         self.log_dict({name: float(value) for name, value in measured.items()}, sync_dist=True)
 
     def pictures(self) -> dict[str, Figure | Gallery]:
@@ -183,6 +183,7 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         evaluated = self.select_rows(["before", "after", "species"])
         evaluated["species"] = [self.data.species[number] for number in evaluated["species"]]
         days, truth, evaluated["plant"] = self.evaluated_estimates()
+        evaluated["predicted"] = self.values(days)
         return self.picture_estimates(days, self.cross_fitted(days, truth, evaluated["plant"].to_numpy()), truth) | {
             "days": plots.days(evaluated),
             "errors": plots.errors(evaluated),
@@ -199,8 +200,12 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
 
     def values(self, estimates: np.ndarray) -> np.ndarray:
         """Return the days of each pair as submitted: at least ``min_days``, P."""
-        days: np.ndarray = np.maximum(estimates, self.min_days)
-        return np.round(days) if self.round_days else days
+        return self.as_submitted(torch.from_numpy(estimates)).numpy()
+
+    def as_submitted(self, days: Tensor) -> Tensor:
+        """Raise predicted days (P) to ``min_days``, and round them if asked to: what all metrics of days score."""
+        days = days.clamp(min=self.min_days)
+        return days.round() if self.round_days else days
 
     def counted(self, estimates: np.ndarray) -> np.ndarray:
         return self.values(estimates)

@@ -47,7 +47,7 @@ def read_names(root: Path, found: Mapping[str, ImageFile], pattern: str) -> pd.D
         lie = counted(len(astray), "lies", "lie")
         raise UserError(
             f"--data.pattern {pattern} is for one folder of photos, but {lie} in folders of {root}: "
-            f"{listed(astray)}; move each out of it, or give --data.pattern null"
+            f"{listed(astray)}; move each out of it, or tell days by photos.csv instead of the pattern"
         )
     split = {path: split_name(tokens, PurePosixPath(path).stem) for path in found}
     if unlike := [path for path, readings in split.items() if not readings]:

@@ -129,7 +129,7 @@ def _read_folders(root: Path, found: Mapping[str, ImageFile]) -> pd.DataFrame:
 
 def _dated(root: Path, table: pd.DataFrame) -> Photos:
     if "fault" in table:
-        refuse_uncertain(root, table["path"], table["fault"].tolist())
+        refuse_uncertain(root, table["path"], table["fault"].tolist(), f", or tell days by {PHOTOS} (docs/photos.md)")
         if len(doubled := table[table.duplicated(["plant", "day"], keep=False)]):
             remedy = f"remove one of each, or tell their days by {PHOTOS}"
             raise UserError(f"{root}: two photos of one plant and day: {listed(doubled['path'])}; {remedy}")

@@ -78,7 +78,7 @@ def refuse(path: Path, column: pd.Series, fault: Callable[[str], str]) -> None:
     """Raise a :class:`UserError` that names the rows whose cell has a ``fault``, and says what it is."""
     said = [(row, text, fault(text)) for row, text in column.items()]
     if faults := [f"{rows(pd.Index([row]))}: {column.name} {text} ({why})" for row, text, why in said if why]:
-        raise UserError(f"{path}: {listed(faults)}")
+        raise UserError(f"{path}: {listed(faults, most=3)}")
 
 
 def _days(path: Path, column: pd.Series) -> pd.Series:
@@ -131,6 +131,10 @@ def _fault_of_date(text: str) -> str:
                 readings.add(f"{datetime(year + 2000 * (year < 100), month, day):%Y-%m-%d}")
     if len(readings) > 1:
         return f"may be {' or '.join(sorted(readings))}; write it like these"
+    if readings:
+        return f"write {readings.pop()}"
+    if re.fullmatch(r"[0-9]{5}(\.[0-9]+)?", text):
+        return "may be Excel's number of a date; show the column as yyyy-mm-dd there, and save it again"
     return "not a date such as 2024-05-31, 2024-05-31T10:15 or 2024-05-31T10:15+09:00"
 
 

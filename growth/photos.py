@@ -142,13 +142,13 @@ def days_in_names(
     return day, faults
 
 
-def refuse_uncertain(source: object, photo: pd.Series, faults: list[str]) -> None:
-    """Raise a :class:`UserError` that names the photos whose day is uncertain, and why."""
+def refuse_uncertain(source: object, photo: pd.Series, faults: list[str], otherwise: str = "") -> None:
+    """Raise a :class:`UserError` that names the photos whose day is uncertain, why, and another way to tell it."""
     if uncertain := {name: f"{name} ({fault})" for name, fault in zip(photo, faults, strict=True) if fault}:
         suffix, count = PurePosixPath(next(iter(uncertain))).suffix, counted(len(uncertain), "photo has", "photos have")
         raise UserError(
-            f"{source}: {count} no certain day: {listed(uncertain.values())}; "
-            f"name each like DAT07{suffix} or 2024-05-31{suffix}"
+            f"{source}: {count} no certain day: {listed(uncertain.values(), most=3)}; "
+            f"name each like DAT07{suffix} or 2024-05-31{suffix}{otherwise}"
         )
 
 

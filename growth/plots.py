@@ -16,6 +16,7 @@ from growth.intervals import LEVELS
 
 NAMED = 12  # plants at most whose names fit into a picture
 BINS = 12  # of elapsed days, with equally many pairs each
+JITTER = 0.35  # largest shift of a point, as a fraction of the gap between two numbers of days
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,18 +39,17 @@ def days(evaluated: pd.DataFrame) -> Figure:
     gap = np.median(np.diff(elapsed)) if len(elapsed) > 1 else 1.0
     rng, groups = np.random.default_rng(0), list(evaluated.groupby("species"))
     looks = zip(cycle(COLOURS), cycle(MARKERS), strict=True)
-    for number, ((name, pairs), (colour, marker)) in enumerate(zip(groups, looks, strict=False)):
-        # Species side by side within the gap to the next number of days, with random jitter.
-        place = (number + rng.uniform(0.1, 0.9, len(pairs))) / len(groups) - 0.5
+    for (name, pairs), (colour, marker) in zip(groups, looks, strict=False):
         alpha = float(np.clip(400 / len(pairs), 0.1, 0.7))
-        x = pairs["days"] + 0.8 * gap * place
+        # All species about the true number: beside each other, they would look biased in opposite directions.
+        x = pairs["days"] + rng.uniform(-JITTER, JITTER, len(pairs)) * gap
         label = f"{str(name) or 'all'}: {_rmse(pairs)}"
         axes.plot(x, pairs["predicted"], marker, color=colour, ms=3, alpha=alpha, mew=0)
         axes.plot([], [], marker, color=colour, ms=5, mew=0, label=label)
     axes.legend(loc="upper left", frameon=False)
     title = f"held-out plants, all pairs: {_rmse(evaluated)}" if len(groups) > 1 else "held-out plants, all pairs"
-    tidy(axes, title, "elapsed, days (points of one number side by side)", "predicted, days")
-    margin = 0.03 * (high - low)
+    tidy(axes, title, "elapsed, days (points spread around each number)", "predicted, days")
+    margin = max(0.03 * (high - low), JITTER * gap + 0.01 * (high - low))
     axes.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin), aspect="equal")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(8, integer=True))

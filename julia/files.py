@@ -121,7 +121,8 @@ def _match_ids(ids: Sequence[str], files: dict[str, ImageFile], table: Path, fol
 
 
 def _how_to_get(root: Path, missing: str) -> str:
+    fault = f"{root} lacks {missing}" if root.exists() else f"--data.root {root}: no such folder"
     return (
-        f"{root} lacks {missing}. Download the files of kaggle.com/c/street-view-getting-started-with-julia into it, "
+        f"{fault}. Download the files of kaggle.com/c/street-view-getting-started-with-julia into it, "
         f"give their folder with --data.root DIR, or draw a synthetic set: python -m julia.synthetic {root}"
     )

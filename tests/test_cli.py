@@ -258,7 +258,7 @@ def test_default_recipe_is_the_shipped_configuration(
 
 def test_no_data_yet(refused: Run) -> None:
     line = refused("julia", "fit")
-    assert "data/julia lacks train.zip" in line
+    assert "--data.root data/julia: no such folder" in line
     assert "python -m julia.synthetic data/julia" in line
     assert not Path("runs").exists()
     assert not Path("cache").exists()
@@ -279,7 +279,6 @@ def test_no_checkpoint_is_an_error(refused: Run, subcommand: str, words: tuple[s
 
 
 def test_mistyped_argument_and_key(run: Run, tmp_path: Path) -> None:
-    assert "model.learning_rate" in run("julia", "fit", "--model.learning_rate", 1, fails=True)
     (tmp_path / "mine.yaml").write_text("model:\n  lrr: 0.1\n")
     message = run("julia", "fit", "--config", "mine.yaml", fails=True)
     assert "lrr" in message
@@ -292,6 +291,9 @@ def test_mistyped_argument_and_key(run: Run, tmp_path: Path) -> None:
         ("--lr", "; did you mean --model.lr?"),
         ("--epochs", "; did you mean --trainer.max_epochs or --trainer.min_epochs?"),
         ("--data.roots", "; did you mean --data.root?"),
+        ("--data.ro", "; did you mean --data.root or --data.rotation?"),  # not taken for either
+        ("--data.batch", "; did you mean --data.batch_size?"),
+        ("--model.learning_rate", "; did you mean --model.lr?"),
         ("--zzz", ""),
     ],
 )
@@ -299,6 +301,13 @@ def test_a_mistyped_flag_suggests_those_like_it(refused: Run, typed: str, meant:
     assert (
         refused("julia", "fit", typed, 1)
         == f"error: unrecognized arguments: {typed} 1{meant} (see python -m julia fit --help)"
+    )
+
+
+def test_a_mistyped_configuration_suggests_those_like_it(refused: Run) -> None:
+    Path("mine.yaml").touch()
+    assert "--config mien.yaml: no such config; did you mean mine.yaml?" in refused(
+        "julia", "fit", "--config", "mien.yaml"
     )
 
 

@@ -205,10 +205,17 @@ def test_the_page_in_a_browser(make: Make, typed: Any, browser: Any, tmp_path: P
     browser.execute_script("Plotly.Fx.hover('curves', [{curveNumber: 3, pointNumber: 1}])")
     lines = [line.text for line in browser.find_elements("css selector", ".hoverlayer .nums tspan.line")]
     assert lines[0] == f"{tag}/version_0" and "model.lr: 0.1" in lines and lines[-1] == "epoch 2: 0.9400"
-    browser.set_window_size(700, 900)
-    fits = "return document.documentElement.scrollWidth <= window.innerWidth"
-    # plotly draws anew some time after the window has changed
-    support.WebDriverWait(browser, 10).until(lambda _: browser.execute_script(fits))
+    # However often it is drawn anew, the plot fits the window and stays as high as it was.
+    fits = """const plot = curves.querySelector('.main-svg').getBoundingClientRect();
+        return [document.documentElement.scrollWidth <= innerWidth, plot.width <= curves.clientWidth, plot.height]"""
+    for width, height in ((1100, 450), (700, 416), (1000, 450)):
+        browser.set_window_size(width, 900)
+
+        def redrawn(_: Any, height: int = height) -> bool:
+            return bool(browser.execute_script(fits) == [True, True, height])
+
+        support.WebDriverWait(browser, 10).until(redrawn)
+    assert browser.execute_script("return curves.layout.xaxis.dtick") == 1  # no half epochs
 
 
 @pytest.mark.slow
@@ -286,6 +293,7 @@ def test_rows_and_curves_are_tied_to_each_other_in_a_browser(
         find.send_keys(words)
         assert shown() == found
         assert [name for name, _, _ in drawn()] == [name for name in found if name != "cv"]
+        assert browser.execute_script("return curves.layout.yaxis.type") == "linear"  # without the wild one
     assert browser.find_element("id", "count").text == "0 of 4 rows"
     find.clear()
     find.send_keys(" ")
@@ -298,7 +306,7 @@ def test_rows_and_curves_are_tied_to_each_other_in_a_browser(
     assert "A: plain/good/version_0 · B: plain/bad/version_0" in errors
     # The other fit, of an earlier version, does not say.
     assert "A's predictions are those of best.ckpt: epoch 2, val/acc 0.6000.\n" in errors and "B's" not in errors
-    assert "Of 3 rows that both held out, A alone got 2 right, B alone 0; 1 both, 0 neither." in errors
+    assert "Of 3 predictions for rows that both held out, A alone got 2 right, B alone 0; 1 both, 0 neither." in errors
     lines = [row.text for row in browser.find_elements("css selector", "#errors > div tbody tr")]
     assert lines == ["b 1 1 0 1", "c 1 1 0 1"]
     browser.find_element("css selector", "#errors summary").click()

@@ -57,6 +57,7 @@ def test_a_name_that_can_be_read_in_one_way(stems: str, days: list[float]) -> No
         ("2021", "2021 may be day 2021 or a year"),
         ("2024-05-01_2024-05-31", "2024-05-01 or 2024-05-31 may be the day"),
         ("2024-05-31_7 2024-06-01_8", "2024-05-31 or 7 may be the day"),
+        ("BR017_2024-05-31_00_7 BR017_2024-06-01_00_8", "2024-05-31 or 7 may be the day"),  # not what all names have
         ("DAT07_2024-05-31 DAT08_2024-06-01", "DAT07 or 2024-05-31 may be the day"),
         ("week1 week2", "week1 may be day 1 or something else, by the word beside it"),
         ("May31 Jun01", "May31 may be day 31 or something else, by the word beside it"),

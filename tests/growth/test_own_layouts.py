@@ -174,10 +174,11 @@ def test_a_row_that_says_nothing_or_two_things(root: Path, lines: tuple[str, ...
     [
         (("03/04/2024", "04/04/2024"), "row 2: date 03/04/2024 (may be 2024-03-04 or 2024-04-03; write it like these)"),
         (("03.04.24", "2024-04-04"), "row 2: date 03.04.24 (may be 2003-04-24 or 2024-03-04 or 2024-04-03"),
-        (("31/05/2024", "2024-06-01"), "row 2: date 31/05/2024 (not a date such as 2024-05-31, 2024-05-31T10:15 or"),
+        (("31/05/2024", "2024-06-01"), "row 2: date 31/05/2024 (write 2024-05-31)"),
         (("2024-02-30", "2024-06-01"), "row 2: date 2024-02-30 (day is out of range for month"),
         (("2024-W22", "2024-06-01"), "row 2: date 2024-W22 (not a date"),
         (("7", "8"), "row 2: date 7 (not a date"),
+        (("45413", "45414"), "row 2: date 45413 (may be Excel's number of a date; show the column as yyyy-mm-dd"),
         (("2024-05-31T10:00", "2024-06-01"), "plant P1 has dates with a time of day (row 2) and without (row 3)"),
         (
             ("2024-05-31T10:00Z", "2024-06-01T10:00"),
@@ -197,7 +198,7 @@ def test_a_date_that_says_nothing_or_two_things(root: Path, cells: tuple[str, st
         ("photo,plant,day,date", "columns day and date may tell two days of one photo; keep one"),
         ("photo,plant,species", "neither a column day (a number) nor a column date"),
         ("photo,day", "no column plant in the header 'photo, day'"),
-        ("photo,plant,Day", "column 'Day' is none of photo, plant, day, date, species; rename or remove it"),
+        ("photo,plant,Day", "column 'Day': write day"),
         ("photo,plant,date,time", "column 'time' is none of photo"),
         ("photo,plant,day,day", "column day appears more than once"),
         (
@@ -219,6 +220,11 @@ def test_a_plant_of_two_species(root: Path) -> None:
     assert "one species or 2: 'KM' (row 2), 'km' (row 4)" in refusal(
         table(root, *lines, header="photo,plant,day,species")
     )
+
+
+def test_the_line_that_excel_writes_first(root: Path) -> None:
+    (root / "photos.csv").write_text("sep=;\nphoto;plant;day\n")
+    assert "photos.csv: its first line, sep=;, is Excel's own; delete that line" in refusal(root)
 
 
 def test_a_workbook_called_csv(root: Path) -> None:
@@ -457,16 +463,10 @@ def test_folders_beside_the_competitions_hold_what_they_will(tmp_path: Path) -> 
 @pytest.mark.parametrize("read", [read_training_set, read_test_set])
 @pytest.mark.parametrize("pattern", [None, RAPE])
 def test_no_photos_at_all_lists_the_layouts(tmp_path: Path, read: Callable[..., object], pattern: str | None) -> None:
-    for root in (tmp_path, tmp_path / "nowhere"):
-        message = refusal(root, pattern, read)
-        for part in (
-            "train_dataset/<species>/<plant>/",
-            "photos.csv",
-            "<plant>/",
-            "--data.pattern",
-            "growth.synthetic",
-        ):
-            assert part in message
+    message = refusal(tmp_path, pattern, read)
+    for part in ("train_dataset/<species>/<plant>/", "photos.csv", "<plant>/", "--data.pattern", "growth.synthetic"):
+        assert part in message
+    assert f"--data.root {tmp_path / 'nowhere'}: no such folder" in refusal(tmp_path / "nowhere", pattern, read)
 
 
 def test_a_table_below_the_folder_is_not_left_out(tmp_path: Path) -> None:

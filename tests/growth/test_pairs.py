@@ -83,6 +83,13 @@ def test_photos_of_one_moment_are_never_alone(moments: list[int], images_per_pla
     assert deal(np.random.default_rng(0)) != deal(np.random.default_rng(1))
 
 
+def test_a_set_smaller_than_a_batch_is_one_batch() -> None:
+    photos = table([5, 3, 9])
+    deal = PlantBatches(photos.plant, photos.day, plants_per_batch=6, images_per_plant=10)
+    (batch,) = deal(np.random.default_rng(0))
+    assert sorted(batch) == list(range(17))
+
+
 def test_random_pairs_are_never_of_one_moment() -> None:
     day = np.array([0, 0, 0, 1.5, 1.5], dtype=np.float32)
     (batch,) = RandomPairBatches(np.zeros(5), day, num_pairs=64, pairs_per_batch=64)(np.random.default_rng(0))

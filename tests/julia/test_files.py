@@ -108,8 +108,12 @@ def test_two_files_with_one_id(root: Path) -> None:
 
 
 def test_no_data_says_how_to_get_it(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"lacks train\.zip.*kaggle\.com.*--data\.root.*python -m julia\.synthetic"):
+    with pytest.raises(
+        UserError, match=r"nowhere: no such folder.*kaggle\.com.*--data\.root.*python -m julia\.synthetic"
+    ):
         read_training_set(tmp_path / "nowhere", "original")
+    with pytest.raises(UserError, match=r"lacks train\.zip"):
+        read_training_set(tmp_path, "original")
 
 
 def test_only_the_resized_bitmaps_are_there(root: Path) -> None:

@@ -25,7 +25,7 @@ from common.batches import Batch, ImageBatch, ImageDataset, ImageRows, Loader, a
 from common.cache import cached_images
 from common.decoding import Images, Mode
 from common.familiar import Familiar, learn_familiar
-from common.folds import Listing, Split, digest_of, keep_share, naming_share, split_rows
+from common.folds import Listing, Split, digest_of, keep_fraction, naming_fraction, split_rows
 from common.image_files import ImageFile
 from common.submission import SampleSubmission
 
@@ -192,8 +192,8 @@ class ImageData(LightningDataModule, ABC):
     def _split(self) -> tuple[np.ndarray, np.ndarray]:
         strata, groups, called = self.listing.strata, self.listing.groups, (self.group, self.stratum)
         train, val = split_rows(strata, groups, self.val_fraction, self.num_folds, self.fold, self.seed, called)
-        train = keep_share(train, strata, groups, self.train_fraction, self.seed)
-        with naming_share(self.train_fraction):
+        train = keep_fraction(train, strata, groups, self.train_fraction, self.seed)
+        with naming_fraction(self.train_fraction):
             self.check_batches(train)
         return train, val
 

@@ -39,4 +39,4 @@ def write_data_curve(task: type[AnyTask], measured: Mapping[float, Measured], fo
     save_png(data_curve(table, metric, task.directions[metric], task.units.get(metric, "")), picture)
     shown = table.round({metric: 4, "mean": 4, "deviation": 4, "seconds": 0})
     print(f"\n{shown.to_string(index=False)}")
-    print(f"learning curve over the share of the training data: {path}, {picture.name}", flush=True)
+    print(f"learning curve over the fraction of the training data: {path}, {picture.name}", flush=True)

@@ -107,7 +107,9 @@ def split_rows(
     return np.setdiff1d(np.arange(len(strata)), folds[fold]), folds[fold]
 
 
-def keep_share(train: Indices, strata: np.ndarray, groups: np.ndarray | None, fraction: object, seed: int) -> Indices:
+def keep_fraction(
+    train: Indices, strata: np.ndarray, groups: np.ndarray | None, fraction: object, seed: int
+) -> Indices:
     """Keep a fraction of the rows to train on: whole groups if there are any, the same fraction of every stratum.
 
     The rows or groups of each stratum are put in random order. The first ``fraction`` · n of them, rounded, are kept,
@@ -136,13 +138,13 @@ def keep_share(train: Indices, strata: np.ndarray, groups: np.ndarray | None, fr
 def check_train_fraction(given: object) -> float:
     """Return ``--data.train_fraction`` if it is a single fraction; raise a :class:`UserError` if not."""
     if not (isinstance(given, int | float) and 0 < given <= 1):
-        wanted = "give a share above 0 and at most 1, such as 0.5; crossval takes several, as [0.5, 1]"
+        wanted = "give a fraction above 0 and at most 1, such as 0.5; crossval takes several, as [0.5, 1]"
         raise UserError(f"--data.train_fraction {given}: {wanted}")
     return float(given)
 
 
 @contextmanager
-def naming_share(fraction: object) -> Iterator[None]:
+def naming_fraction(fraction: object) -> Iterator[None]:
     """Make a :class:`UserError` about the rows to train on mention which fraction of them was kept."""
     try:
         yield
@@ -154,7 +156,7 @@ def stratified_split(labels: np.ndarray, val_fraction: float, seed: int) -> tupl
     """Split rows at random so that every class keeps its share on both sides; see :func:`split_rows`."""
     from sklearn.model_selection import train_test_split
 
-    _check_share(val_fraction)
+    _check_fraction(val_fraction)
     rows = np.arange(len(labels))
     try:
         train, val = train_test_split(rows, test_size=val_fraction, random_state=seed, stratify=labels)
@@ -204,7 +206,7 @@ def grouped_split(
     In a stratum of n groups, ``val_fraction`` · n, rounded, are held out, but at least one and at most n - 1; the only
     group of a stratum stays in training.
     """
-    _check_share(val_fraction)
+    _check_fraction(val_fraction)
     held_out = []
     for names in _shuffled(groups, strata, seed, called):
         held_out += names[: min(max(1, round(val_fraction * len(names))), len(names) - 1)]
@@ -212,9 +214,9 @@ def grouped_split(
     return np.setdiff1d(np.arange(len(groups)), val), val
 
 
-def _check_share(val_fraction: float) -> None:
+def _check_fraction(val_fraction: float) -> None:
     if not 0 < val_fraction < 1:
-        raise UserError(f"--data.val_fraction {val_fraction}: give a share between 0 and 1, such as 0.2")
+        raise UserError(f"--data.val_fraction {val_fraction}: give a fraction between 0 and 1, such as 0.2")
 
 
 def _shuffled(groups: np.ndarray, strata: np.ndarray, seed: int, called: tuple[str, str]) -> list[list[str]]:

@@ -112,7 +112,7 @@ def data_curve(table: pd.DataFrame, metric: str, direction: Direction, unit: str
     better = "lower" if direction == "min" else "higher"
     noun = counted.removeprefix("trained_")
     y = f"{metric}{f', {unit}' if unit else ''} ({better} is better)"
-    tidy(axes, "What more data would bring", f"{noun} trained on (share of those not held out)", y)
+    tidy(axes, "What more data would bring", f"{noun} trained on (fraction of those not held out)", y)
     axes.set_xscale("log", base=2)
     shares = zip(trained, table["train_fraction"], strict=True)
     axes.set_xticks(trained, [f"{round(count, 1):,}".removesuffix(".0") + f"\n({share:g})" for count, share in shares])

@@ -151,9 +151,11 @@ class Trainer(pl.Trainer):
             raise UserError(f"--data.num_folds {number}: give 2 or more")
         chosen = _chosen_folds(folds, number)
         given = datamodule.train_fraction
-        shares = sorted({check_train_fraction(share) for share in (given if isinstance(given, list) else [given])})
+        shares = sorted(
+            {check_train_fraction(fraction) for fraction in (given if isinstance(given, list) else [given])}
+        )
         if not shares:
-            raise UserError("--data.train_fraction []: give one share or several, such as [0.25, 0.5, 1]")
+            raise UserError("--data.train_fraction []: give one fraction or several, such as [0.25, 0.5, 1]")
         name, folder = self.crossval_home
         # Of several processes that run the same command, only the first prints and tabulates.
         leads = is_first_process()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from common.folds import grouped_folds, grouped_split, keep_share, stratified_split
+from common.folds import grouped_folds, grouped_split, keep_fraction, stratified_split
 
 
 def test_split_keeps_each_class_its_share_and_every_row_one_side() -> None:
@@ -132,14 +132,14 @@ SHARES = [1e-9, 0.1, 1 / 3, 0.5, 0.51, 0.9, 1]
 def test_shares_of_rows_lie_in_each_other_and_every_class_keeps_its_own(seed: int) -> None:
     labels = np.repeat(np.arange(62), np.random.default_rng(0).integers(5, 60, 62))
     train, val = stratified_split(labels, 0.2, seed)
-    kept = [keep_share(train, labels, None, share, seed) for share in SHARES]
+    kept = [keep_fraction(train, labels, None, share, seed) for share in SHARES]
     for share, rows, more in zip(SHARES, kept, [*kept[1:], train], strict=True):
         assert np.array_equal(rows, np.sort(rows)) and set(rows) <= set(more) and set(rows).isdisjoint(val)
         wanted = np.maximum(1, np.rint(share * np.bincount(labels[train])))
         assert np.array_equal(np.bincount(labels[rows]), wanted)
     assert np.array_equal(kept[-1], train)
-    assert np.array_equal(kept[3], keep_share(train, labels, None, 0.5, seed))
-    assert not np.array_equal(kept[3], keep_share(train, labels, None, 0.5, seed + 1))
+    assert np.array_equal(kept[3], keep_fraction(train, labels, None, 0.5, seed))
+    assert not np.array_equal(kept[3], keep_fraction(train, labels, None, 0.5, seed + 1))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -150,7 +150,7 @@ def test_shares_are_of_whole_plants_and_of_every_species(shape: dict[str, int], 
     whole = set(plant[train])
     kept: set[str] = set()
     for share in SHARES:
-        rows = keep_share(train, species, plant, share, seed)
+        rows = keep_fraction(train, species, plant, share, seed)
         names = set(plant[rows])
         assert np.array_equal(rows, np.flatnonzero(np.isin(plant, list(names)))) and kept <= names <= whole
         for name in shape:
@@ -158,12 +158,12 @@ def test_shares_are_of_whole_plants_and_of_every_species(shape: dict[str, int], 
             assert sum(one.startswith(f"{name}/") for one in names) == max(1, round(share * left))
         # Of whatever order the photos are listed in.
         backwards = len(plant) - 1 - train[::-1]
-        assert names == set(plant[::-1][keep_share(backwards, species[::-1], plant[::-1], share, seed)])
+        assert names == set(plant[::-1][keep_fraction(backwards, species[::-1], plant[::-1], share, seed)])
         kept = names
     assert kept == whole
 
 
 @pytest.mark.parametrize("fraction", [0, -0.5, 1.01, float("nan"), float("inf"), [0.5, 1.0], "half", None])
 def test_share_to_train_on_is_one_above_0_and_at_most_1(fraction: Any) -> None:
-    with pytest.raises(UserError, match=r"--data\.train_fraction .*: give a share above 0 and at most 1"):
-        keep_share(np.arange(4), np.zeros(4), None, fraction, seed=0)
+    with pytest.raises(UserError, match=r"--data\.train_fraction .*: give a fraction above 0 and at most 1"):
+        keep_fraction(np.arange(4), np.zeros(4), None, fraction, seed=0)

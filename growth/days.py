@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+import numpy as np
+
+MINUTES = 24 * 60  # of a day
 MAX_DAY = 100_000  # 273 years; larger numbers mean something else
 
 # A date (2024-05-31, 2024.5.31, 20240531, 31-05-2024), optionally followed by a time (1015, 101500, 101500123,
@@ -148,6 +151,14 @@ def end_of_date(name: str, start: int) -> int | None:
 def with_dashes(name: str) -> str:
     """Write Korean dates as 2024-05-31."""
     return _KOREAN_DATE.sub(r"\1-\2-\3", name)
+
+
+def fault_of_number(day: float) -> str:
+    """Say why a number of days cannot be one, or would lose its minutes in 32 bits; empty if it can."""
+    if abs(day) > MAX_DAY:
+        return f"not a day up to {MAX_DAY:,}"
+    lost = abs(float(np.float32(day)) - day) * MINUTES
+    return "too large to keep its minutes: count days from the first photo" if lost > 1 else ""
 
 
 def _fault(found: list[_Mark]) -> str:

@@ -20,7 +20,7 @@ import pandas as pd
 
 from common.errors import UserError, counted, listed
 from common.image_files import ImageFile
-from growth.days import MAX_DAY, end_of_date, with_dashes
+from growth.days import end_of_date, fault_of_number, with_dashes
 from growth.photos import days_in_names, refuse_uncertain
 
 FIELDS = ("plant", "date", "day", "species", "camera", "*")
@@ -148,6 +148,6 @@ def _days(root: Path, table: pd.DataFrame) -> np.ndarray:
         day, faults = days_in_names(table["plant"], table["date"], lambda _: ("", ""))
     else:
         day = table["day"].to_numpy(np.float32)
-        faults = ["" if number <= MAX_DAY else f"not a day up to {MAX_DAY:,}" for number in day]
+        faults = [fault_of_number(float(text)) for text in table["day"]]
     refuse_uncertain(root, table["path"], faults)
     return day

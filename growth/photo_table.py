@@ -18,7 +18,7 @@ import pandas as pd
 from common.errors import UserError, listed
 from common.image_files import ImageFile
 from common.tables import read_table, refuse_doubles, rows
-from growth.days import MAX_DAY
+from growth.days import fault_of_number
 from growth.names import refuse_other_days
 
 PHOTOS = "photos.csv"
@@ -92,7 +92,8 @@ def _fault_of_day(text: str) -> str:
         return f"may be {text.replace(',', '.')} or {text.replace(',', '')}; write decimals with a point"
     if not _NUMBER.fullmatch(text):
         return "not a number such as 7 or 7.25"
-    return f"not a day up to {MAX_DAY:,}; dates stand in a column date" if abs(float(text)) > MAX_DAY else ""
+    fault = fault_of_number(float(text))
+    return f"{fault}; dates stand in a column date" if fault else ""
 
 
 def _days_of_dates(path: Path, plant: pd.Series, column: pd.Series) -> pd.Series:

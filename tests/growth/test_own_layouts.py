@@ -150,6 +150,7 @@ def test_letters_in_pieces_are_the_same_letters(tmp_path: Path) -> None:
         ((*ROWS[:3], "b/2.png,P2,1_0"), "row 5: day 1_0 (not a number"),
         ((*ROWS[:3], "b/2.png,P2,٣"), "row 5: day ٣ (not a number"),
         ((*ROWS[:3], "b/2.png,P2,20240531"), "row 5: day 20240531 (not a day up to 100,000; dates stand in a column"),
+        ((*ROWS[:3], "b/2.png,P2,45413.416667"), "row 5: day 45413.416667 (too large to keep its minutes: count days"),
         ((*ROWS[:3], 'b/2.png,P2,"7,5"'), "row 5: day 7,5 (may be 7.5 or 75; write decimals with a point)"),
         ((*ROWS[:3], "b/2.png,P2,7,5"), "row 5: not 3 cells (photo,plant,day); ',' divides cells: write decimals"),
         (ROWS[:1] + ROWS[2:], "1 photo of {root} has no row: a/2.png"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from common.errors import UserError, counted
 from common.files import check_folder, check_output, expand, replacing, shown
+from common.platforms import signals_held
 from common.plots import save_png
 from common.submission import leave_out
 
@@ -43,6 +44,7 @@ class Answers:
                     raise UserError(f"--output {output}: {reason}; give another folder")
         check_output((run if output is None else self.folder) / "images.csv", "--output")
 
+    @signals_held()  # or files of two answers would lie beside each other
     def write(self, outputs: Outputs, model: AnyTask, data: ImageData, notes: Sequence[str], least: float) -> None:
         """Print the answers, and write their tables and picture.
 

@@ -44,7 +44,7 @@ def listen(ask: Callable[[int], None]) -> None:
 
 @contextmanager
 def signals_held() -> Iterator[None]:
-    """Defer SIGTERM and Ctrl-C until the end of the block, in which processes are started.
+    """Defer SIGTERM and Ctrl-C until the end of the block, which starts processes, or writes several files.
 
     Processes that are forked in it ignore both: a terminal sends Ctrl-C to all of them, and this one ends the others.
     A signal mask would not do: it covers one thread, and the system delivers the signal to another, such as tqdm's.

@@ -16,6 +16,7 @@ from jsonargparse.typing import ClosedUnitInterval, PositiveInt
 
 from common.errors import UserError
 from common.files import check_output, replacing
+from common.platforms import signals_held
 
 if TYPE_CHECKING:
     from common.checkpoints import Checkpoint
@@ -111,6 +112,7 @@ class SubmissionFiles:
         except (OSError, ValueError, BadZipFile, EOFError, zlib.error):
             return None
 
+    @signals_held()  # or files of two submissions would lie beside each other
     def write(
         self,
         outputs: Outputs,

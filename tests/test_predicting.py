@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -53,6 +55,30 @@ def test_photos_in_reverse_order_are_noted(run: Run, fitted: Path, growth_root: 
     notes = pd.read_csv("swapped_items.csv", keep_default_na=False)["note"]
     assert (pd.read_csv("swapped.csv")["time_delta"] == 1).sum() >= (right > 1).sum() > 0
     assert notes.str.contains("days younger than").any()
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_no_files_of_two_submissions(
+    run: Run, fitted: Path, growth_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("growth", "predict", "--ckpt_path", "last", "--data.root", growth_root)
+    run(*words)
+    to_csv, written = pd.DataFrame.to_csv, []
+
+    def interrupted(table: pd.DataFrame, path: Path, **options: Any) -> None:
+        if not written:
+            signal.raise_signal(signal.SIGINT)
+        written.append(to_csv(table, path, **options))
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", interrupted)
+    with pytest.raises(SystemExit) as caught:
+        run(*words, "--model.min_days", 5)
+    assert caught.value.code == 130
+    names = ("", "_items") if len(written) == 2 else ("", "_items", "_intervals")
+    assert {path.name for path in fitted.glob("submission_last*.csv")} == {
+        f"submission_last{name}.csv" for name in names
+    }
+    assert len(written) == len(names) and pd.read_csv(fitted / "submission_last.csv")["time_delta"].min() == 5
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ from torch import distributed
 
 from common.callbacks import Ranks
 from common.checkpoint_settings import Guard
-from common.checkpoints import Checkpoint, find_checkpoints, read_checkpoint
+from common.checkpoints import SHORTCUTS, Checkpoint, find_checkpoints, read_checkpoint
 from common.config import read_config
 from common.data import ImageData
 from common.errors import UserError, exit_on_user_error, no_such
@@ -173,8 +173,8 @@ class TaskCLI(LightningCLI):
         parser_of(self, subcommand).set_defaults(guard.defaults(self.settings))
         self.config = parser.parse_args(words)
         guard.check(self.settings)
-        if subcommand == "fit" and is_first_process():
-            print(f"resuming {shown(paths[0])}", file=sys.stderr)
+        if is_first_process() and (subcommand == "fit" or {*given} & {*SHORTCUTS}):
+            print(f"{'resuming' if subcommand == 'fit' else 'checkpoint:'} {shown(paths[0])}", file=sys.stderr)
         self.settings.ckpt_path = None  # LightningCLI would let its settings override what was typed
         self._leave_weights_out()  # the checkpoint brings them
 

@@ -47,7 +47,8 @@ def test_what_is_unlike_the_training_photos_is_noted(run: Run, fitted: Path, gro
 def test_photos_in_reverse_order_are_noted(run: Run, fitted: Path, growth_root: Path) -> None:
     shutil.copytree(growth_root, "data")
     table = pd.read_csv("data/test_dataset/test_data.csv")
-    run("growth", "predict", "--ckpt_path", "last", "--data.root", "data", "--submission.path", "right.csv")
+    said = run("growth", "predict", "--ckpt_path", "last", "--data.root", "data", "--submission.path", "right.csv")
+    assert f"checkpoint: {fitted / 'checkpoints' / 'last.ckpt'}" in said
     right = pd.read_csv("right.csv")["time_delta"]
     swapped = table.rename(columns={"before_file_path": "after_file_path", "after_file_path": "before_file_path"})
     swapped[table.columns].to_csv("data/test_dataset/test_data.csv", index=False)

@@ -33,7 +33,7 @@ from common.guards import check_callbacks, check_trainer
 from common.libraries import explain_library_errors, silence_libraries
 from common.machine import act_alone, default_precision, is_first_process, keep_freed_memory
 from common.page import Page
-from common.parser import CHECKPOINTS, Help, OneLineParser, about_checkpoints, overview, taking, usage
+from common.parser import CHECKPOINTS, Help, OneLineParser, about_checkpoints, overview, parse, taking, usage
 from common.platforms import UNUSABLE, end_tidily
 from common.progress import displays
 from common.resume import WholeFiles, disable_requeue, lock_run, parser_of
@@ -145,7 +145,7 @@ class TaskCLI(LightningCLI):
         if "dashboard" in self.subcommands():
             flag = "Write or publish a report on the runs: which is best, and why."
             parser_of(self, "dashboard").add_argument("--report", action="store_true", help=flag)
-        self.config = parser.parse_args(words)
+        self.config = parse(parser, words)
         self.subcommand = subcommand = self.config.subcommand
         self._check_names()
         act_alone(self.settings.trainer)
@@ -171,7 +171,7 @@ class TaskCLI(LightningCLI):
             print(f"member: {shown(checkpoint.path)}{doubt}", file=sys.stderr)
         guard = Guard(self.task, self.data_class, self.checkpoints, resuming=subcommand == "fit")
         parser_of(self, subcommand).set_defaults(guard.defaults(self.settings))
-        self.config = parser.parse_args(words)
+        self.config = parse(parser, words)
         guard.check(self.settings)
         if is_first_process() and (subcommand == "fit" or {*given} & {*SHORTCUTS}):
             print(f"{'resuming' if subcommand == 'fit' else 'checkpoint:'} {shown(paths[0])}", file=sys.stderr)

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import yaml
+from jsonargparse import get_loader, set_loader
 
 from common.errors import UserError
 
@@ -36,30 +37,49 @@ def read_config(path: Path) -> dict[str, object]:
 
 class _OneOfEach(yaml.SafeLoader):  # type: ignore[misc]
     """Refuses a repeated key, of which YAML's plain loader silently keeps the last, and numbers such as 010 or 1:30,
-    which it reads as 8 and 90.
+    which it reads as 8 and 90, so that nothing is read otherwise than it looks.
     """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:
         lines: dict[str, int] = {}
         for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
-                if key.value in lines:
-                    where = f"lines {lines[key.value]} and {key.start_mark.line + 1}"
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"{key.value} appears twice, {where}: join them, or leave one out", key.start_mark
-                    )
+            if isinstance(key, yaml.ScalarNode):
+                # model.lr and model: {lr} are one setting, too.
+                same = [name for name in lines if key.value == name or f"{key.value}.".startswith(f"{name}.")]
+                same += [name for name in lines if name.startswith(f"{key.value}.")]
+                if same:
+                    where = f"lines {lines[same[0]]} and {key.start_mark.line + 1}"
+                    problem = f"{key.value} appears twice, {where}: join them, or leave one out"
+                    raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
                 lines[key.value] = key.start_mark.line + 1
         return dict(super().construct_mapping(node, deep))
 
-    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
-        if re.match("[-+]?0[0-9_]|[^:]*:", node.value):
-            problem = f"{node.value} may be {super().construct_yaml_int(node)}, as YAML has it, or what it looks like"
+    def construct_number(self, node: yaml.ScalarNode) -> float:
+        read = super().construct_yaml_int if node.tag.endswith("int") else super().construct_yaml_float
+        if re.match("[-+]?0[0-9_]+$|[^:]*:", node.value):
+            problem = f"{node.value} may be {read(node)}, as YAML has it, or what it looks like"
             remedy = "write a plain number, or text in quotes"
             raise yaml.constructor.ConstructorError(None, None, f"{problem}: {remedy}", node.start_mark)
-        return int(super().construct_yaml_int(node))
+        number: float = read(node)
+        return number
 
 
-_OneOfEach.add_constructor("tag:yaml.org,2002:int", _OneOfEach.construct_yaml_int)
+for _kind in ("int", "float"):
+    _OneOfEach.add_constructor(f"tag:yaml.org,2002:{_kind}", _OneOfEach.construct_number)
+
+
+def load_strictly(text: str) -> object:
+    """Read a value as jsonargparse does, from the command line or from a file that another names.
+
+    Raises:
+        yaml.YAMLError: it is refused as in :func:`read_config`.
+    """
+    yaml.load(text, Loader=_OneOfEach)
+    return _load(text)
+
+
+_load = get_loader("yaml")
+set_loader("yaml", load_strictly, (yaml.YAMLError,))
 
 
 def _number(value: object, known: dict[int, int]) -> int:

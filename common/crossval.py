@@ -6,11 +6,9 @@ import os
 import subprocess
 import sys
 import tempfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -26,6 +24,7 @@ from common.ensemble import data_of, learned_views, predict_views
 from common.errors import UserError, counted, listed
 from common.files import replacing, write_json
 from common.folds import Split, digest_of
+from common.out_of_fold import Estimates
 from common.pictures import entitled
 from common.platforms import end, quoted
 from common.plots import save_png
@@ -92,7 +91,7 @@ class CrossValidation:
         """
         # Fail early.
         learned_views(self.data, self.tta)
-        read = [_Estimates.read(path) for path in others]
+        read = [Estimates.read(path) for path in others]
         self.data.prepare_data()
         for number, fold in enumerate(folds, start=1):
             self._fit(fold, f"{number} of {len(folds)}")
@@ -158,7 +157,7 @@ class CrossValidation:
             return str(error)
         return ""
 
-    def _tabulate(self, folds: list[int], others: list[_Estimates]) -> Measured:
+    def _tabulate(self, folds: list[int], others: list[Estimates]) -> Measured:
         metric, held_out = self.model.monitor, [self._predict_held_out(fold) for fold in folds]
         ids = np.concatenate([np.asarray(one.data.sample.ids) for one in held_out])
         estimates, truth, groups = (
@@ -180,7 +179,9 @@ class CrossValidation:
             trained, seconds = _count_trained(one.data), read_result(one.checkpoint.run)["seconds"]
             lines.append({"fold": one.fold, **trained, "rows": int((~kept).sum()), metric: value, "seconds": seconds})
         member = held_out[-1].member
-        average = (estimates + sum(other.sorted_as(ids, estimates.shape) for other in others)) / (1 + len(others))
+        average = (estimates + sum(other.sorted_as(ids, truth, estimates.shape) for other in others)) / (
+            1 + len(others)
+        )
         rows, summary = pd.concat(tables, ignore_index=True), pd.DataFrame(lines)
         some = "_folds" + "-".join(map(str, folds)) if len(folds) < self.data.num_folds else ""
         views = some + (f"_tta{self.tta}" if self.tta > 1 else "")
@@ -271,30 +272,3 @@ class _HeldOut(NamedTuple):
     data: ImageData
     outputs: Outputs
     estimates: np.ndarray
-
-
-class _Estimates(NamedTuple):
-    """A file of out-of-fold estimates."""
-
-    path: Path
-    ids: np.ndarray
-    values: np.ndarray
-
-    @classmethod
-    def read(cls, path: Path) -> _Estimates:
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                found = cls(path, file["ids"], file["estimates"])
-        except (OSError, ValueError, KeyError, TypeError, BadZipFile, EOFError, zlib.error):
-            found = None
-        if found is None or found.ids.ndim != 1 or found.values.shape[:1] != found.ids.shape:
-            raise UserError(f"--others {path}: not an out_of_fold.npz that crossval has written")
-        return found
-
-    def sorted_as(self, ids: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-        """Return the values, which must have this shape, in the order of ``ids``."""
-        order = np.argsort(self.ids)
-        if self.values.shape != shape or not np.array_equal(self.ids[order], np.sort(ids)):
-            raise UserError(f"--others {self.path}: of other rows than these {len(ids)}; give one of the same folds")
-        values: np.ndarray = self.values[order[np.searchsorted(self.ids[order], ids)]]
-        return values

@@ -184,7 +184,7 @@ class ImageData(LightningDataModule, ABC):
         images = self._cached("train", self.listing.files)
         train, val = self._split()
         self.make_sets(images, train, val)
-        self.split = Split.of(self.listing.ids, self.listing.truth, train, val)
+        self.split = Split.of(self.listing, train, val)
         if self.held_out:
             self.hold_out(val)
             self.test_set = ImageDataset(images, val)

@@ -45,17 +45,22 @@ class Split(NamedTuple):
 
     trained: Sequence[str]
     held_out: Sequence[str]
-    digests: Sequence[str]  # of each side's ids with their true values
+    # Of each side's ids with their true values and, except in checkpoints of earlier versions, of all with their sizes.
+    digests: Sequence[str]
 
     @classmethod
-    def of(cls, ids: Sequence[str], truth: np.ndarray, train: Indices, val: Indices) -> Split:
+    def of(cls, listing: Listing, train: Indices, val: Indices) -> Split:
         """Make the split from row numbers."""
+        ids, truth = listing.ids, listing.truth
         trained, held_out = ([ids[row] for row in rows] for rows in (train, val))
-        return cls(trained, held_out, (digest_of(trained, truth[train]), digest_of(held_out, truth[val])))
+        sizes = np.array([file.size for file in listing.files])
+        digests = (digest_of(trained, truth[train]), digest_of(held_out, truth[val]), digest_of(ids, sizes))
+        return cls(trained, held_out, digests)
 
     def check(self, fitted: Split) -> None:
         """Raise a :class:`UserError` that says how this split differs from the one that a model was fitted with."""
-        if self.digests == tuple(fitted.digests):
+        digests = tuple(fitted.digests)
+        if self.digests[: len(digests)] == digests:
             return
         ours, theirs = ({*split.trained, *split.held_out} for split in (self, fitted))
         moved = {"new": ours - theirs, "gone": theirs - ours}
@@ -67,7 +72,9 @@ class Split(NamedTuple):
         if learned := {*self.held_out} & {*fitted.trained}:
             number = f"{len(learned)} of the {len(self.held_out)} held-out rows"
             changes.append(f"{number} {'was' if len(learned) == 1 else 'were'} learned from")
-        how = "; ".join(changes) or "true values of rows have changed"
+        same = self.digests[:2] == digests[:2]
+        rest = "images of the same names are of other sizes" if same else "true values of rows have changed"
+        how = "; ".join(changes) or rest
         raise UserError(f"the data differ from those that the checkpoint was fitted on: {how}; give the same data")
 
 

@@ -8,7 +8,7 @@ from argparse import Action, HelpFormatter, RawDescriptionHelpFormatter
 from collections.abc import Iterable
 from typing import NoReturn
 
-from jsonargparse import DefaultHelpFormatter
+from jsonargparse import DefaultHelpFormatter, Namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
 from common.errors import did_you_mean
@@ -148,6 +148,16 @@ class Help(DefaultHelpFormatter, RawDescriptionHelpFormatter):
         if action.help:
             action.help = HELP.get(action.dest, action.help)
         return super()._get_help_string(action)
+
+
+def parse(parser: LightningArgumentParser, words: list[str]) -> Namespace:
+    """Parse, and refuse a null in a configuration where there must be a value."""
+    settings: Namespace = parser.parse_args(words)
+    try:
+        parser.validate(settings, skip_unset=False)
+    except (TypeError, ValueError) as error:
+        parser.error(str(error), error)
+    return settings
 
 
 class OneLineParser(LightningArgumentParser):

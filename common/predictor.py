@@ -59,23 +59,24 @@ class Predictor(Generic[Model]):
         tta: int,
         precision: str | None = None,
     ) -> None:
-        if tta < 1:
-            raise UserError(f"tta {tta}: give 1 or more views")
+        if not isinstance(tta, int) or tta < 1:
+            raise UserError(f"tta {tta}: give the number of views, 1 or more")
         given = [checkpoints] if isinstance(checkpoints, str | os.PathLike) else checkpoints
         if not given:
             raise UserError("no checkpoint; give a path, or last or best")
         paths = find_checkpoints([os.fspath(path) for path in given], Path(RUNS) / task.task, None)
         self.members = [read_checkpoint(path, task) for path in paths]
-        place = torch.device(device) if device else None
-        accelerator = place.type if place else "auto"
         try:
+            place = None if device is None else torch.device(device)
+            accelerator = place.type if place else "auto"
             self.fabric = Fabric(
                 accelerator=accelerator,
-                devices=1 if place is None or place.index is None else [place.index],
+                devices=1 if place is None or place.index is None or place.type == "cpu" else [place.index],
                 precision=precision or precision_of(self.members) or default_precision(accelerator),  # type: ignore[arg-type]
             )
-        except (RuntimeError, MisconfigurationException) as error:  # Lightning finds no such device
-            raise UserError(f"device {device}: {str(error).strip().splitlines()[0]}") from None
+        except (RuntimeError, ValueError, TypeError, MisconfigurationException) as error:  # there is no such device
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(f"device {device!r}: {reason}; give such as 'cpu', 'cuda' or 'cuda:1'") from None
         self.models: list[Model] = [member.build(task) for member in self.members]
         self.models[0].calibration = average_calibrations([member.calibration for member in self.members], tta)
         for model in self.models:
@@ -95,7 +96,7 @@ class Predictor(Generic[Model]):
         Raises:
             UserError: there are none, or a file or an array is not an image.
         """
-        if isinstance(pictures, str | os.PathLike | np.ndarray | Image.Image) or not len(pictures):
+        if not isinstance(pictures, list | tuple) or not pictures:  # others may have no order
             raise UserError("give images as a list, one or more")
         with self.lock:
             self._take(pictures)
@@ -148,6 +149,13 @@ def as_image(picture: Picture, mode: Mode, max_pixels: int, name: str) -> Image.
         raise UserError(f"{name}: a {type(picture).__name__}; give a path, a PIL image or an array")
     if picture.mode not in READ:
         raise UserError(f"{name}: a PIL image of mode {picture.mode}; give 8 bits a channel, such as RGB or L")
+    if not picture.width * picture.height:
+        raise UserError(f"{name}: {picture.width}×{picture.height} pixels, nothing to see")
+    if (frames := getattr(picture, "n_frames", 1)) > 1:
+        raise UserError(f"{name}: {frames} pictures in one; give one of them, as an array")
     if picture.width * picture.height > max_pixels:
         raise UserError(f"{name}: {picture.width}×{picture.height} pixels, over the limit of {max_pixels:,}")
-    return flatten(ImageOps.exif_transpose(picture), mode)
+    try:
+        return flatten(ImageOps.exif_transpose(picture), mode)
+    except (OSError, ValueError) as error:  # a file that PIL has opened, but not yet read
+        raise UserError(f"{name}: cannot be read ({error})") from None

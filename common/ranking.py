@@ -15,7 +15,7 @@ import pandas as pd
 
 from common.errors import UserError
 from common.plots import Direction
-from common.runs import About, CrossValidated, HeldOut, Run, find_runs, is_fold, read_json, read_run
+from common.runs import About, CrossValidated, HeldOut, Run, find_runs, is_fold, latest_of, read_json, read_run
 
 ABSENT = "–"
 FIXED = ("run", "best", "last", "epochs", "minutes", "state")  # columns of a table of runs; arguments follow
@@ -112,7 +112,7 @@ def _rows(held_out: HeldOut | None) -> str:
 
 def _cross_validation(folder: Path, folds: list[Run]) -> Run:
     """Combine the folds of a cross-validation into one run, with its metric over all out-of-fold rows, if known."""
-    first = folds[0]
+    first = next((run for run in folds if run.path == latest_of(run.path.parent)), folds[0])
     arguments = {name: value for name, value in first.arguments.items() if name != "data.fold"}
     result = read_json(folder / "crossval.json", CrossValidated, [])
     rows, digest = (result["rows"], result["digest"]) if result else ("not all", folder.name)

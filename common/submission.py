@@ -99,7 +99,8 @@ class SubmissionFiles:
         if path.suffix != ".csv":
             raise UserError(f"--submission.path {path}: give the name of a .csv file")
         check_output(path, "--submission.path")
-        if taken := [name for name in (path, self.raw_path) if name.exists() and self._source() != source]:
+        ours = (path, self.raw_path, self.items_path, self.spread_path, self.intervals_path)
+        if taken := [name for name in ours if name.exists() and self._source() != source]:
             raise UserError(f"{taken[0]} is no submission of these data: give another --submission.path, or delete it")
 
     def _source(self) -> str | None:

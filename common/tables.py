@@ -8,6 +8,7 @@ import math
 import re
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,6 +143,8 @@ def read_metrics(path: Path) -> tuple[dict[str, pd.Series[float]], list[str]]:
     cut = lines.pop().strip("\r")
     notes = [f"{path}: line {len(lines) + 1} is cut and left out"] if cut else []
     header = _cells(lines[0]) if lines else []
+    if doubled := sorted(name for name, times in Counter(header).items() if times > 1):
+        return {}, [f"{path}: column {listed(doubled)} appears more than once: no metrics"]
     points: dict[str, list[tuple[int, float]]] = {name: [] for name in header if name not in ("epoch", "step", "")}
     epoch, damaged = 1, []
     for number, line in enumerate(lines[1:], 2):

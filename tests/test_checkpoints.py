@@ -97,6 +97,13 @@ def test_other_true_values_are_other_data(
 ) -> None:
     root = Path(shutil.copytree({"julia": julia_root, "growth": growth_root}[task], "set"))
     run(task, "fit", *NETWORKS[task], *QUIET, "--data.root", root, "--trainer.max_epochs", 1)
+    (last,) = Path("runs", task).glob("*/version_0/checkpoints/last.ckpt")
+    image = sorted((root / {"julia": "train", "growth": "train_dataset"}[task]).rglob("*.*"))[0]
+    content = image.read_bytes()
+    image.write_bytes(content + bytes(9))
+    line = refused(task, "validate", "--ckpt_path", last, *QUIET)
+    assert "images of the same names are of other sizes; give the same data" in line
+    image.write_bytes(content)
     if task == "julia":
         table = pd.read_csv(root / "trainLabels.csv", dtype=str, keep_default_na=False)
         table.loc[[0, 1], "Class"] = table.loc[[1, 0], "Class"].to_numpy()
@@ -105,7 +112,6 @@ def test_other_true_values_are_other_data(
     else:
         photos = sorted((root / "train_dataset" / "BC").rglob("*.png"))
         photos[-1].rename(photos[-1].with_name(photos[-1].name[:-6] + "40.png"))
-    (last,) = Path("runs", task).glob("*/version_0/checkpoints/last.ckpt")
     assert "the data differ from those" in refused(task, "validate", "--ckpt_path", last, *QUIET)
 
 

@@ -311,6 +311,23 @@ def test_a_mistyped_configuration_suggests_those_like_it(refused: Run) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (("--config", "null.yaml"), 'Parser key "model.lr": Not of type PositiveFloat'),
+        (("--config", "stem.yaml"), 'Parser key "model.stem": Expected a typing.Literal'),
+        (("--config", "nested.yaml"), "010 may be 8, as YAML has it"),
+        (("--data", "{batch_size: 010}"), "010 may be 8, as YAML has it"),
+        (("--config", "model: {lr: 0.4, lr: 0.5}"), "lr appears twice"),
+    ],
+)
+def test_a_configuration_is_read_strictly_wherever_it_stands(refused: Run, typed: tuple[str, ...], said: str) -> None:
+    files = {"null": "model:\n  lr: null\n", "stem": "model:\n  stem: null\n", "nested": "data: part.yaml\n"}
+    for name, text in {**files, "part": "batch_size: 010\n"}.items():
+        Path(f"{name}.yaml").write_text(text)
+    assert said in refused("julia", "fit", *typed)
+
+
 def test_batch_larger_than_the_set(refused: Run, julia_root: Path) -> None:
     line = refused("julia", "fit", *SMALL, "--data.root", julia_root, "--data.batch_size", 1000)
     assert "--data.batch_size 1000 is larger than the 248 training images" in line

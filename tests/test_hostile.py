@@ -25,11 +25,11 @@ from PIL import Image
 
 from common.cache import cached_images
 from common.checkpoints import read_checkpoint
-from common.crossval import _Estimates
 from common.decoding import read_image, resize
 from common.errors import UserError
 from common.files import replacing
 from common.image_files import find_images
+from common.out_of_fold import Estimates
 from common.runs import find_runs, read_run
 from common.tables import read_table
 from growth.layouts import read_test_set as growth_test
@@ -522,7 +522,7 @@ def read_one(folder: Path) -> object:
 
 def estimates() -> Iterator[Case]:
     good = io.BytesIO()
-    np.savez_compressed(good, ids=np.array(["1", "2"]), estimates=np.zeros((2, 62)))
+    np.savez_compressed(good, ids=np.array(["1", "2"]), estimates=np.zeros((2, 62)), truth=np.zeros(2))
     objects = io.BytesIO()
     np.savez_compressed(objects, ids=np.array([Payload()], dtype=object), estimates=np.zeros((1, 62)))
     large = good.getvalue()
@@ -540,7 +540,7 @@ def estimates() -> Iterator[Case]:
 
 
 def read_estimates(folder: Path) -> object:
-    return _Estimates.read(folder / "x.npz")
+    return Estimates.read(folder / "x.npz")
 
 
 CASES = [case for group in (images, archives, tables, layouts, runs, checkpoints, estimates) for case in group()]

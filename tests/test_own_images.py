@@ -249,24 +249,36 @@ def test_answers_replace_those_of_the_command_before(run: Run, best: Callable[[s
 def test_what_python_cannot_be_asked(best: Callable[[str], Path], growth_root: Path) -> None:
     path, files = best("growth"), photos(growth_root)
     model = growth.load(path)
-    for wrong in ([], files[0], Path(files[0])):
+    for wrong in ([], files[0], Path(files[0]), set(files), iter(files)):  # the last two may have no order, or an end
         with pytest.raises(UserError, match="give images as a list, one or more"):
             model.ages(wrong)  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="tta 0: give 1 or more views"):
+    with pytest.raises(UserError, match="tta 0: give the number of views, 1 or more"):
         growth.load(path, tta=0)
     with pytest.raises(UserError, match="no checkpoint; give a path, or last or best"):
         growth.load([])
-    with pytest.raises(UserError, match="device cuda:77: "):
-        growth.load(path, device="cuda:77")
+    for tta in (1.5, "2", None):
+        with pytest.raises(UserError, match=f"tta {tta}: give the number of views"):
+            growth.load(path, tta=tta)  # type: ignore[arg-type]
+    for device in ("cuda:77", "", "gpu", "nonsense", "meta"):
+        with pytest.raises(UserError, match=f"device '{device}': .*; give such as 'cpu'"):
+            growth.load(path, device=device)
+    assert growth.load(path, device="cpu:0").ages(files).tolist() == model.ages(files).tolist()
 
 
 def test_arrays_that_can_be_read_in_two_ways_are_refused(best: Callable[[str], Path]) -> None:
     model = julia.load(best("julia"))
+    frames = [Image.new("L", (8, 8), shade) for shade in (0, 255)]
+    frames[0].save("film.gif", save_all=True, append_images=frames[1:])
+    Image.effect_noise((64, 64), 99).save("whole.png")
+    Path("cut.png").write_bytes(Path("whole.png").read_bytes()[:900])
     for picture, reason in (
         (np.zeros((3, 20, 20), np.uint8), "channels last"),
         (np.zeros((20, 20), np.float32), "float32; give uint8"),
         (np.zeros((0, 20), np.uint8), "0×20"),
         (Image.new("F", (8, 8)), "mode F"),
+        (Image.new("L", (0, 8)), "0×8 pixels"),
+        (Image.open("film.gif"), "2 pictures in one"),
+        (Image.open("cut.png"), "cannot be read"),
         (None, "a NoneType"),
     ):
         with pytest.raises(UserError, match=f"image 1: .*{reason}"):

@@ -17,6 +17,10 @@ from common.errors import UserError
         ("a: [{b: 1, b: 2}]\n", "b appears twice, lines 1 and 1"),
         ("seed: 010\n", "line 1: 010 may be 8, as YAML has it, or what it looks like: write a plain number"),
         ("a: 1\nhours: 1:30\n", "line 2: 1:30 may be 90"),
+        ("lr: 1:30.5\n", "line 1: 1:30.5 may be 90.5"),
+        ("model.lr: 0.5\nmodel:\n  lr: 0.25\n", "model appears twice, lines 1 and 2"),
+        ("model:\n  lr: 0.25\nmodel.lr: 0.5\n", "model.lr appears twice, lines 1 and 3"),
+        ("a: &a {b: 1}\nc: &c {b: 2}\nd:\n  <<: *a\n  <<: *c\n", "<< appears twice, lines 4 and 5"),
     ],
 )
 def test_what_yaml_reads_in_an_unlikely_way_is_refused_with_its_line(tmp_path: Path, text: str, said: str) -> None:

@@ -16,6 +16,8 @@ import pytest
 import torch
 
 from common import ensemble
+from common.errors import UserError
+from common.out_of_fold import Estimates
 from julia.files import CLASSES
 from tests import quick
 from tests.conftest import PARTS_OF_A_FIT, Run
@@ -241,7 +243,7 @@ def test_checkpoints_that_cannot_be_averaged(refused: Run, julia_root: Path, tmp
         (("--folds", "0,7"), "--folds 0,7: give numbers from 0 to 4"),
         (("--folds", "first"), "--folds first: give numbers from 0 to 4"),
         (("--tta", "31"), "it has learned 30 views"),
-        (("--others", "[absent.npz]"), "--others absent.npz: not an out_of_fold.npz"),
+        (("--others", "[absent.npz]"), "--others absent.npz: no such file"),
         (("--data.fold", "0"), "crossval goes over the folds; choose some with --folds"),
         (("--trainer.fast_dev_run", "true"), "--trainer.fast_dev_run True: crossval needs all images"),
         (("--trainer.limit_predict_batches", "0.5"), "--trainer.limit_predict_batches 0.5: crossval needs all images"),
@@ -294,6 +296,18 @@ def test_members_of_an_ensemble_leave_memory_one_by_one(monkeypatch: pytest.Monk
     assert (len(made), len(loaded)) == (4, 5)
     assert outputs["days"].tolist() == [2.0, 7.0]
     assert deviation is not None and deviation == pytest.approx([np.std(range(5), ddof=1), 0.0])
+
+
+def test_estimates_of_another_truth_are_not_averaged_in() -> None:
+    ids, truth, estimates = np.array(["1", "2"]), np.array([5, 6]), np.eye(2)
+    np.savez("own.npz", ids=ids[::-1], estimates=estimates[::-1], truth=truth[::-1])
+    read = Estimates.read(Path("own.npz"))
+    assert read.sorted_as(ids, truth, (2, 2)).tolist() == estimates.tolist()
+    with pytest.raises(UserError, match="of rows with the same names, but another truth"):
+        read.sorted_as(ids, truth[::-1], (2, 2))
+    np.savez("diverged.npz", ids=ids, estimates=estimates * np.nan, truth=truth)
+    with pytest.raises(UserError, match="not finite"):
+        Estimates.read(Path("diverged.npz"))
 
 
 def test_files_that_are_no_estimates(refused: Run, julia_root: Path) -> None:

@@ -1,0 +1,47 @@
+"""Out-of-fold estimates of a cross-validation, which another one may average in."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+from zipfile import BadZipFile
+
+import numpy as np
+
+from common.errors import UserError
+
+
+class Estimates(NamedTuple):
+    """A file of out-of-fold estimates."""
+
+    path: Path
+    ids: np.ndarray
+    values: np.ndarray
+    truth: np.ndarray
+
+    @classmethod
+    def read(cls, path: Path) -> Estimates:
+        if not path.is_file():
+            raise UserError(f"--others {path}: no such file")
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                found = cls(path, file["ids"], file["estimates"], file["truth"])
+        except (OSError, ValueError, KeyError, TypeError, BadZipFile, EOFError, zlib.error):
+            found = None
+        if found is None or not found.ids.shape == found.truth.shape == found.values.shape[:1]:
+            raise UserError(f"--others {path}: not an out_of_fold.npz that crossval has written")
+        if not np.isfinite(found.values).all():
+            raise UserError(f"--others {path}: holds estimates that are not finite; leave it out")
+        return found
+
+    def sorted_as(self, ids: np.ndarray, truth: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """Return the values, which must have this shape, in the order of ``ids``, whose ``truth`` must be the same."""
+        order = np.argsort(self.ids)
+        if self.values.shape != shape or not np.array_equal(self.ids[order], np.sort(ids)):
+            raise UserError(f"--others {self.path}: of other rows than these {len(ids)}; give one of the same folds")
+        order = order[np.searchsorted(self.ids[order], ids)]
+        if not np.array_equal(self.truth[order], truth):
+            raise UserError(f"--others {self.path}: of rows with the same names, but another truth; leave it out")
+        values: np.ndarray = self.values[order]
+        return values

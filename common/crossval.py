@@ -207,7 +207,10 @@ class CrossValidation:
         if len(folds) > 1:
             self._calibrate(held_out, estimates, truth, groups, np.concatenate(calibrated), views)
         self._say(f"tables: {rows_path}, {summary_path.name}, {estimates_path.name}")
-        pattern = quoted(f"{self.folder.as_posix()}/fold_*/latest/{LAST}")
+        number = self.data.num_folds
+        stale = number <= 10 and (self.folder / f"fold_{number}").exists()  # of an earlier one with more folds
+        which = f"fold_[0-{number - 1}]" if stale else "fold_*"
+        pattern = quoted(f"{self.folder.as_posix()}/{which}/latest/{LAST}")
         pattern += f" --submission.tta {self.tta}" if self.tta > 1 else ""
         self._say(f"next: python -m {self.model.task} predict --ckpt_path {pattern}")
         return Measured(summary, overall, views)

@@ -128,7 +128,13 @@ def predict_members(
         its_data = data if number == 1 else data_of(member, data, members[0])
         network = model if number == 1 else type(model).build(member.model)
         member.load_into(network)
-        yield predict_views(trainer, network, its_data, tta)
+        outputs = predict_views(trainer, network, its_data, tta)
+        if its_data.sample.ids != data.sample.ids:
+            others = (
+                f"its test files, by the settings it was fitted with, have other ids than those of {members[0].path}"
+            )
+            raise UserError(f"--ckpt_path {member.path}: {others}; predict with each alone")
+        yield outputs
 
 
 def average_members(

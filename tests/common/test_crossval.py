@@ -9,6 +9,7 @@ import time
 import weakref
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -286,16 +287,22 @@ def test_members_of_an_ensemble_leave_memory_one_by_one(monkeypatch: pytest.Monk
             made.append(weakref.ref(member))
             return member
 
+    data: Any = SimpleNamespace(sample=SimpleNamespace(ids=["1", "2"]))
     for name in ("data_of", "learned_views"):
-        monkeypatch.setattr(ensemble, name, lambda *_: None)
+        monkeypatch.setattr(ensemble, name, lambda *_: data)
     monkeypatch.setattr(ensemble, "predict_views", lambda *_: {"days": np.array([float(len(made)), 7.0])})
     loaded: list[object] = []
     members = [SimpleNamespace(model={}, load_into=lambda network: loaded.append(id(network))) for _ in range(5)]
-    predicted = ensemble.predict_members(None, Member(), None, members, 1)  # type: ignore[arg-type]
+    predicted = ensemble.predict_members(None, Member(), data, members, 1)  # type: ignore[arg-type]
     outputs, deviation = ensemble.average_members(predicted, lambda outputs: outputs["days"])
     assert (len(made), len(loaded)) == (4, 5)
     assert outputs["days"].tolist() == [2.0, 7.0]
     assert deviation is not None and deviation == pytest.approx([np.std(range(5), ddof=1), 0.0])
+    other: Any = SimpleNamespace(sample=SimpleNamespace(ids=["1", "3"]))
+    named: Any = [SimpleNamespace(path=f"{n}.ckpt", **vars(member)) for n, member in enumerate(members)]
+    monkeypatch.setattr(ensemble, "data_of", lambda *_: other)
+    with pytest.raises(UserError, match="1.ckpt: its test files, .* have other ids than those of 0.ckpt"):
+        list(ensemble.predict_members(None, Member(), data, named, 1))  # type: ignore[arg-type]
 
 
 def test_estimates_of_another_truth_are_not_averaged_in() -> None:

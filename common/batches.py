@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
-from lightning.pytorch import Trainer
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -16,7 +15,8 @@ from common.arguments import T
 from common.decoding import Images
 from common.platforms import signals_held
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # nor does a spawned worker, which imports this module, need Lightning
+    from lightning.pytorch import Trainer
     from torch.utils.data.dataloader import _BaseDataLoaderIter
 
     from common.data import ImageData
@@ -79,6 +79,38 @@ class ImageDataset(ImageRows[ImageBatch]):
 
     def __getitem__(self, indices: Sequence[int]) -> ImageBatch:
         return ImageBatch(self.pixels(indices), torch.as_tensor(indices))
+
+
+class LabelledBatch(NamedTuple):
+    """Some images with their true values.
+
+    Attributes:
+        images: N×C×H×W; uint8 from the loader, float in [0, 1] on the device.
+        targets: N; classes as int64, or N×classes, float, the fraction of each class if images have been mixed.
+        row: index of each image in the set, N, int64.
+    """
+
+    images: Tensor
+    targets: Tensor
+    row: Tensor
+
+
+class LabelledRows(ImageRows[LabelledBatch]):
+    """Batches of images with their true values.
+
+    Args:
+        images: M×H×W×C, uint8.
+        rows: the array's rows that form this set, N.
+        truth: true values of all images, M.
+    """
+
+    def __init__(self, images: Images, rows: np.ndarray, truth: np.ndarray) -> None:
+        super().__init__(images, rows)
+        self.targets = torch.from_numpy(truth[rows])
+
+    def __getitem__(self, indices: Sequence[int]) -> LabelledBatch:
+        chosen = torch.as_tensor(indices)
+        return LabelledBatch(self.pixels(indices), self.targets[chosen], chosen)
 
 
 # Draws the batches of an epoch, each in whatever form the dataset accepts.

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from functools import partial
 from glob import glob, has_magic
 from pathlib import Path
+from types import UnionType
+from typing import Literal, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from common.errors import UserError
 from common.platforms import patiently
@@ -139,3 +141,26 @@ def new_folder(target: Path) -> Iterator[Path]:
     finally:
         if part is not None:
             shutil.rmtree(part, ignore_errors=True)
+
+
+def fits(value: object, hint: object) -> bool:
+    """Whether a value read from JSON is of a type: a TypedDict, list, dict, Literal, union or class."""
+    origin, inside = get_origin(hint), get_args(hint)
+    if origin is NotRequired:
+        return fits(value, inside[0])
+    if is_typeddict(hint):
+        hints = get_type_hints(hint, include_extras=True)
+        return isinstance(value, dict) and all(
+            fits(value[key], kind) if key in value else get_origin(kind) is NotRequired for key, kind in hints.items()
+        )
+    if origin in (Union, UnionType):
+        return any(fits(value, kind) for kind in inside)
+    if origin is list:
+        return isinstance(value, list) and all(fits(one, inside[0]) for one in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(fits(one, inside[1]) for one in value.values())
+    if origin is Literal:
+        return value in inside
+    kinds = (float, int) if hint is float else hint
+    assert isinstance(kinds, type | tuple)
+    return isinstance(value, kinds)

@@ -110,6 +110,14 @@ def find_images(source: Path, keep: Callable[[str], bool] = bool) -> list[ImageF
     return sorted(found, key=lambda file: str(file).replace(os.sep, "/"))  # the same order on all systems
 
 
+def refuse_unlike(folder: object, unpacked: Sequence[ImageFile], archive: object, packed: Sequence[ImageFile]) -> None:
+    """Raise a :class:`UserError` if a folder and an archive beside it hold different images, by name and size."""
+    one, other = ({(file.name.name, file.size) for file in files} for files in (unpacked, packed))
+    if unlike := sorted(name for name, _ in one ^ other):
+        said = f"{folder} and {archive} hold different images ({listed(dict.fromkeys(unlike), most=3)})"
+        raise UserError(f"{said}; remove one of the two")
+
+
 def _files_below(folder: Path) -> Iterator[Path]:
     """Yield the files below a folder, following links but skipping hidden folders.
 

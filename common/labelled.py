@@ -3,51 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
-import torch
-from torch import Tensor
 from torch.utils.data import DataLoader
 
-from common.batches import EpochSampler, ImageRows
+from common.batches import EpochSampler, LabelledBatch, LabelledRows
 from common.data import ImageData
 from common.decoding import Images
 from common.errors import UserError
 from common.image_files import ImageFile, find_given
 from common.submission import SampleSubmission
-
-
-class LabelledBatch(NamedTuple):
-    """Some images with their true values.
-
-    Attributes:
-        images: N×C×H×W; uint8 from the loader, float in [0, 1] on the device.
-        targets: N; classes as int64, or N×classes, float, the fraction of each class if images have been mixed.
-        row: index of each image in the set, N, int64.
-    """
-
-    images: Tensor
-    targets: Tensor
-    row: Tensor
-
-
-class LabelledRows(ImageRows[LabelledBatch]):
-    """Batches of images with their true values.
-
-    Args:
-        images: M×H×W×C, uint8.
-        rows: the array's rows that form this set, N.
-        truth: true values of all images, M.
-    """
-
-    def __init__(self, images: Images, rows: np.ndarray, truth: np.ndarray) -> None:
-        super().__init__(images, rows)
-        self.targets = torch.from_numpy(truth[rows])
-
-    def __getitem__(self, indices: Sequence[int]) -> LabelledBatch:
-        chosen = torch.as_tensor(indices)
-        return LabelledBatch(self.pixels(indices), self.targets[chosen], chosen)
 
 
 class LabelledData(ImageData):

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from glob import glob, has_magic
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, NotRequired, TypedDict, final, get_origin, get_type_hints
+from typing import TYPE_CHECKING, NotRequired, TypedDict, final
 
 import pandas as pd
 
 from common.arguments import T, experiment, in_words
 from common.config import read_config
 from common.errors import UserError
-from common.files import write_json
+from common.files import fits, write_json
 from common.held_out_tables import Columns
 from common.plots import Direction
 from common.tables import read_metrics
@@ -248,6 +248,8 @@ def read_run(path: Path) -> tuple[Run, list[str]]:
         raise UserError(f"{error}; fix it, or leave this run out") from None
     metrics, notes = read_metrics(path / "metrics.csv")
     about = read_json(path / "run.json", About, notes)
+    if about is not None and about["monitor"] not in ("", *about["directions"]):
+        raise UserError(f"{path / 'run.json'}: no direction of {about['monitor']}; fix it, or leave this run out")
     result = read_json(path / RESULT, Result, notes)
     below = below_runs(path)
     if about is None:
@@ -275,21 +277,18 @@ def _earlier(task: str, result: Result | None, metrics: dict[str, pd.Series[floa
 
 
 def read_json(path: Path, wanted: type[T], notes: list[str]) -> T | None:
-    """Read a JSON file with at least the required keys of a TypedDict; None if absent, or if damaged, with a note."""
+    """Read a JSON file of the type of a TypedDict; None if absent, or if damaged, with a note."""
     if not path.is_file():
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        for key, hint in get_type_hints(wanted, include_extras=True).items():
-            kind = (float, int) if hint is float else get_origin(hint) or hint
-            if kind is not NotRequired and not isinstance(content[key], kind):
-                raise TypeError
-    except (ValueError, KeyError, TypeError, RecursionError):
+        content: T = json.loads(path.read_text(encoding="utf-8"))
+        if not fits(content, wanted):
+            raise ValueError
+    except (ValueError, RecursionError):
         so = ": the run counts as unfinished" if path.name == RESULT else ""
         notes.append(f"{path} is damaged{so}")
         return None
-    described: T = content
-    return described
+    return content
 
 
 def below_runs(path: Path) -> tuple[str, str] | None:

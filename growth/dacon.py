@@ -5,13 +5,14 @@ and ``test_dataset/<species>/<plant>/<name>.<ext>`` the test photos. ``test_data
 after_file_path``) pairs test photos by name, without ``.<ext>``; ``sample_submission.csv`` has the columns
 ``idx,time_delta``; both are in ``test_dataset/`` or next to it. Everything may be unpacked, in place or under
 ``open/``, or still be in the competition's ``open.zip``, or in ``train_dataset.zip`` and ``test_dataset.zip``;
-unpacked files take precedence. Species, plants and days are whatever is found.
+files that are both unpacked and in an archive must be the same. Species, plants and days are whatever is found.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from contextlib import suppress
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Literal, NamedTuple
 
@@ -19,7 +20,7 @@ import pandas as pd
 
 from common.archives import open_zip
 from common.errors import UserError, counted, listed
-from common.image_files import ImageFile, find_images
+from common.image_files import ImageFile, find_images, refuse_unlike
 from common.tables import TableFile, read_table, refuse_doubles, rows
 from growth.names import refuse_other_plants
 from growth.photos import SAMPLE_COLUMNS, PhotoPairs, Photos, days_in_names, refuse_lone, refuse_mixed, refuse_uncertain
@@ -122,6 +123,18 @@ class _Listing(NamedTuple):
 
 
 def _listing(root: Path, part: Part) -> _Listing | None:
+    unpacked, packed = _unpacked(root, part), None
+    if unpacked is None:
+        return _packed(root, part)
+    with suppress(UserError):  # a damaged archive is not needed
+        packed = _packed(root, part)
+    if packed is not None:
+        one, other = ([file for _, file in listing.images] for listing in (unpacked, packed))
+        refuse_unlike(unpacked.source, one, packed.source, other)
+    return unpacked
+
+
+def _unpacked(root: Path, part: Part) -> _Listing | None:
     for folder in (root / part, root / "open" / part):
         if folder.is_dir():
             inside = [path for pattern in ("*", "*/*") for path in folder.glob(pattern) if path.is_dir()]
@@ -130,6 +143,10 @@ def _listing(root: Path, part: Part) -> _Listing | None:
                 [(file.path.relative_to(folder).parts, file) for file in find_images(folder)],
                 [path.relative_to(folder).parts for path in inside],
             )
+    return None
+
+
+def _packed(root: Path, part: Part) -> _Listing | None:
     for path in (root / f"{part}.zip", root / "open.zip"):
         if path.is_file():
             names = _members(path)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,7 +17,7 @@ from typing import Literal
 import numpy as np
 
 from common.errors import UserError, counted, listed
-from common.image_files import ImageFile, find_images
+from common.image_files import ImageFile, find_images, refuse_unlike
 from common.submission import SampleSubmission
 from common.tables import read_table, refuse_doubles, rows
 
@@ -97,6 +98,11 @@ def _bitmaps(root: Path, variant: Variant, part: Literal["train", "test"]) -> di
         raise UserError(_how_to_get(root, f"{name}.zip or {name}/"))
     source = folder if folder.is_dir() else archive
     found = find_images(source)
+    if folder.is_dir() and archive.is_file():
+        packed = found
+        with suppress(UserError):  # a damaged archive is not needed
+            packed = find_images(archive)
+        refuse_unlike(folder, found, archive, packed)
     if not found:
         raise UserError(f"{source}: no image files in it; unpack {name}.zip there again")
     files: dict[str, ImageFile] = {}

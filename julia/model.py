@@ -15,10 +15,9 @@ from torchmetrics.functional.classification import multiclass_calibration_error,
 
 from common.arguments import Resumable
 from common.backbones import Head, Stem, build_backbone, constants_of
-from common.batches import ImageBatch
+from common.batches import ImageBatch, LabelledBatch
 from common.calibration import Calibration, fit_temperature, scale_probabilities
 from common.held_out_tables import HeldOutColumns
-from common.labelled import LabelledBatch
 from common.networks import FromBytes, Normalization, Normalize, Temperature
 from common.plots import Direction, Gallery
 from common.pretrained import Pretrained

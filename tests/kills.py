@@ -36,6 +36,7 @@ WORDS = {
     "julia": ("--data.batch_size", 32, "--data.mixup", 0.2, "--data.rotation", 10, "--trainer.max_epochs", 4),
     "growth": (
         *("--data.plants_per_batch", 1, "--data.images_per_plant", 4, "--data.plant_zoom", 0.1),
+        *("--model.min_days", -99),  # or an untrained network would submit one day for all pairs, epoch after epoch
         *("--model.pretrained", "false", "--trainer.max_epochs", 12, "--trainer.callbacks", f"[{EMA}]"),
     ),
 }

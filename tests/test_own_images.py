@@ -289,3 +289,7 @@ def test_imports_are_late() -> None:
     code = "import growth, julia, sys; print(sorted({'torch', 'numpy', 'lightning', 'PIL'} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+    # Nor do the workers of a loader, which import these, need Lightning, which takes seconds.
+    code = "import growth.pairs, common.batches, sys; print('lightning' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

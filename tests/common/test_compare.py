@@ -142,6 +142,30 @@ def test_what_a_run_says_of_itself_decides(make: Make, typed: Any) -> None:
     assert "best val/acc first" in out and err == ""
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"directions": {"val/acc": "up"}},
+        {"units": None},
+        {"units": ["days"]},
+        {"machine": [{}]},
+        {"held_out": "x"},
+        {"held_out": {"rows": 1, "digest": 5}},
+        {"columns": {"ids": ["ID"]}},
+    ],
+)
+def test_a_damaged_description_is_noted(make: Make, typed: Any, change: dict[str, object]) -> None:
+    for name in ("a", "b"):
+        folder = make(name, [0.5, 0.6])
+    about = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(about | change))
+    out, err = typed("runs/julia", "--html", "runs.html")
+    assert "2 runs" in out.replace("1 run,", "2 runs") and "run.json is damaged" in err
+    (folder / "run.json").write_text(json.dumps(about | {"directions": {}}))
+    with pytest.raises(SystemExit):
+        typed("runs/julia")
+
+
 @pytest.mark.parametrize("task", ["julia", "growth"])
 def test_runs_of_earlier_versions_are_told_by_their_folder_and_result(make: Make, typed: Any, task: str) -> None:
     for name, values in (("low", [0.3, 0.1]), ("high", [0.2, 0.9]), ("none", None)):

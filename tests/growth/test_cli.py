@@ -72,7 +72,7 @@ def test_predict_encodes_each_photo_once(
 def test_fitted_model_beats_the_mean_by_two(run: Run, tmp_path: Path) -> None:
     root = tmp_path / "drawn"
     draw(root, plants=5, days=16, test_plants=2, test_pairs=60, width=96, height=72, seed=1, scene="pots")
-    network = ("--model.backbone", "resnet18", "--model.stem", "small", "--model.image_size", 32)
+    network = ("--model.backbone", "resnet18", "--model.stem", "small", "--model.image_size", 24)
     words = ("--trainer.max_epochs", 25, "--model.lr", 2e-3, "--model.weight_decay", 0.05)
     once = ("--trainer.check_val_every_n_epoch", 25)  # and no more checkpoints
     run("growth", "fit", *SMALL, *network, "--data.root", root, *words, *once)

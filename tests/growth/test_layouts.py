@@ -154,6 +154,17 @@ def test_unpacked_comes_first(root: Path) -> None:
     assert len(read_test_set(root).files) == 4
 
 
+@pytest.mark.parametrize("archive", ["open.zip", "train_dataset.zip"])
+def test_an_archive_of_other_photos_beside_the_unpacked_ones(root: Path, archive: str) -> None:
+    shutil.copytree(root, root.with_name("copy"))
+    pack(root, archive, *(("train_dataset", "train_dataset/") if archive == "train_dataset.zip" else ()))
+    shutil.copytree(root.with_name("copy"), root, dirs_exist_ok=True)
+    assert len(read_training_set(root).files) == 7
+    add(root / "train_dataset" / "LT" / "LT 01" / "DAT11.png")
+    message = refusal(read_training_set, root)
+    assert archive in message and "hold different images (DAT11.png); remove one of the two" in message
+
+
 def test_what_macos_leaves_behind_is_passed_over(root: Path) -> None:
     pack(root, "open.zip")
     with zipfile.ZipFile(root / "open.zip", "a") as archive:

@@ -47,6 +47,18 @@ def test_zipped_is_as_good_as_unpacked(root: Path, variant: str) -> None:
     assert len(read_test_set(root, variant)[1]) == 31  # type: ignore[arg-type]
 
 
+def test_an_archive_of_other_bitmaps_beside_the_unpacked_ones(root: Path) -> None:
+    (root / "train.zip").write_bytes(b"broken off")
+    assert len(read_training_set(root, "original").ids) == 310
+    with zipfile.ZipFile(root / "train.zip", "w") as archive:
+        for path in (root / "train").iterdir():
+            archive.write(path, f"train/{path.name}")
+    assert len(read_training_set(root, "original").ids) == 310
+    (root / "train" / "7.Bmp").write_bytes((root / "train" / "7.Bmp").read_bytes() + b"0")
+    with pytest.raises(UserError, match=r"train\.zip hold different images \(7\.Bmp\); remove one of the two"):
+        read_training_set(root, "original")
+
+
 def test_test_set_follows_the_sample_submission_or_the_ids(root: Path) -> None:
     edit(root / "sampleSubmission.csv", lambda lines: [lines[0], *reversed(lines[1:])])
     sample, files = read_test_set(root, "original")

@@ -9,9 +9,8 @@ from third_task.data import COLOURS, SquareData
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 
-from common.batches import ImageBatch
+from common.batches import ImageBatch, LabelledBatch
 from common.held_out_tables import HeldOutColumns
-from common.labelled import LabelledBatch
 from common.networks import FromBytes
 from common.plots import Gallery
 from common.submission import Outputs

@@ -228,12 +228,12 @@ def test_samples_are_the_same_for_any_number_of_workers(
         "julia": ("--data.root", julia_root, "--data.batch_size", 60),
         "growth": (*("--data.root", growth_root, "--model.pretrained", "false"), "--data.plants_per_batch", 2),
     }[task]
-    for workers in (0, 1, 2, 4):
+    for workers in (0, 1, 3):
         run(task, "fit", *LENET, *QUIET, *data, "--data.num_workers", workers, *stream(f"w{workers}"))
     first = saved("w0")
     assert len(first) == (8 if task == "julia" else 6)
     assert not torch.equal(first[0, 0][0], first[1, 0][0])  # another order each epoch
-    for workers in (1, 2, 4):
+    for workers in (1, 3):
         again = saved(f"w{workers}")
         assert again.keys() == first.keys()
         for place, (rows, images) in first.items():

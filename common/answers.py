@@ -44,7 +44,7 @@ class Answers:
                     raise UserError(f"--output {output}: {reason}; give another folder")
         check_output((run if output is None else self.folder) / "images.csv", "--output")
 
-    @signals_held()  # or files of two answers would lie beside each other
+    @signals_held()  # so that the tables are all of one command
     def write(self, outputs: Outputs, model: AnyTask, data: ImageData, notes: Sequence[str], least: float) -> None:
         """Print the answers, and write their tables and picture.
 

@@ -15,7 +15,7 @@ from common.arguments import T
 from common.decoding import Images
 from common.platforms import signals_held
 
-if TYPE_CHECKING:  # nor does a spawned worker, which imports this module, need Lightning
+if TYPE_CHECKING:  # Lightning takes seconds to import, in each spawned worker that imports this module
     from lightning.pytorch import Trainer
     from torch.utils.data.dataloader import _BaseDataLoaderIter
 

@@ -133,7 +133,7 @@ class TaskCLI(LightningCLI):
             if flag in FILES and Path(value).is_file():
                 read_config(Path(value))
             elif flag in CONFIG and Path(value).suffix in (".yaml", ".yml"):
-                raise no_such(flag, value, [str(path) for path in Path(value).parent.glob("*.y*ml")], "configs/")
+                raise no_such("--config", value, [str(path) for path in Path(value).parent.glob("*.y*ml")], "configs/")
         # Added here, since those above go to every subcommand, and those of a method's signature take a single word.
         if "predict" in self.subcommands():
             parser_of(self, "predict").add_argument(

@@ -37,7 +37,7 @@ def read_config(path: Path) -> dict[str, object]:
 
 class _OneOfEach(yaml.SafeLoader):  # type: ignore[misc]
     """Refuses a repeated key, of which YAML's plain loader silently keeps the last, and numbers such as 010 or 1:30,
-    which it reads as 8 and 90, so that nothing is read otherwise than it looks.
+    which it reads as 8 and 90.
     """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:

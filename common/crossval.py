@@ -179,9 +179,8 @@ class CrossValidation:
             trained, seconds = _count_trained(one.data), read_result(one.checkpoint.run)["seconds"]
             lines.append({"fold": one.fold, **trained, "rows": int((~kept).sum()), metric: value, "seconds": seconds})
         member = held_out[-1].member
-        average = (estimates + sum(other.sorted_as(ids, truth, estimates.shape) for other in others)) / (
-            1 + len(others)
-        )
+        total = estimates + sum(other.sorted_as(ids, truth, estimates.shape) for other in others)
+        average = total / (1 + len(others))
         rows, summary = pd.concat(tables, ignore_index=True), pd.DataFrame(lines)
         some = "_folds" + "-".join(map(str, folds)) if len(folds) < self.data.num_folds else ""
         views = some + (f"_tta{self.tta}" if self.tta > 1 else "")

@@ -87,8 +87,8 @@ def _misread(image: Image.Image, data: bytes, tags: ImageFileDirectory_v2) -> st
         return "a transparent colour of 16 bits a channel is not read"
     if image.format in ("BMP", "DIB") and data[28] == 16 and data[14] >= 56 and data[66:70] != bytes(4):
         return "a bitmap of 16 bits with transparency is not read"
-    if image.format in ("GIF", "PNG", "WEBP", "TIFF", "AVIF") and getattr(image, "is_animated", False):
-        return f"{getattr(image, 'n_frames', 'several')} pictures in one file: any of them may be meant"
+    if fault := several_pictures(image):
+        return fault
     if not tags:
         return None
     if tags.get(SUBFILE, 0) & 1:
@@ -102,6 +102,13 @@ def _misread(image: Image.Image, data: bytes, tags: ImageFileDirectory_v2) -> st
     if tags.get(PHOTOMETRIC) == 3 and max(tags.get(COLOUR_MAP, (0,))) < 256:
         return "a colour map of 8 bits, where 16 are due, is not read"
     return None
+
+
+def several_pictures(image: Image.Image) -> str:
+    """Say that an image holds several pictures; empty if it does not, or if the first is meant, as in a phone's MPO."""
+    if image.format in ("GIF", "PNG", "WEBP", "TIFF", "AVIF") and getattr(image, "is_animated", False):
+        return f"{getattr(image, 'n_frames', 'several')} pictures in one file: any of them may be meant"
+    return ""
 
 
 def _upper_bits(image: Image.Image, bits: int, inverted: bool) -> Image.Image:

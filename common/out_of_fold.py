@@ -13,7 +13,14 @@ from common.errors import UserError
 
 
 class Estimates(NamedTuple):
-    """A file of out-of-fold estimates."""
+    """A file of out-of-fold estimates.
+
+    Attributes:
+        path: the file.
+        ids: of the rows, N.
+        values: the estimates, N×….
+        truth: true value of each row, N.
+    """
 
     path: Path
     ids: np.ndarray
@@ -22,6 +29,7 @@ class Estimates(NamedTuple):
 
     @classmethod
     def read(cls, path: Path) -> Estimates:
+        """Read a file; raise a :class:`UserError` if there is none, or if it holds something else."""
         if not path.is_file():
             raise UserError(f"--others {path}: no such file")
         try:
@@ -29,14 +37,19 @@ class Estimates(NamedTuple):
                 found = cls(path, file["ids"], file["estimates"], file["truth"])
         except (OSError, ValueError, KeyError, TypeError, BadZipFile, EOFError, zlib.error):
             found = None
-        if found is None or not found.ids.shape == found.truth.shape == found.values.shape[:1]:
+        same_rows = found is not None and found.ids.shape == found.truth.shape == found.values.shape[:1]
+        if found is None or not same_rows or found.values.dtype.kind != "f":
             raise UserError(f"--others {path}: not an out_of_fold.npz that crossval has written")
         if not np.isfinite(found.values).all():
             raise UserError(f"--others {path}: holds estimates that are not finite; leave it out")
         return found
 
     def sorted_as(self, ids: np.ndarray, truth: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-        """Return the values, which must have this shape, in the order of ``ids``, whose ``truth`` must be the same."""
+        """Return the values in the order of ``ids``.
+
+        Raises:
+            UserError: their shape, ids or true values differ from these.
+        """
         order = np.argsort(self.ids)
         if self.values.shape != shape or not np.array_equal(self.ids[order], np.sort(ids)):
             raise UserError(f"--others {self.path}: of other rows than these {len(ids)}; give one of the same folds")

@@ -91,17 +91,15 @@ def showing_best(trainer: pl.Trainer, model: AnyTask) -> Iterator[str]:
     If a fit writes no checkpoints, or the best one is from an earlier version, the latest validation stands in.
     """
     latest, best = (model.evaluated, model.calibration), best_checkpoint(trainer)
-    epoch, value = trainer.current_epoch, float(trainer.callback_metrics[model.monitor])
-    figure = f"{model.monitor} {model.with_unit(model.monitor, value)}"
-    about = f"the latest validation, not best.ckpt: epoch {epoch}, {figure}"
+    which, epoch = "the latest validation, not best.ckpt", trainer.current_epoch
+    value = float(trainer.callback_metrics[model.monitor])
     if best is not None and best.best_model_score is not None and Path(best.best_model_path).is_file():
         saved = torch.load(best.best_model_path, map_location="cpu", weights_only=True, mmap=True)
         if "evaluated" in saved:
-            figure = f"{model.monitor} {model.with_unit(model.monitor, float(best.best_model_score))}"
-            about = f"best.ckpt: epoch {saved['epoch'] + 1}, {figure}"
+            which, epoch, value = "best.ckpt", saved["epoch"] + 1, float(best.best_model_score)
             model.evaluated, model.calibration = saved["evaluated"].numpy().copy(), saved["calibration"][1]
     try:
-        yield about
+        yield f"{which}: epoch {epoch}, {model.monitor} {model.with_unit(model.monitor, value)}"
     finally:
         model.evaluated, model.calibration = latest
 

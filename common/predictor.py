@@ -19,7 +19,7 @@ from common.batches import ImageDataset
 from common.calibration import average_calibrations
 from common.checkpoints import find_checkpoints, precision_of, read_checkpoint
 from common.data import ImageData
-from common.decoding import Mode, flatten, read_image, resize
+from common.decoding import Mode, flatten, read_image, resize, several_pictures
 from common.ensemble import average_members, average_views, data_of, learned_views, on_cpu, unlike_training
 from common.errors import UserError
 from common.machine import default_precision
@@ -151,8 +151,8 @@ def as_image(picture: Picture, mode: Mode, max_pixels: int, name: str) -> Image.
         raise UserError(f"{name}: a PIL image of mode {picture.mode}; give 8 bits a channel, such as RGB or L")
     if not picture.width * picture.height:
         raise UserError(f"{name}: {picture.width}×{picture.height} pixels, nothing to see")
-    if (frames := getattr(picture, "n_frames", 1)) > 1:
-        raise UserError(f"{name}: {frames} pictures in one; give one of them, as an array")
+    if fault := several_pictures(picture):
+        raise UserError(f"{name}: {fault}; give one of them as an array")
     if picture.width * picture.height > max_pixels:
         raise UserError(f"{name}: {picture.width}×{picture.height} pixels, over the limit of {max_pixels:,}")
     try:

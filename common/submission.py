@@ -113,7 +113,7 @@ class SubmissionFiles:
         except (OSError, ValueError, BadZipFile, EOFError, zlib.error):
             return None
 
-    @signals_held()  # or files of two submissions would lie beside each other
+    @signals_held()  # so that the files are all of one submission
     def write(
         self,
         outputs: Outputs,

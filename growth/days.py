@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-MINUTES = 24 * 60  # of a day
+MINUTES_OF_A_DAY = 24 * 60
 MAX_DAY = 100_000  # 273 years; larger numbers mean something else
 
 # A date (2024-05-31, 2024.5.31, 20240531, 31-05-2024), optionally followed by a time (1015, 101500, 101500123,
@@ -157,7 +157,7 @@ def fault_of_number(day: float) -> str:
     """Say why a number of days cannot be one, or would lose its minutes in 32 bits; empty if it can."""
     if abs(day) > MAX_DAY:
         return f"not a day up to {MAX_DAY:,}"
-    lost = abs(float(np.float32(day)) - day) * MINUTES
+    lost = abs(float(np.float32(day)) - day) * MINUTES_OF_A_DAY
     return "too large to keep its minutes: count days from the first photo" if lost > 1 else ""
 
 

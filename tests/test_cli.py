@@ -306,9 +306,9 @@ def test_a_mistyped_flag_suggests_those_like_it(refused: Run, typed: str, meant:
 
 def test_a_mistyped_configuration_suggests_those_like_it(refused: Run) -> None:
     Path("mine.yaml").touch()
-    assert "--config mien.yaml: no such config; did you mean mine.yaml?" in refused(
-        "julia", "fit", "--config", "mien.yaml"
-    )
+    for flag in ("--config", "-c"):
+        line = refused("julia", "fit", flag, "mien.yaml")
+        assert "--config mien.yaml: no such config; did you mean mine.yaml?" in line
 
 
 @pytest.mark.parametrize(

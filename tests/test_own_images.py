@@ -277,12 +277,17 @@ def test_arrays_that_can_be_read_in_two_ways_are_refused(best: Callable[[str], P
         (np.zeros((0, 20), np.uint8), "0×20"),
         (Image.new("F", (8, 8)), "mode F"),
         (Image.new("L", (0, 8)), "0×8 pixels"),
-        (Image.open("film.gif"), "2 pictures in one"),
+        (Image.open("film.gif"), "2 pictures in one file"),
         (Image.open("cut.png"), "cannot be read"),
         (None, "a NoneType"),
     ):
         with pytest.raises(UserError, match=f"image 1: .*{reason}"):
             model.classify([np.zeros((8, 8), np.uint8), picture])  # type: ignore[list-item]
+    # Of what a phone saves, the first picture is meant, by PIL as by its path.
+    frames[0].convert("RGB").save("phone.jpg", "MPO", save_all=True, append_images=[frames[1].convert("RGB")])
+    with Image.open("phone.jpg") as phone:
+        assert phone.format == "MPO" and getattr(phone, "n_frames", 1) == 2
+        assert model.classify([phone]) == model.classify(["phone.jpg"])
 
 
 def test_imports_are_late() -> None:

@@ -321,6 +321,7 @@ def test_files_that_are_no_estimates(refused: Run, julia_root: Path) -> None:
     np.save("array.npy", np.zeros(3))
     np.savez("short.npz", ids=np.array(["1", "2"]), estimates=np.zeros((1, 62)))
     Path("damaged.npz").write_bytes(Path("short.npz").read_bytes()[:200])
-    for name in ("array.npy", "short.npz", "damaged.npz"):
+    np.savez("text.npz", ids=np.array(["1"]), estimates=np.array([["a"]]), truth=np.array([0]))
+    for name in ("array.npy", "short.npz", "damaged.npz", "text.npz"):
         error = refused("julia", "crossval", "--data.root", julia_root, "--others", f"[{name}]")
         assert f"--others {name}: not an out_of_fold.npz" in error

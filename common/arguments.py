@@ -2,6 +2,7 @@
 
     root: Machine[str]                   about the machine: where data lie, where to cache, how many workers
     contrast: Resumable[float]           may change when a fit is resumed
+    round_days: Answering[bool]          also how outputs become answers: a checkpoint's, unless one is typed
     backbone: str                        neither: it belongs to the weights, and stays as the checkpoint has it
 
 The kinds determine what a resumed fit, a checkpoint, an ensemble, a cross-validation and a comparison keep, refuse or
@@ -22,6 +23,7 @@ class Kind(Enum):
 
     MACHINE = "machine"
     RESUMABLE = "resumable"
+    ANSWERING = "answering"
     GUARDED = "guarded"
 
 
@@ -29,6 +31,7 @@ Settings = dict[str, Any]  # arguments by name, nested, as plain values
 T = TypeVar("T")
 Machine = Annotated[T, Kind.MACHINE]
 Resumable = Annotated[T, Kind.RESUMABLE]
+Answering = Annotated[T, Kind.ANSWERING]
 
 # The Trainer's arguments, which Lightning declares. A resumed fit inherits the resumable ones from its checkpoint.
 RESUMED = (

@@ -39,6 +39,8 @@ class Guard:
             known = set(settings[part].keys()) - {"cache_dir"}  # a file from elsewhere must not decide where to write
             defaults |= {f"{part}.{name}": value for name, value in saved.items() if name in known}
         if self.resuming:
+            for name in first.chosen:  # the resumed fit chooses it again, and its configuration stays as it was typed
+                defaults.pop(f"model.{name}", None)
             defaults |= {f"trainer.{name}": first.trainer[name] for name in RESUMED if name in first.trainer}
             defaults |= {"seed_everything": first.stands["fit_seed"]} if first.stands else {}
             defaults |= {"trainer.precision": first.precision} if first.precision else {}
@@ -61,6 +63,32 @@ class Guard:
                     raise UserError(f"--{part}.{name} {typed}: {has}, which stays; leave it out")
         if self.resuming:
             self._check_resumable(settings.trainer.max_epochs)
+
+    def unlike(self) -> dict[str, object]:
+        """Return, by path, settings that turn a member's outputs into answers, but not as the first one's do."""
+        first, answering = self.checkpoints[0], [n for n, kind in kinds_of(self.task).items() if kind is Kind.ANSWERING]
+        return {
+            f"model.{name}": other.model[name]
+            for name in answering
+            for other in self.checkpoints[1:]
+            if name in other.model and other.model[name] != first.model.get(name)
+        }
+
+    def check_typed(self, unlike: dict[str, object], settings: Namespace, otherwise: Namespace) -> None:
+        """Refuse members that differ in a setting that was not typed.
+
+        Args:
+            unlike: as from :meth:`unlike`.
+            settings: all settings, where the first member's are the defaults.
+            otherwise: all settings, where ``unlike`` are the defaults.
+
+        Raises:
+            UserError: there is one; the error names the flag.
+        """
+        for flag, theirs in unlike.items():
+            if settings[flag] != otherwise[flag]:
+                have = f"of the checkpoints, {self.checkpoints[0].path} has {settings[flag]}, another {theirs}"
+                raise UserError(f"--{flag}: {have}; give one for all")
 
     def _check_resumable(self, max_epochs: int | None) -> None:
         first = self.checkpoints[0]

@@ -106,6 +106,7 @@ class Checkpoint:
         path: the file.
         model, data, trainer: the arguments it was fitted with; of the Trainer's, those that a resumed fit inherits.
         stands: the position of the fit; None in checkpoints of earlier versions.
+        chosen: names of the model's arguments that the fit chose from its data.
         precision: precision of the Trainer; None in checkpoints of earlier versions.
         callbacks: names of the callbacks whose state it holds.
         epoch: the epoch that it was written in, from 0.
@@ -120,6 +121,7 @@ class Checkpoint:
     data: Settings
     trainer: Settings
     stands: Standing | None
+    chosen: Sequence[str]
     precision: str | None
     callbacks: frozenset[str]
     epoch: int
@@ -225,6 +227,7 @@ def _described(path: Path, saved: Settings) -> Checkpoint:
         EARLIER | data,
         saved.get("trainer", {}),
         saved.get(state),
+        list(saved.get("chosen", [])),
         saved.get("precision"),
         frozenset(key.split("{")[0] for key in callbacks),
         saved["epoch"] or 0,

@@ -6,11 +6,9 @@ to validate, predict or resume, and one-line errors.
 
 from __future__ import annotations
 
-import re
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from itertools import pairwise
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
@@ -29,12 +27,22 @@ from common.data import ImageData
 from common.errors import UserError, exit_on_user_error, no_such
 from common.files import shown
 from common.fitting import SaveConfig, as_list, continued_run, finish_run, fit_callbacks, open_run
-from common.guards import check_callbacks, check_trainer
+from common.guards import check_callbacks, check_trainer, check_values
 from common.libraries import explain_library_errors, silence_libraries
 from common.machine import act_alone, default_precision, is_first_process, keep_freed_memory
 from common.page import Page
-from common.parser import CHECKPOINTS, Help, OneLineParser, about_checkpoints, overview, parse, taking, usage
-from common.platforms import UNUSABLE, end_tidily
+from common.parser import (
+    CHECKPOINTS,
+    Help,
+    OneLineParser,
+    about_checkpoints,
+    given_words,
+    overview,
+    parse,
+    taking,
+    usage,
+)
+from common.platforms import end_tidily
 from common.progress import displays
 from common.resume import WholeFiles, disable_requeue, lock_run, parser_of
 from common.runs import RUNS, give_up
@@ -129,9 +137,9 @@ class TaskCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         words = sys.argv[1:]
-        for flag, value in _given(words):
+        for flag, value in given_words(words):
             if flag in FILES and Path(value).is_file():
-                read_config(Path(value))
+                read_config(Path(value), groups=("model", "data", "trainer", "submission") if flag in CONFIG else ())
             elif flag in CONFIG and Path(value).suffix in (".yaml", ".yml"):
                 raise no_such("--config", value, [str(path) for path in Path(value).parent.glob("*.y*ml")], "configs/")
         # Added here, since those above go to every subcommand, and those of a method's signature take a single word.
@@ -147,7 +155,7 @@ class TaskCLI(LightningCLI):
             parser_of(self, "dashboard").add_argument("--report", action="store_true", help=flag)
         self.config = parse(parser, words)
         self.subcommand = subcommand = self.config.subcommand
-        self._check_names()
+        check_values(self.settings, given_words(words))
         act_alone(self.settings.trainer)
         given, takes = self.settings.ckpt_path or [], CHECKPOINTS[subcommand]
         if takes == "none" and given:
@@ -173,6 +181,9 @@ class TaskCLI(LightningCLI):
         parser_of(self, subcommand).set_defaults(guard.defaults(self.settings))
         self.config = parse(parser, words)
         guard.check(self.settings)
+        if unlike := guard.unlike():
+            parser_of(self, subcommand).set_defaults(unlike)
+            guard.check_typed(unlike, self.settings, parse(parser, words)[subcommand])
         if is_first_process() and (subcommand == "fit" or {*given} & {*SHORTCUTS}):
             print(f"{'resuming' if subcommand == 'fit' else 'checkpoint:'} {shown(paths[0])}", file=sys.stderr)
         self.settings.ckpt_path = None  # LightningCLI would let its settings override what was typed
@@ -181,21 +192,6 @@ class TaskCLI(LightningCLI):
     def _leave_weights_out(self) -> None:
         if "pretrained" in self.settings.model:
             self.settings.model.pretrained = False
-
-    def _check_names(self) -> None:
-        """Refuse unusable run names and seeds, and paths with a ``~`` that no shell has expanded."""
-        for flag, value in vars(self.settings.as_flat()).items():
-            for word in value if isinstance(value, list) else [value]:
-                if isinstance(word, str) and re.match("~(/|$)", word):
-                    raise UserError(f"--{flag} {word}: ~ is not replaced by your home here; write the whole path")
-        name, seed = self.settings.name, self.settings.get("seed_everything")
-        if name is not None and (UNUSABLE.search(name) or not re.fullmatch(r"\w[\w.+=-]*(/\w[\w.+=-]*)*", name)):
-            but = "no dot at the end, nor con, nul or another device of Windows"
-            raise UserError(f"--name {name}: give letters, digits and . _ + = -, with / for a folder; {but}")
-        if name is not None and re.search(r"(^|/)(latest|version_\d+)(/|$)", name):
-            raise UserError(f"--name {name}: latest and version_N are the names of run folders")
-        if isinstance(seed, int) and not isinstance(seed, bool) and not 0 <= seed < 2**32:
-            raise UserError(f"--seed_everything {seed}: give a number from 0 to {2**32 - 1}")
 
     def before_instantiate_classes(self) -> None:
         settings = self.settings
@@ -270,13 +266,6 @@ class TaskCLI(LightningCLI):
         """Write the result, and print where the run is and the next command."""
         if not self.settings.trainer.fast_dev_run:
             finish_run(self.trainer, self.task, time.monotonic() - self.started, self.settings.log_model)
-
-
-def _given(words: list[str]) -> Iterator[tuple[str, str]]:
-    """Pair flags with their values, written as ``--flag value`` or ``--flag=value``."""
-    for before, word in pairwise(["", *words]):
-        flag, equals, value = word.partition("=")
-        yield (flag, value) if equals and flag.startswith("-") else (before, word)
 
 
 def main(model: type[AnyTask], data: type[ImageData], recipe: Mapping[str, object], page: type[Page] = Page) -> None:

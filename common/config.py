@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import yaml
 from jsonargparse import get_loader, set_loader
 
+from common.arguments import as_typed
 from common.errors import UserError
 
 MOST_VALUES = 100_000
 CLASS_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
 
-def read_config(path: Path) -> dict[str, object]:
-    """Read a configuration, whose keys are text.
+def read_config(path: Path, groups: Iterable[str] = ()) -> dict[str, object]:
+    """Read a configuration, whose keys are text, and those of ``groups`` have settings or a file of them below.
 
     Raises:
-        UserError: it is not YAML of plain values, a name appears twice in it, it holds more than ``MOST_VALUES``, or a
-            ``class_path`` is not a name.
+        UserError: it is not YAML of plain values, a name appears twice in it, it holds more than ``MOST_VALUES``, a
+            ``class_path`` is not a name, or a group is a single value.
     """
     try:
         settings = yaml.load(path.read_text(encoding="utf-8"), Loader=_OneOfEach)
@@ -32,6 +34,9 @@ def read_config(path: Path) -> dict[str, object]:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}: {getattr(error, 'problem', '')}" if mark else f" ({type(error).__name__})"
         raise UserError(f"{path} cannot be read as YAML{where}") from None
+    for name in groups:
+        if not isinstance(value := settings.get(name, {}), dict | str):
+            raise UserError(f"{path}: {name}: {as_typed(value)}: give names with values below {name}, or leave it out")
     return settings
 
 

@@ -93,9 +93,23 @@ class CrossValidation:
         learned_views(self.data, self.tta)
         read = [Estimates.read(path) for path in others]
         self.data.prepare_data()
+        self._match(read, folds)
         for number, fold in enumerate(folds, start=1):
             self._fit(fold, f"{number} of {len(folds)}")
         return self._tabulate(folds, read) if self.leads else None
+
+    def _match(self, others: list[Estimates], folds: list[int]) -> None:
+        """Refuse others that are of other rows than those held out by these folds."""
+        parts = [self.data.like(fold=fold) for fold in folds if others]
+        for part in parts:
+            part.held_out = True
+            part.setup("fit")
+        for other in others:
+            ids, truth = (
+                np.concatenate(arrays)
+                for arrays in zip(*((part.sample.ids, part.truth) for part in parts), strict=True)
+            )
+            other.sorted_as(ids, truth, (len(ids), *other.values.shape[1:]))
 
     def _fit(self, fold: int, position: str) -> None:
         home = self.folder / f"fold_{fold}"

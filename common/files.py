@@ -11,10 +11,12 @@ from functools import partial
 from glob import glob, has_magic
 from pathlib import Path
 from types import UnionType
-from typing import Literal, NotRequired, Union, get_args, get_origin, get_type_hints, is_typeddict
+from typing import Literal, NotRequired, TypeVar, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 from common.errors import UserError
 from common.platforms import patiently
+
+T = TypeVar("T")
 
 
 def expand(flag: str, word: str) -> list[Path]:
@@ -143,22 +145,36 @@ def new_folder(target: Path) -> Iterator[Path]:
             shutil.rmtree(part, ignore_errors=True)
 
 
-def fits(value: object, hint: object) -> bool:
+def read_json(path: Path, wanted: type[T], notes: list[str]) -> T | None:
+    """Read a JSON file of the type of a TypedDict; None if absent, or if damaged, with a note."""
+    if not path.is_file():
+        return None
+    try:
+        content: T = json.loads(path.read_text(encoding="utf-8"))
+        if not _fits(content, wanted):
+            raise ValueError
+    except (ValueError, RecursionError):
+        notes.append(f"{path} is damaged")
+        return None
+    return content
+
+
+def _fits(value: object, hint: object) -> bool:
     """Whether a value read from JSON is of a type: a TypedDict, list, dict, Literal, union or class."""
     origin, inside = get_origin(hint), get_args(hint)
     if origin is NotRequired:
-        return fits(value, inside[0])
+        return _fits(value, inside[0])
     if is_typeddict(hint):
         hints = get_type_hints(hint, include_extras=True)
         return isinstance(value, dict) and all(
-            fits(value[key], kind) if key in value else get_origin(kind) is NotRequired for key, kind in hints.items()
+            _fits(value[key], kind) if key in value else get_origin(kind) is NotRequired for key, kind in hints.items()
         )
     if origin in (Union, UnionType):
-        return any(fits(value, kind) for kind in inside)
+        return any(_fits(value, kind) for kind in inside)
     if origin is list:
-        return isinstance(value, list) and all(fits(one, inside[0]) for one in value)
+        return isinstance(value, list) and all(_fits(one, inside[0]) for one in value)
     if origin is dict:
-        return isinstance(value, dict) and all(fits(one, inside[1]) for one in value.values())
+        return isinstance(value, dict) and all(_fits(one, inside[1]) for one in value.values())
     if origin is Literal:
         return value in inside
     kinds = (float, int) if hint is float else hint

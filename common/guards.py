@@ -1,15 +1,17 @@
-"""Refuse unsuitable arguments of the Trainer before the long part begins."""
+"""Refuse unsuitable arguments before the long part begins."""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from jsonargparse import Namespace
 from lightning import pytorch as pl
 from lightning.pytorch.callbacks import BatchSizeFinder
 
 from common.errors import UserError
+from common.platforms import UNUSABLE
 
 
 def check_trainer(subcommand: str, flags: Namespace) -> None:
@@ -54,3 +56,34 @@ def check_callbacks(callbacks: Sequence[pl.Callback]) -> None:
         raise UserError(f"{name} appears twice among the callbacks, as in a recipe and an overlay: keep one")
     if any(isinstance(callback, BatchSizeFinder) for callback in callbacks):
         raise UserError("BatchSizeFinder changes batches that the schedule has counted; try --data.*batch* instead")
+
+
+def check_values(settings: Namespace, words: Iterable[tuple[str, str]]) -> None:
+    """Refuse unusable names, seeds and numbers, and paths with a ``~`` that no shell has expanded.
+
+    Args:
+        settings: all arguments of a subcommand.
+        words: the flags that were typed, with their values.
+
+    Raises:
+        UserError: there is one; the error names its flag.
+    """
+    flat = vars(settings.as_flat())
+    for flag, value in words:
+        if ":" in value and isinstance(read := flat.get(flag.lstrip("-")), int | float):
+            times = "give a number, or two digits for each part of a time, such as 01:12:00:00"
+            raise UserError(f"{flag} {value}: YAML reads it as {read}; {times}")
+    for flag, value in flat.items():
+        for word in value if isinstance(value, list) else [value]:
+            if isinstance(word, float) and not math.isfinite(word):
+                raise UserError(f"--{flag} {word}: give a finite number")
+            if isinstance(word, str) and re.match("~(/|$)", word):
+                raise UserError(f"--{flag} {word}: ~ is not replaced by your home here; write the whole path")
+    name, seed = settings.name, settings.get("seed_everything")
+    if name is not None and (UNUSABLE.search(name) or not re.fullmatch(r"\w[\w.+=-]*(/\w[\w.+=-]*)*", name)):
+        but = "no dot at the end, nor con, nul or another device of Windows"
+        raise UserError(f"--name {name}: give letters, digits and . _ + = -, with / for a folder; {but}")
+    if name is not None and re.search(r"(^|/)(latest|version_\d+)(/|$)", name):
+        raise UserError(f"--name {name}: latest and version_N are the names of run folders")
+    if isinstance(seed, int) and not isinstance(seed, bool) and not 0 <= seed < 2**32:
+        raise UserError(f"--seed_everything {seed}: give a number from 0 to {2**32 - 1}")

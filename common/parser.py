@@ -6,6 +6,7 @@ import difflib
 import re
 from argparse import Action, HelpFormatter, RawDescriptionHelpFormatter
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import NoReturn
 
 from jsonargparse import DefaultHelpFormatter, Namespace
@@ -148,6 +149,15 @@ class Help(DefaultHelpFormatter, RawDescriptionHelpFormatter):
         if action.help:
             action.help = HELP.get(action.dest, action.help)
         return super()._get_help_string(action)
+
+
+def given_words(words: list[str]) -> list[tuple[str, str]]:
+    """Pair the flags on a command line with their values, written as ``--flag value`` or ``--flag=value``."""
+    pairs = []
+    for before, word in pairwise(["", *words]):
+        flag, equals, value = word.partition("=")
+        pairs.append((flag, value) if equals and flag.startswith("-") else (before, word))
+    return pairs
 
 
 def parse(parser: LightningArgumentParser, words: list[str]) -> Namespace:

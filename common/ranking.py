@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 
 from common.errors import UserError
+from common.files import read_json
 from common.plots import Direction
-from common.runs import About, CrossValidated, HeldOut, Run, find_runs, is_fold, latest_of, read_json, read_run
+from common.runs import About, CrossValidated, HeldOut, Run, find_runs, is_fold, latest_of, read_run
 
 ABSENT = "–"
 FIXED = ("run", "best", "last", "epochs", "minutes", "state")  # columns of a table of runs; arguments follow

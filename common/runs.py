@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -16,15 +15,16 @@ from typing import TYPE_CHECKING, NotRequired, TypedDict, final
 
 import pandas as pd
 
-from common.arguments import T, experiment, in_words
+from common.arguments import experiment, in_words
 from common.config import read_config
 from common.errors import UserError
-from common.files import fits, write_json
+from common.files import read_json, write_json
 from common.held_out_tables import Columns
 from common.plots import Direction
 from common.tables import read_metrics
 
 if TYPE_CHECKING:
+    from common.folds import Split
     from common.task import AnyTask
 
 RUNS = "runs"
@@ -48,6 +48,7 @@ class About(TypedDict):
     machine: list[str]
     units: NotRequired[dict[str, str]]
     held_out: NotRequired[HeldOut]
+    images: NotRequired[str]  # digest of the names and sizes of all training images
     columns: NotRequired[Columns]
 
 
@@ -157,18 +158,20 @@ def read_result(run: Path) -> Result:
     return result
 
 
-def describe_run(run: Path, task: AnyTask | type[AnyTask], machine: Iterable[str], held_out: HeldOut) -> None:
+def describe_run(run: Path, task: AnyTask | type[AnyTask], machine: Iterable[str], split: Split) -> None:
     """Write ``run.json``, which allows the run to be read without knowing its task.
 
     Args:
         run: the folder.
         task: the model, or its class.
         machine: arguments that concern the machine, such as ``data.root``.
-        held_out: digest and number of the held-out rows.
+        split: which rows are held out.
     """
+    held_out = HeldOut(rows=len(split.held_out), digest=split.digests[1])
     about = {"task": task.task, "monitor": task.monitor, "directions": task.directions, "units": dict(task.units)}
     columns = task.held_out_columns._asdict() | {"classes": task.classes is not None}
-    write_json(run / "run.json", {**about, "machine": sorted(machine), "held_out": held_out, "columns": columns})
+    about |= {"machine": sorted(machine), "held_out": held_out, "images": split.digests[2], "columns": columns}
+    write_json(run / "run.json", about)
 
 
 @dataclass
@@ -250,14 +253,17 @@ def read_run(path: Path) -> tuple[Run, list[str]]:
     about = read_json(path / "run.json", About, notes)
     if about is not None and about["monitor"] not in ("", *about["directions"]):
         raise UserError(f"{path / 'run.json'}: no direction of {about['monitor']}; fix it, or leave this run out")
-    result = read_json(path / RESULT, Result, notes)
+    if (result := read_json(path / RESULT, Result, notes)) is None and is_finished(path):
+        notes[-1] += ": the run counts as unfinished"
     below = below_runs(path)
     if about is None:
         if below is None:
             raise UserError(f"{path}: no run.json, and not below {RUNS}/<task>; leave it out")
         about = _earlier(below[0], result, metrics)
     name = below[1] if below else "/".join(path.parts[-2:])
-    return Run(path, about, in_words(experiment(settings, about["machine"])), metrics, result, name), notes
+    arguments = in_words(experiment(settings, about["machine"]))
+    arguments |= {"images": about["images"][:8]} if "images" in about else {}
+    return Run(path, about, arguments, metrics, result, name), notes
 
 
 def _earlier(task: str, result: Result | None, metrics: dict[str, pd.Series[float]]) -> About:
@@ -274,21 +280,6 @@ def _earlier(task: str, result: Result | None, metrics: dict[str, pd.Series[floa
         direction: Direction = "min" if math.isclose(best, curve.min(), rel_tol=1e-5) else "max"
         about |= {"monitor": metric, "directions": {metric: direction}}
     return about
-
-
-def read_json(path: Path, wanted: type[T], notes: list[str]) -> T | None:
-    """Read a JSON file of the type of a TypedDict; None if absent, or if damaged, with a note."""
-    if not path.is_file():
-        return None
-    try:
-        content: T = json.loads(path.read_text(encoding="utf-8"))
-        if not fits(content, wanted):
-            raise ValueError
-    except (ValueError, RecursionError):
-        so = ": the run counts as unfinished" if path.name == RESULT else ""
-        notes.append(f"{path} is damaged{so}")
-        return None
-    return content
 
 
 def below_runs(path: Path) -> tuple[str, str] | None:

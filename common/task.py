@@ -78,6 +78,7 @@ class ImageTask(LightningModule, Calibrated, HeldOutTables[Data], ABC, Generic[D
         classes: names of the classes, in order; None for a regression.
         about_items: a few words on the contents of :meth:`table_of_items`, and how to read it.
         output_arguments: names of the arguments that determine what the network's outputs mean, such as their unit.
+        chosen: names of the arguments that a fit has chosen from its data, since they were null.
         learned_from: ids that an earlier fit of this task was trained on, if this fit starts from its weights.
         evaluated: the rows :meth:`evaluate` returned for all held-out data at the latest validation, M×columns.
     """
@@ -95,6 +96,7 @@ class ImageTask(LightningModule, Calibrated, HeldOutTables[Data], ABC, Generic[D
     about_items: ClassVar[str] = "one row an image"
 
     net: nn.Module
+    chosen: tuple[str, ...] = ()
     evaluated: np.ndarray
 
     def __init__(
@@ -265,7 +267,7 @@ class ImageTask(LightningModule, Calibrated, HeldOutTables[Data], ABC, Generic[D
 
     def on_save_checkpoint(self, checkpoint: dict[str, object]) -> None:
         checkpoint["task"], checkpoint["classes"] = self.task, self.classes
-        checkpoint["precision"] = self.trainer.precision
+        checkpoint["precision"], checkpoint["chosen"] = self.trainer.precision, list(self.chosen)
         checkpoint["calibration"] = {1: dict(self.calibration)}  # by the number of views
 
     @classmethod

@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, W
 
 from common.arguments import machine_arguments
 from common.errors import UserError
-from common.runs import HeldOut, describe_run
+from common.runs import describe_run
 from common.task import ImageTask
 
 if TYPE_CHECKING:
@@ -79,12 +79,11 @@ class Description(pl.Callback):
             return
         assert isinstance(pl_module, ImageTask)
         data = pl_module.data
-        held_out = HeldOut(rows=len(data.split.held_out), digest=data.split.digests[1])
-        describe_run(run, pl_module, machine_arguments(type(pl_module), type(data)), held_out)
+        describe_run(run, pl_module, machine_arguments(type(pl_module), type(data)), data.split)
         description = {
             "parameters": sum(parameter.numel() for parameter in pl_module.net.parameters()),
             "commit": _commit(),
-            "dataset": data.fingerprint() | {"held_out_digest": held_out["digest"]},
+            "dataset": data.fingerprint() | {"held_out_digest": data.split.digests[1]},
         }
         for logger in trainer.loggers[1:]:  # the first is the CSV, which holds only metrics
             logger.log_hyperparams(description)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torchmetrics.functional.regression import mean_squared_error
 from torchmetrics.regression import MeanAbsoluteError, MeanSquaredError, R2Score
 
-from common.arguments import Resumable
+from common.arguments import Answering, Resumable
 from common.backbones import Head, Stem, build_backbone, checkpoint_blocks, constants_of
 from common.batches import ImageBatch
 from common.calibration import Calibration
@@ -102,8 +102,8 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         weight_decay: NonNegativeFloat = 0.05,
         warmup: Resumable[ClosedUnitInterval] = 0.1,
         final_lr: Resumable[ClosedUnitInterval] = 0.0,
-        min_days: Resumable[float | None] = None,
-        round_days: Resumable[bool] = False,
+        min_days: Answering[float | None] = None,
+        round_days: Answering[bool] = False,
     ) -> None:
         def build_encoder() -> nn.Module:
             network = build_backbone(
@@ -136,6 +136,7 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         """Choose ``min_days``, unless it is given, from the photos of a fit; the checkpoint keeps it."""
         if stage == "fit" and self.hparams["min_days"] is None:
             self.min_days = self.hparams["min_days"] = 1.0 if self.data.photos.shortest_gap() >= 1 else 0.0
+            self.chosen = ("min_days",)
 
     def on_fit_start(self) -> None:
         super().on_fit_start()

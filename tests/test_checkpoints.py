@@ -275,14 +275,19 @@ def test_members_are_told_what_the_first_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_members_submit_by_what_was_typed(run: Run, fitted: Callable[[str], Path], growth_root: Path) -> None:
+def test_members_submit_by_what_was_typed(
+    run: Run, refused: Run, fitted: Callable[[str], Path], growth_root: Path
+) -> None:
     source = fitted("growth") / "checkpoints" / "last.ckpt"
     saved = torch.load(source, weights_only=True)
     saved["hyper_parameters"]["min_days"] = -50.0
     saved["datamodule_hyper_parameters"] |= {"root": "/absent", "flip": False}
     torch.save(saved, "other.ckpt")
     words = ("growth", "predict", "--data.root", growth_root, "--submission.tta", 8, "--data.flip", "true")
-    run(*words, "--ckpt_path", "other.ckpt", source, "--submission.path", "s.csv", "--model.min_days", 9)
+    members = ("--ckpt_path", "other.ckpt", source, "--submission.path", "s.csv")
+    line = refused(*words, *members)  # whose smallest number of days?
+    assert "--model.min_days: of the checkpoints, other.ckpt has -50.0, another 1.0; give one for all" in line
+    run(*words, *members, "--model.min_days", 9)
     assert pd.read_csv("s.csv")["time_delta"].min() >= 9
     # The same weights twice, seen in the same eight ways.
     assert np.allclose(pd.read_csv("s_spread.csv")["spread"], 0, atol=1e-5)

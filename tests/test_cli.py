@@ -319,6 +319,9 @@ def test_a_mistyped_configuration_suggests_those_like_it(refused: Run) -> None:
         (("--config", "nested.yaml"), "010 may be 8, as YAML has it"),
         (("--data", "{batch_size: 010}"), "010 may be 8, as YAML has it"),
         (("--config", "model: {lr: 0.4, lr: 0.5}"), "lr appears twice"),
+        (("--trainer.max_epochs", "1:30"), "--trainer.max_epochs 1:30: YAML reads it as 90; give a number, or two"),
+        (("--trainer.val_check_interval=1:00:00:00",), "YAML reads it as 216000"),
+        (("--config", "model: {lr: .inf}"), "--model.lr inf: give a finite number"),
     ],
 )
 def test_a_configuration_is_read_strictly_wherever_it_stands(refused: Run, typed: tuple[str, ...], said: str) -> None:

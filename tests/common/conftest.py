@@ -15,6 +15,7 @@ from common import compare
 from common.arguments import machine_arguments
 from common.data import ImageData
 from common.files import write_json
+from common.folds import Split
 from common.runs import describe_run
 from common.task import ImageTask
 from growth.data import GrowthData
@@ -33,7 +34,14 @@ TASKS: dict[str, tuple[type[ImageTask[Any, Any]], type[ImageData]]] = {
 def make(tmp_path: Path) -> Make:
     """Write a run folder as ``fit`` leaves it."""
 
-    def run(name: str, values: list[float] | None, finished: bool = True, task: str = "julia", **model: object) -> Path:
+    def run(
+        name: str,
+        values: list[float] | None,
+        finished: bool = True,
+        task: str = "julia",
+        images: str = "0" * 16,
+        **model: object,
+    ) -> Path:
         of_task, of_data = TASKS[task]
         metric = of_task.monitor
         folder = tmp_path / "runs" / task / name / "version_0"
@@ -48,7 +56,8 @@ def make(tmp_path: Path) -> Make:
             ]
             (folder / "metrics.csv").write_text("\n".join([f"epoch,step,{metric},train/loss", *lines]) + "\n")
         machine = sorted(machine_arguments(of_task, of_data))
-        describe_run(folder, of_task, machine, {"rows": 9, "digest": "0" * 16})
+        split = Split([], ["row"] * 9, ["", "0" * 16, images])
+        describe_run(folder, of_task, machine, split)
         if finished:
             best = (min if of_task.directions[metric] == "min" else max)(values) if values else None
             figures = {"last": values[-1] if values else None, "best": best}

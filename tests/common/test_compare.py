@@ -41,6 +41,13 @@ def test_runs_on_other_rows_are_ranked_apart(make: Make, typed: Any) -> None:
     assert "model.lr" in hard and "backbone" not in out  # which only runs on other rows differ in
 
 
+def test_runs_on_other_images_of_the_same_names_say_so(make: Make, typed: Any) -> None:
+    make("one", [0.5], images="a" * 16)
+    assert "images" not in typed(make("two", [0.6], images="a" * 16).parents[1])[0]
+    said, _ = typed(make("three", [0.7], images="b" * 16).parents[1])
+    assert "images" in said and said.index("bbbbbbbb") < said.index("aaaaaaaa") and "b" * 9 not in said
+
+
 def test_folds_stand_under_their_cross_validation_with_its_pooled_figure(make: Make, typed: Any) -> None:
     for fold, value in enumerate((0.9, 0.1)):
         held_out(make(f"cv/fold_{fold}", [value]), 5, str(fold))

@@ -325,3 +325,7 @@ def test_files_that_are_no_estimates(refused: Run, julia_root: Path) -> None:
     for name in ("array.npy", "short.npz", "damaged.npz", "text.npz"):
         error = refused("julia", "crossval", "--data.root", julia_root, "--others", f"[{name}]")
         assert f"--others {name}: not an out_of_fold.npz" in error
+    np.savez("other.npz", ids=np.array(["1"]), estimates=np.zeros((1, 62)), truth=np.array([0]))
+    error = refused("julia", "crossval", "--data.root", julia_root, "--data.num_folds", 2, "--others", "[other.npz]")
+    assert "--others other.npz: of other rows than these 310" in error
+    assert not Path("runs").exists()  # refused before the folds are fitted

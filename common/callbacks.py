@@ -17,7 +17,7 @@ from lightning.pytorch.utilities.types import STEP_OUTPUT
 from common.checkpoints import Checkpoint, read_checkpoint
 from common.errors import UserError
 from common.files import link_or_copy
-from common.platforms import KILL, listen
+from common.platforms import KILL, listen, quoted
 from common.resume import is_between_steps, lock_run, log_step
 from common.runs import mark_latest
 from common.task import ImageTask
@@ -169,7 +169,8 @@ class LastCheckpoint(ModelCheckpoint):
         if not trainer.is_global_zero:
             raise SIGTERMException(0)  # or Lightning would end rank 0 before it has done so itself
         name = signal.Signals(self.asked).name
-        print(f"stopped by {name}; to resume, give the same command --ckpt_path {self.path}", file=sys.stderr)
+        path = quoted(str(self.path))
+        print(f"stopped by {name}; to resume, give the same command --ckpt_path {path}", file=sys.stderr)
         raise SIGTERMException(128 + self.asked)
 
     def write(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -58,9 +58,11 @@ class Guard:
         for part, declaring, saved in (("model", self.task, first.model), ("data", self.data, first.data)):
             for name, kind in kinds_of(declaring).items():
                 typed = settings[part].get(name)
+                has = f"the checkpoint {first.path} has {saved.get(name)}"
                 if kind is Kind.GUARDED and name in saved and typed != saved[name]:
-                    has = f"the checkpoint {first.path} has {saved[name]}"
                     raise UserError(f"--{part}.{name} {typed}: {has}, which stays; leave it out")
+                if kind is Kind.ANSWERING and typed is None and saved.get(name) is not None and not self.resuming:
+                    raise UserError(f"--{part}.{name} null: {has}; leave it out, or give another value")
         if self.resuming:
             self._check_resumable(settings.trainer.max_epochs)
 

@@ -265,7 +265,7 @@ class TaskCLI(LightningCLI):
     def after_fit(self) -> None:
         """Write the result, and print where the run is and the next command."""
         if not self.settings.trainer.fast_dev_run:
-            finish_run(self.trainer, self.task, time.monotonic() - self.started, self.settings.log_model)
+            finish_run(self.trainer, self.model, time.monotonic() - self.started, self.settings.log_model)
 
 
 def main(model: type[AnyTask], data: type[ImageData], recipe: Mapping[str, object], page: type[Page] = Page) -> None:

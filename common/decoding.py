@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
+from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 
 from common.errors import UserError
@@ -79,6 +80,9 @@ SUBFILE, BITS, COMPRESSION, PHOTOMETRIC, PLANAR, COLOUR_MAP, EXTRA, SIGN, SUBSAM
 )
 
 
+BITFIELDS = 3  # of a bitmap, whose header tells which bits are which channel's
+
+
 def _misread(image: Image.Image, data: bytes, tags: ImageFileDirectory_v2) -> str | None:
     """Say what Pillow would misread in an image; each case was compared with other decoders."""
     if image.mode in ("F", "La", "LAB") or (image.mode == "I" and image.format != "PPM"):
@@ -140,15 +144,41 @@ def read_image(path: Path, mode: Mode, max_pixels: int) -> Image.Image:
     if path.exists() and (not path.is_file() or path.stat().st_size > MAX_FILE_BYTES):
         raise UserError(f"{path}: not an image file, or one of more than {MAX_FILE_BYTES:,} bytes")
     try:
-        return decode(path.read_bytes(), mode, max_pixels)
+        data = path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except OSError as error:
-        if error.errno:  # raised by the disk, not by Pillow
-            raise
-        raise UserError(f"{path}: not a readable image; {SAVE_AS}") from None
+    return read_bytes(data, str(path), mode, max_pixels)
+
+
+def read_bytes(data: bytes, name: str, mode: Mode, max_pixels: int) -> Image.Image:
+    """Decode a file's bytes, as :func:`decode` does; raise a :class:`UserError` with its ``name`` if that fails."""
+    try:
+        return decode(data, mode, max_pixels)
+    except OSError:
+        raise UserError(f"{name}: not a readable image; {SAVE_AS}") from None
     except Exception as error:  # Pillow's readers raise SyntaxError, struct.error, ...
-        raise UserError(f"{path}: not a readable image ({error})") from None
+        raise UserError(f"{name}: not a readable image ({error})") from None
+
+
+def bytes_of(image: Image.Image) -> bytes | None:
+    """Return the bytes of the file that an image was opened from, if none of its pixels has been decoded yet."""
+    file = image.fp if isinstance(image, ImageFile) and image.tile else None
+    if file is None or file.closed:
+        return None
+    place = file.tell()
+    file.seek(0)
+    data: bytes = file.read()
+    file.seek(place)
+    return data
+
+
+def lost_once_decoded(image: Image.Image) -> bool:
+    """Whether Pillow may have misread an image whose file, now closed, would have told; see :func:`decode`."""
+    if isinstance(image, TiffImageFile):
+        return _misread(image, b"", image.tag_v2) is not None
+    if image.format in ("BMP", "DIB"):
+        return image.mode == "RGBA" or image.info.get("compression") == BITFIELDS
+    return image.format == "PNG" and image.mode in ("L", "RGB") and "transparency" in image.info
 
 
 def resize(image: Image.Image, size: int) -> Images:

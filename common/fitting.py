@@ -22,7 +22,7 @@ from common.platforms import quoted
 from common.progress import Throughput
 from common.resume import Resume, WholeMetrics, continue_metrics, without_obsolete_arguments
 from common.runs import RESULT, RUNS, claim, number_of
-from common.task import AnyTask, ImageTask
+from common.task import AnyTask
 from common.tracking import Description, wandb_logger
 from common.training_metrics import TrainingMetrics
 
@@ -122,12 +122,12 @@ def continued_run(path: Path, home: Path, name: str | None) -> Path | None:
     return run if ours and name is None and path.name == "last.ckpt" else None
 
 
-def finish_run(trainer: pl.Trainer, task: type[AnyTask], seconds: float, log_model: bool) -> None:
+def finish_run(trainer: pl.Trainer, model: AnyTask, seconds: float, log_model: bool) -> None:
     """Write the result, and print where the run is and what to type next.
 
     Args:
         trainer: the trainer that ran the fit.
-        task: class of the model.
+        model: the model that it has fitted.
         seconds: duration of the fit.
         log_model: whether to give W&B the best checkpoint.
     """
@@ -136,15 +136,14 @@ def finish_run(trainer: pl.Trainer, task: type[AnyTask], seconds: float, log_mod
     path, run = best.best_model_path if best is not None else "", trainer.log_dir
     first = trainer.is_global_zero and run is not None
     if first and trainer.loggers and not trainer.interrupted:
-        last = trainer.callback_metrics.get(task.monitor)
+        last = trainer.callback_metrics.get(model.monitor)
         figures = {"last": None if last is None else float(last), "best": score}
         times = {"epochs": trainer.current_epoch, "seconds": round(seconds, 1)}
         table, by = None, {}
         if last is not None:  # so there are evaluated rows
-            assert isinstance(trainer.lightning_module, ImageTask)
-            with showing_best(trainer, trainer.lightning_module) as about:
-                table, by = trainer.lightning_module.table_of_evaluated(), {"held_out_by": about}
-        write_json(Path(str(run)) / RESULT, {"metric": task.monitor, **figures, **times, **by})
+            with showing_best(trainer, model) as about:
+                table, by = model.table_of_evaluated(), {"held_out_by": about}
+        write_json(Path(str(run)) / RESULT, {"metric": model.monitor, **figures, **times, **by})
         if table is not None:
             with replacing(Path(str(run)) / HELD_OUT) as temporary:
                 table.to_csv(temporary, index=False)
@@ -153,7 +152,7 @@ def finish_run(trainer: pl.Trainer, task: type[AnyTask], seconds: float, log_mod
         logger.finalize("success")
         if isinstance(logger, WandbLogger):
             if log_model and path and first:
-                name = f"{task.task}-{logger.experiment.id}"
+                name = f"{model.task}-{logger.experiment.id}"
                 logger.experiment.log_model(path, name, aliases=["best"])
             boards.append(str(Path(logger.experiment.dir).parent))
             logger.experiment.finish()
@@ -163,5 +162,5 @@ def finish_run(trainer: pl.Trainer, task: type[AnyTask], seconds: float, log_mod
     if boards and "offline-run" in boards[0]:
         print(f"W&B: wandb sync {quoted(shown(boards[0]))}")
     if score is not None:
-        print(f"best {task.monitor}: {task.with_unit(task.monitor, score)}")
-        print(f"next: python -m {task.task} predict --ckpt_path {quoted(shown(path))}")
+        print(f"best {model.monitor}: {model.with_unit(model.monitor, score)}")
+        print(f"next: python -m {model.task} predict --ckpt_path {quoted(shown(path))}")

@@ -19,7 +19,7 @@ from common.batches import ImageDataset
 from common.calibration import average_calibrations
 from common.checkpoints import find_checkpoints, precision_of, read_checkpoint
 from common.data import ImageData
-from common.decoding import Mode, flatten, read_image, resize, several_pictures
+from common.decoding import Mode, bytes_of, flatten, lost_once_decoded, read_bytes, read_image, resize, several_pictures
 from common.ensemble import average_members, average_views, data_of, learned_views, on_cpu, unlike_training
 from common.errors import UserError
 from common.machine import default_precision
@@ -147,6 +147,10 @@ def as_image(picture: Picture, mode: Mode, max_pixels: int, name: str) -> Image.
         picture = Image.fromarray(picture)
     if not isinstance(picture, Image.Image):
         raise UserError(f"{name}: a {type(picture).__name__}; give a path, a PIL image or an array")
+    if (data := bytes_of(picture)) is not None:
+        return read_bytes(data, name, mode, max_pixels)
+    if lost_once_decoded(picture):
+        raise UserError(f"{name}: PIL may have misread this {picture.format}; give its path")
     if picture.mode not in READ:
         raise UserError(f"{name}: a PIL image of mode {picture.mode}; give 8 bits a channel, such as RGB or L")
     if not picture.width * picture.height:
@@ -157,5 +161,5 @@ def as_image(picture: Picture, mode: Mode, max_pixels: int, name: str) -> Image.
         raise UserError(f"{name}: {picture.width}×{picture.height} pixels, over the limit of {max_pixels:,}")
     try:
         return flatten(ImageOps.exif_transpose(picture), mode)
-    except (OSError, ValueError) as error:  # a file that PIL has opened, but not yet read
-        raise UserError(f"{name}: cannot be read ({error})") from None
+    except (OSError, ValueError) as error:  # a file that was closed before PIL had read it
+        raise UserError(f"{name}: cannot be read ({error}); give its path") from None

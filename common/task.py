@@ -221,10 +221,9 @@ class ImageTask(LightningModule, Calibrated, HeldOutTables[Data], ABC, Generic[D
         """Return estimates as ``monitor`` scores them: as they would be submitted, if submitting changes them."""
         return estimates
 
-    @classmethod
-    def with_unit(cls, metric: str, value: float, decimals: int = 4) -> str:
+    def with_unit(self, metric: str, value: float, decimals: int = 4) -> str:
         """Format the value of a metric, with its unit if it has one."""
-        return f"{value:.{decimals}f} {of_metric(metric, cls.units) or ''}".rstrip()
+        return f"{value:.{decimals}f} {of_metric(metric, self.units) or ''}".rstrip()
 
     def measure(self, estimates: np.ndarray, truth: np.ndarray) -> float:
         """Compute ``monitor`` for estimates (ids×…) against the truth (ids)."""

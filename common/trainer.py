@@ -29,6 +29,7 @@ from common.folds import check_train_fraction
 from common.machine import is_first_process
 from common.page import Page
 from common.predictor import Predictor
+from common.pretrained import BUILT_WITH
 from common.runs import RUNS
 from common.submission import Outputs, Submission, SubmissionFiles, default_path
 from common.task import AnyTask
@@ -196,9 +197,7 @@ class Trainer(pl.Trainer):
         check_folder(folder, "--output")
         members = []
         for checkpoint in self.checkpoints:
-            if any(
-                checkpoint.model.get(name) != first.model.get(name) for name in ("backbone", "image_size", "channels")
-            ):
+            if any(checkpoint.model.get(name) != first.model.get(name) for name in (*BUILT_WITH, "image_size")):
                 path = checkpoint.path
                 raise UserError(f"--ckpt_path {path}: another network than {first.path}; give checkpoints of one run")
             loaded = checkpoint.build(type(model)).float()

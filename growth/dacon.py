@@ -5,14 +5,14 @@ and ``test_dataset/<species>/<plant>/<name>.<ext>`` the test photos. ``test_data
 after_file_path``) pairs test photos by name, without ``.<ext>``; ``sample_submission.csv`` has the columns
 ``idx,time_delta``; both are in ``test_dataset/`` or next to it. Everything may be unpacked, in place or under
 ``open/``, or still be in the competition's ``open.zip``, or in ``train_dataset.zip`` and ``test_dataset.zip``;
-files that are both unpacked and in an archive must be the same. Species, plants and days are whatever is found.
+several copies must be the same. Species, plants and days are whatever is found.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Literal, NamedTuple
 
@@ -71,9 +71,10 @@ def read_test_set(root: Path) -> PhotoPairs:
             folder is empty; a row names a missing photo, one photo twice, or photos of two plants; an id appears
             twice; the ids of the sample submission differ from those of ``test_data.csv``.
     """
-    listing, path = _listing(root, "test_dataset"), _find_table(root, "test_data.csv")
-    if listing is None or path is None:
-        raise _not_found(root, ["test_dataset/"] * (listing is None) + ["test_data.csv"] * (path is None))
+    listing, found = _listing(root, "test_dataset"), _find_table(root, "test_data.csv", PAIR_COLUMNS)
+    if listing is None or found is None:
+        raise _not_found(root, ["test_dataset/"] * (listing is None) + ["test_data.csv"] * (found is None))
+    path, pairs = found
     photos = _photo_table(listing, "test_dataset")
     if len(doubled := photos[photos["name"].duplicated(keep=False)].sort_values("name")):
         raise UserError(f"two test photos with one name: {listed(doubled['file'])}; remove or rename one of each")
@@ -83,7 +84,6 @@ def read_test_set(root: Path) -> PhotoPairs:
         if (match := _TEST_NAME.fullmatch(name)) and f"{match[1]}/{match[2]}" != plant
     ]:
         raise UserError(f"test photos in the folder of another plant: {listed(other)}; unpack open.zip again")
-    pairs = read_table(path, PAIR_COLUMNS)
     refuse_doubles(path, pairs["idx"])
     before, after = (pairs[column].str.strip().str.normalize("NFC") for column in PAIR_COLUMNS[1:])
     known = set(photos["name"])
@@ -101,10 +101,10 @@ def read_test_set(root: Path) -> PhotoPairs:
 
 def _ids(root: Path, pairs_path: TableFile, known: pd.Series) -> list[str]:
     """Return the ids in submission order; they must be the same as those of the pairs."""
-    path = _find_table(root, "sample_submission.csv")
-    if path is None:
+    found = _find_table(root, "sample_submission.csv", list(SAMPLE_COLUMNS))
+    if found is None:
         return known.tolist()
-    ids = read_table(path, list(SAMPLE_COLUMNS))["idx"]
+    path, ids = found[0], found[1]["idx"]
     refuse_doubles(path, ids)
     if len(extra := ids[~ids.isin(known)]):
         raise UserError(f"{path}: {rows(extra.index)}: idx {listed(extra)} not in {pairs_path}; download both again")
@@ -123,43 +123,48 @@ class _Listing(NamedTuple):
 
 
 def _listing(root: Path, part: Part) -> _Listing | None:
-    unpacked, packed = _unpacked(root, part), None
-    if unpacked is None:
-        return _packed(root, part)
-    with suppress(UserError):  # a damaged archive is not needed
-        packed = _packed(root, part)
-    if packed is not None:
-        one, other = ([file for _, file in listing.images] for listing in (unpacked, packed))
-        refuse_unlike(unpacked.source, one, packed.source, other)
-    return unpacked
+    """Find the photos of a part; several copies must be the same.
+
+    Raises:
+        UserError: two copies differ, or the only one is a damaged archive.
+    """
+    found = [_unpacked(folder) for folder in (root / part, root / "open" / part) if folder.is_dir()]
+    for archive in (root / f"{part}.zip", root / "open.zip"):
+        with _needless(bool(found)):
+            if archive.is_file() and (packed := _packed(archive, part)) is not None:
+                found.append(packed)
+    for other in found[1:]:
+        ours, theirs = ([file for _, file in listing.images] for listing in (found[0], other))
+        refuse_unlike(found[0].source, ours, other.source, theirs)
+    return found[0] if found else None
 
 
-def _unpacked(root: Path, part: Part) -> _Listing | None:
-    for folder in (root / part, root / "open" / part):
-        if folder.is_dir():
-            inside = [path for pattern in ("*", "*/*") for path in folder.glob(pattern) if path.is_dir()]
-            return _Listing(
-                str(folder),
-                [(file.path.relative_to(folder).parts, file) for file in find_images(folder)],
-                [path.relative_to(folder).parts for path in inside],
-            )
-    return None
+def _needless(found: bool) -> AbstractContextManager[None]:
+    """Pass over a damaged archive if what it may hold has been ``found`` elsewhere."""
+    return suppress(UserError) if found else nullcontext()
 
 
-def _packed(root: Path, part: Part) -> _Listing | None:
-    for path in (root / f"{part}.zip", root / "open.zip"):
-        if path.is_file():
-            names = _members(path)
-            # The part's own archive may start with its folder, or directly with the species.
-            bare = path.stem == part and not any(part in PurePosixPath(name).parts for name in names)
-            inside_zip = {name: below for name in names if (below := _below(name, part, bare)) is not None}
-            if inside_zip:
-                return _Listing(
-                    str(path) if bare else f"{path}:{part}",
-                    [(inside_zip[file.member], file) for file in find_images(path, inside_zip.__contains__)],
-                    [below for name, below in inside_zip.items() if name.endswith("/") and len(below) in (1, 2)],
-                )
-    return None
+def _unpacked(folder: Path) -> _Listing:
+    inside = [path for pattern in ("*", "*/*") for path in folder.glob(pattern) if path.is_dir()]
+    return _Listing(
+        str(folder),
+        [(file.path.relative_to(folder).parts, file) for file in find_images(folder)],
+        [path.relative_to(folder).parts for path in inside],
+    )
+
+
+def _packed(archive: Path, part: Part) -> _Listing | None:
+    names = _members(archive)
+    # The part's own archive may start with its folder, or directly with the species.
+    bare = archive.stem == part and not any(part in PurePosixPath(name).parts for name in names)
+    inside_zip = {name: below for name in names if (below := _below(name, part, bare)) is not None}
+    if not inside_zip:
+        return None
+    return _Listing(
+        str(archive) if bare else f"{archive}:{part}",
+        [(inside_zip[file.member], file) for file in find_images(archive, inside_zip.__contains__)],
+        [below for name, below in inside_zip.items() if name.endswith("/") and len(below) in (1, 2)],
+    )
 
 
 def _members(archive: Path) -> list[str]:
@@ -196,18 +201,26 @@ def _photo_table(listing: _Listing, part: Part) -> pd.DataFrame:
     return table.sort_values(["species", "plant", "name"], ignore_index=True)
 
 
-def _find_table(root: Path, name: str) -> TableFile | None:
-    """Find a CSV of the test set, in its folder or next to it, unpacked or zipped."""
-    for home in (root, root / "open"):
-        for path in (home / "test_dataset" / name, home / name):
-            if path.is_file():
-                return TableFile(path)
-    for path in (root / "test_dataset.zip", root / "open.zip"):
-        if path.is_file():
-            members = [member for member in _members(path) if PurePosixPath(member).name == name]
-            if visible := [member for member in members if "__MACOSX" not in member]:
-                return TableFile(path, min(visible, key=lambda member: member.count("/")))
-    return None
+def _find_table(root: Path, name: str, columns: list[str]) -> tuple[TableFile, pd.DataFrame] | None:
+    """Find and read a CSV of the test set, in its folder or next to it, unpacked or zipped; copies must be the same.
+
+    Raises:
+        UserError: two copies differ, or for the reasons given in :func:`common.tables.read_table`.
+    """
+    homes = [home / inside for home in (root, root / "open") for inside in ("test_dataset", "")]
+    found = [TableFile(home / name) for home in homes if (home / name).is_file()]
+    for archive in (root / "test_dataset.zip", root / "open.zip"):
+        with _needless(bool(found)):
+            members = _members(archive) if archive.is_file() else []
+            named = [m for m in members if PurePosixPath(m).name == name and "__MACOSX" not in m]
+            found += [TableFile(archive, member) for member in sorted(named, key=lambda member: member.count("/"))]
+    if not found:
+        return None
+    table = read_table(found[0], columns)
+    for other in found[1:]:
+        if not read_table(other, columns).equals(table):
+            raise UserError(f"{found[0]} and {other} differ; remove one of the two")
+    return found[0], table
 
 
 def _folders(plant: str) -> tuple[str, str]:

@@ -278,7 +278,7 @@ def test_arrays_that_can_be_read_in_two_ways_are_refused(best: Callable[[str], P
         (Image.new("F", (8, 8)), "mode F"),
         (Image.new("L", (0, 8)), "0×8 pixels"),
         (Image.open("film.gif"), "2 pictures in one file"),
-        (Image.open("cut.png"), "cannot be read"),
+        (Image.open("cut.png"), "not a readable image"),
         (None, "a NoneType"),
     ):
         with pytest.raises(UserError, match=f"image 1: .*{reason}"):

@@ -131,6 +131,8 @@ def test_growth_says_how_much_lies_on_the_leaves(run: Run, growth_root: Path) ->
 def test_mistakes(refused: Run) -> None:
     saved(CharacterClassifier("lenet", image_size=16), Path("x.ckpt"))
     saved(CharacterClassifier("lenet", image_size=20), Path("y.ckpt"))
+    for stem in ("small", "imagenet"):
+        saved(CharacterClassifier("squeezenet1_0", image_size=32, stem=stem), Path(f"{stem}.ckpt"))
     Image.new("L", (8, 8)).save("photo.png")
     Path("text.png").write_text("no image")
     words = ("julia", "feature_maps", "--ckpt_path", "x.ckpt")
@@ -141,4 +143,6 @@ def test_mistakes(refused: Run) -> None:
     assert "--layers 12: its output has no channels" in refused(*words, "--image", "photo.png", "--layers", "[12]")
     assert "--output no: no such folder" in refused(*words, "--image", "photo.png", "--output", "no")
     assert "y.ckpt: another network than x.ckpt" in refused(*words, "y.ckpt", "--image", "photo.png")
+    line = refused(*words[:-1], "small.ckpt", "imagenet.ckpt", "--image", "photo.png")
+    assert "imagenet.ckpt: another network than small.ckpt" in line
     assert not list(Path().glob("photo_*"))

@@ -10,6 +10,8 @@ import pytest
 from PIL import Image, features
 
 from common.decoding import decode
+from common.errors import UserError
+from common.predictor import as_image
 from tests.common.drawn import DRAWN, HEIGHT, WIDTH, over_white
 from tests.common.test_decoding import encoded
 
@@ -50,6 +52,23 @@ def test_a_second_decoder_agrees(name: str, data: bytes, shown: np.ndarray) -> N
     if second is None:
         pytest.skip("no second decoder reads it")
     assert np.abs(pixels(data) - second).max() <= 3
+
+
+@pytest.mark.parametrize("decoded", [False, True])
+def test_an_image_opened_by_pil_is_read_as_its_file_is_or_refused(decoded: bool) -> None:
+    for name, data, _ in DRAWN:
+        try:
+            image = Image.open(io.BytesIO(data))
+            if decoded:
+                image.load()
+        except (OSError, SyntaxError, ValueError):
+            continue
+        try:
+            read = np.asarray(as_image(image, "RGB", 10**6, "image 0"))
+        except UserError:
+            assert decoded or name in dict(REFUSED), name
+        else:
+            assert np.array_equal(read, pixels(data)), name
 
 
 def of_opencv(data: bytes, name: str = "") -> np.ndarray | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -92,16 +93,20 @@ def test_an_epoch_of_few_steps_has_a_training_loss(fitted: Path) -> None:
 @pytest.mark.slow
 def test_validate_measures_the_fold_that_was_held_out(run: Run, fitted: Path, checkpoint: Path) -> None:
     logged = pd.read_csv(fitted / "metrics.csv")["val/rmse"].dropna().iloc[-1]
-    assert str(logged)[:6] in run("growth", "validate", "--ckpt_path", checkpoint)
+    said = run("growth", "validate", "--ckpt_path", checkpoint)
+    assert str(logged)[:6] in said
+    assert re.search(r"val/loss +[0-9.]+ days²\n", said)  # a unit that depends on the fit's arguments
 
 
 @pytest.mark.slow
-def test_min_days_and_rounding_change_predictions_only(run: Run, checkpoint: Path) -> None:
+def test_min_days_and_rounding_change_predictions_only(run: Run, refused: Run, checkpoint: Path) -> None:
     words = ("--model.min_days", 2, "--model.round_days", "true")
     run("growth", "predict", "--ckpt_path", checkpoint, "--submission.path", "s.csv", *words)
     days = pd.read_csv("s.csv")["time_delta"]
     assert days.min() >= 2
     assert (days == days.round()).all()
+    line = refused("growth", "predict", "--ckpt_path", checkpoint, "--model.min_days", "null")
+    assert f"--model.min_days null: the checkpoint {checkpoint} has 1.0; leave it out" in line
 
 
 @pytest.mark.slow

@@ -165,6 +165,20 @@ def test_an_archive_of_other_photos_beside_the_unpacked_ones(root: Path, archive
     assert archive in message and "hold different images (DAT11.png); remove one of the two" in message
 
 
+def test_two_copies_of_the_photos_or_of_a_table_must_be_the_same(root: Path) -> None:
+    shutil.copytree(root, root / "open")
+    assert len(read_training_set(root).files) == 7
+    assert len(read_test_set(root).files) == 4
+    add(root / "open" / "train_dataset" / "LT" / "LT 01" / "DAT11.png")
+    message = refusal(read_training_set, root)
+    assert f"{root / 'open' / 'train_dataset'} hold different images (DAT11.png); remove one of the two" in message
+    for name in ("sample_submission.csv", "test_data.csv"):
+        (path,) = (root / "open").rglob(name)
+        path.write_text(path.read_text().replace("1,", "1x,", 1))
+        ours = path.relative_to(root / "open")
+        assert refusal(read_test_set, root) == f"{root / ours} and {path} differ; remove one of the two"
+
+
 def test_what_macos_leaves_behind_is_passed_over(root: Path) -> None:
     pack(root, "open.zip")
     with zipfile.ZipFile(root / "open.zip", "a") as archive:

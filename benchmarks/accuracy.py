@@ -40,7 +40,7 @@ EPOCHS = "5"
 
 
 class Reached(pl.Callback):
-    """Prints the clock time in seconds when a metric first reaches a value, and stops the fit.
+    """Prints the clock time in seconds when a metric first reaches a value, and ends the process.
 
     Args:
         metric: its name.
@@ -55,7 +55,7 @@ class Reached(pl.Callback):
         figure = float(trainer.callback_metrics[self.metric])
         if not trainer.sanity_checking and self.sign * figure >= self.sign * self.value:
             print(f"reached {figure:.3f} at {time.time():.3f}", flush=True)
-            trainer.should_stop = True
+            os._exit(0)
 
 
 def ours(task: str, root: Path, *words: str) -> tuple[float, float]:

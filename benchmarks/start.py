@@ -6,6 +6,7 @@ The baseline is ``import lightning, torchvision, wandb`` in a process of its own
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import statistics
 import tempfile
@@ -27,10 +28,11 @@ FITS = {
 
 
 class FirstStep(pl.Callback):
-    """Prints the clock time in seconds when the first training step ends."""
+    """Prints the clock time in seconds when the first training step ends, and ends the process: no more is measured."""
 
     def on_train_batch_end(self, *_: Any, **__: Any) -> None:
         print(f"first step at {time.time():.3f}", flush=True)
+        os._exit(0)
 
 
 def first_step(task: str, folder: Path) -> float:
@@ -41,8 +43,6 @@ def first_step(task: str, folder: Path) -> float:
         *FITS[task],
         "--data.root",
         str(folder / task),
-        "--trainer.max_steps",
-        "1",
         "--trainer.callbacks+",
         "benchmarks.start.FirstStep",
         folder=folder,

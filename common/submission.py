@@ -84,14 +84,16 @@ class SubmissionFiles:
     Args:
         path: the CSV.
         source: digest of the images to predict.
+        members: paths of the checkpoints whose ensemble ``path`` is named after; empty if it names no ensemble.
 
     Raises:
-        UserError: ``path`` cannot be written, or it or the file of raw outputs exists but belongs to other images or
-            to something else.
+        UserError: ``path`` cannot be written, or it or the file of raw outputs exists but belongs to other images, to
+            other members or to something else.
     """
 
-    def __init__(self, path: Path, source: str) -> None:
+    def __init__(self, path: Path, source: str, members: Sequence[Path] = ()) -> None:
         self.path, self.source = path, source
+        self.members = [os.path.relpath(member, path.parent) for member in members]
         self.raw_path = path.with_suffix(".npz")
         self.items_path = path.with_name(f"{path.stem}_items.csv")
         self.spread_path = path.with_name(f"{path.stem}_spread.csv")
@@ -100,18 +102,20 @@ class SubmissionFiles:
             raise UserError(f"--submission.path {path}: give the name of a .csv file")
         check_output(path, "--submission.path")
         ours = (path, self.raw_path, self.items_path, self.spread_path, self.intervals_path)
-        if taken := [name for name in ours if name.exists() and self._source() != source]:
-            raise UserError(f"{taken[0]} is no submission of these data: give another --submission.path, or delete it")
+        (its_source, its_members), remedy = self._known(), "give another --submission.path, or delete it"
+        if taken := [name for name in ours if name.exists() and its_source != source]:
+            raise UserError(f"{taken[0]} is no submission of these data: {remedy}")
+        if its_members and self.members and sorted(its_members) != sorted(self.members):
+            raise UserError(f"{path} is of other checkpoints, such as {its_members[0]}: {remedy}")
 
-    def _source(self) -> str | None:
-        """Read the digest of the images that an existing submission was made from; None if it is not known."""
-        if not self.raw_path.is_file():
-            return None
+    def _known(self) -> tuple[str, list[str]]:
+        """Read the digest of the images, and the members, of an existing submission; empty if they are not known."""
         try:
             with np.load(self.raw_path, allow_pickle=False) as file:
-                return str(file["source"]) if "source" in file else None
+                known = {name: file[name].tolist() for name in ("source", "members") if name in file}
+                return str(known.get("source", "")), list(map(str, known.get("members", [])))
         except (OSError, ValueError, BadZipFile, EOFError, zlib.error):
-            return None
+            return "", []
 
     @signals_held()  # so that the files are all of one submission
     def write(
@@ -133,7 +137,8 @@ class SubmissionFiles:
         answered = model.answered(estimates, least)
         table = leave_out(table, sample.value_column, answered)
         with replacing(self.raw_path) as temporary, temporary.open("wb") as stream:
-            arrays: dict[str, Any] = outputs | {"ids": np.array(list(sample.ids)), "source": np.array(self.source)}
+            about = {"ids": list(sample.ids), "source": self.source, "members": self.members}
+            arrays: dict[str, Any] = outputs | {name: np.array(value, dtype=str) for name, value in about.items()}
             np.savez_compressed(stream, **arrays)
         items = leave_out(model.table_of_items(outputs, data), sample.value_column, answered)
         tables = {self.items_path: items.assign(note=notes)}

@@ -105,7 +105,8 @@ class Trainer(pl.Trainer):
         if output is not None:
             raise UserError(f"--output {output}: it is for --images; give --submission.path")
         path = Path(submission.path or default_path(members, submission.tta, least))
-        files = SubmissionFiles(path, datamodule.source())  # fail early
+        named = [member.path for member in members] if submission.path is None and len(members) > 1 else []
+        files = SubmissionFiles(path, datamodule.source(), named)  # fail early
         outputs, deviation = self._average(model, datamodule, submission.tta)
         if self.is_global_zero:
             notes = notes_on(model, datamodule, outputs, members)

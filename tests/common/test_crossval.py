@@ -171,7 +171,7 @@ def test_views_are_averaged_and_those_not_learned_refused(run: Run, julia_root: 
 
 @pytest.mark.slow
 def test_growth_folds_are_by_plant_and_turned_photos_average(
-    run: Run, growth_root: Path, monkeypatch: pytest.MonkeyPatch, forked_children: None
+    run: Run, refused: Run, growth_root: Path, monkeypatch: pytest.MonkeyPatch, forked_children: None
 ) -> None:
     flags = ("--model.backbone", "leaf_hull", "--model.pretrained", "false", "--model.normalize", "none")
     data = ("--data.root", growth_root, "--data.plants_per_batch", 2, "--data.images_per_plant", 3)
@@ -215,6 +215,12 @@ def test_growth_folds_are_by_plant_and_turned_photos_average(
     days = np.stack([pd.read_csv(f"{number}.csv")["time_delta"] for number in range(2)])
     assert np.allclose(pd.read_csv("all.csv")["time_delta"], days.mean(0), atol=1e-4)
     assert np.allclose(pd.read_csv("all_spread.csv")["spread"], days.std(0, ddof=1), atol=1e-4)
+    # Two other members below the same folder would give their submission the same name.
+    for _ in range(2):
+        run("growth", "predict", "--ckpt_path", pattern)
+    line = refused("growth", "predict", "--ckpt_path", members[0], members[1].with_name("best.ckpt"))
+    other = "submission_ensemble2.csv is of other checkpoints, such as fold_0/latest/checkpoints/last.ckpt: give another"
+    assert f"runs/growth/both/{other} --submission.path" in line
 
 
 def test_checkpoints_that_cannot_be_averaged(refused: Run, julia_root: Path, tmp_path: Path) -> None:

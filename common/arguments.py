@@ -2,7 +2,7 @@
 
     root: Machine[str]                   about the machine: where data lie, where to cache, how many workers
     contrast: Resumable[float]           may change when a fit is resumed
-    round_days: Answering[bool]          also how outputs become answers: a checkpoint's, unless one is typed
+    round_days: Answering[bool]          turns outputs into answers; may change when predicting, too
     backbone: str                        neither: it belongs to the weights, and stays as the checkpoint has it
 
 The kinds determine what a resumed fit, a checkpoint, an ensemble, a cross-validation and a comparison keep, refuse or

@@ -1,8 +1,9 @@
 """Decode image files into one uint8 array on disk, which later runs only open.
 
-The array is a plain ``images.npy`` (N×H×W×C) beside ``index.csv`` (one line per image), in a folder named after what
-it was made from. It is written under a temporary name and renamed when complete, so that a killed build leaves nothing
-that could be mistaken for a cache. This module imports neither torch nor Lightning, so worker processes start fast.
+The array is a plain ``images.npy`` (N×H×W×C) beside ``index.csv`` (one line per image) and a digest of the files'
+contents, in a folder named after what it was made from. It is written under a temporary name and renamed when complete,
+so that a killed build leaves nothing that could be mistaken for a cache. This module imports neither torch nor
+Lightning, so worker processes start fast.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import UnidentifiedImageError
@@ -35,25 +37,35 @@ from common.errors import UserError, listed
 from common.image_files import ImageFile, read_bytes
 from common.platforms import patiently, signals_held
 
+CONTENTS = "contents.txt"
 STALE = 3600  # seconds without a write
-VERSION = 2  # of the decoding; to be increased whenever the decoded pixels change
+VERSION = 3  # of the decoding; to be increased whenever the decoded pixels, or the files beside them, change
 
 
-def _decode_chunk(files: Sequence[ImageFile], size: int, mode: Mode, max_pixels: int) -> tuple[Images, list[str]]:
-    """Decode some files: their pixels (n×H×W×C, zeros where unreadable) and what was wrong."""
+class Chunk(NamedTuple):
+    """Some decoded files: their pixels (n×H×W×C, zeros where unreadable), digests, and what was wrong."""
+
+    pixels: Images
+    digests: list[str]
+    faults: list[str]
+
+
+def _decode_chunk(files: Sequence[ImageFile], size: int, mode: Mode, max_pixels: int) -> Chunk:
     pixels = np.zeros((len(files), size, size, len(mode)), dtype=np.uint8)
-    faults = []
+    digests, faults = [""] * len(files), []
     with warnings.catch_warnings():
         # Pillow warns about what ``max_pixels`` refuses, and about oddities that do not change the pixels.
         warnings.simplefilter("ignore")
         for row, file in enumerate(files):
             try:
-                pixels[row] = resize(decode(read_bytes(file), mode, max_pixels), size)
+                data = read_bytes(file)
+                digests[row] = hashlib.sha256(data).hexdigest()
+                pixels[row] = resize(decode(data, mode, max_pixels), size)
             except Exception as error:  # damaged data can make decoders raise anything
                 unknown = isinstance(error, UnidentifiedImageError)
                 reason = "not an image, or of an unsupported kind" if unknown else str(error)
                 faults.append(f"{file} ({'empty' if file.size == 0 else reason or type(error).__name__})")
-    return pixels, faults
+    return Chunk(pixels, digests, faults)
 
 
 def _chunks(files: Sequence[ImageFile], workers: int) -> list[Sequence[ImageFile]]:
@@ -62,13 +74,13 @@ def _chunks(files: Sequence[ImageFile], workers: int) -> list[Sequence[ImageFile
     return [files[start : start + length] for start in range(0, len(files), length)]
 
 
-def _decoded(files: Sequence[ImageFile], size: int, mode: Mode, max_pixels: int) -> Iterator[tuple[Images, list[str]]]:
+def _decoded(files: Sequence[ImageFile], size: int, mode: Mode, max_pixels: int) -> Iterator[Chunk]:
     """Decode on all cores, in the order of ``files``."""
     work = partial(_decode_chunk, size=size, mode=mode, max_pixels=max_pixels)
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     total_bytes = sum(file.size for file in files)
     with ExitStack() as stack:
-        run: Callable[..., Iterator[tuple[Images, list[str]]]] = map
+        run: Callable[..., Iterator[Chunk]] = map
         # Starting processes takes half a second, too long for a handful of small files.
         if workers > 1 and (len(files) > 500 or total_bytes > 20 * 2**20):
             try:
@@ -136,12 +148,19 @@ def cached_images(
     return images
 
 
+def contents_of(images: Images) -> str:
+    """Return a digest of the names and contents of the files that :func:`cached_images` has decoded."""
+    assert isinstance(images, np.memmap)
+    return (Path(str(images.filename)).parent / CONTENTS).read_text()
+
+
 def _open(folder: Path, shape: tuple[int, ...]) -> Images | None:
     try:
         images: Images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):  # an empty file raises the last one
         return None
-    return images if images.shape == shape and images.dtype == np.uint8 else None
+    whole = images.shape == shape and images.dtype == np.uint8 and (folder / CONTENTS).is_file()
+    return images if whole else None
 
 
 def _build(folder: Path, files: Sequence[ImageFile], size: int, mode: Mode, max_pixels: int, label: str) -> None:
@@ -151,6 +170,7 @@ def _build(folder: Path, files: Sequence[ImageFile], size: int, mode: Mode, max_
         with contextlib.suppress(FileNotFoundError):
             if all(time.time() - path.stat().st_mtime > STALE for path in (left, *left.rglob("*"))):
                 shutil.rmtree(left, ignore_errors=True)
+    digests: list[str] = []
     faults: list[str] = []
     with tempfile.TemporaryDirectory(prefix=f".{label}-", dir=folder.parent, ignore_cleanup_errors=True) as name:
         partial_folder = Path(name) / folder.name
@@ -162,10 +182,11 @@ def _build(folder: Path, files: Sequence[ImageFile], size: int, mode: Mode, max_
             header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), size, size, len(mode))}
             np.lib.format.write_array_header_1_0(stream, header)
             # Plain writes, since with a writable memory map a full disk would be a bus fault instead of an error.
-            for pixels, unreadable in _decoded(files, size, mode, max_pixels):
-                stream.write(pixels.tobytes())
-                faults += unreadable
-                bar.update(len(pixels))
+            for chunk in _decoded(files, size, mode, max_pixels):
+                stream.write(chunk.pixels.tobytes())
+                digests += chunk.digests
+                faults += chunk.faults
+                bar.update(len(chunk.pixels))
         if faults:
             number = f"{len(faults)} of {len(files)} image files cannot be decoded"
             raise UserError(f"{number}: {listed(faults)}; mend, convert (to PNG or JPEG of 8 bits) or remove them")
@@ -173,6 +194,8 @@ def _build(folder: Path, files: Sequence[ImageFile], size: int, mode: Mode, max_
             rows = csv.writer(table)
             rows.writerow(["row", "file", "bytes", "stamp"])
             rows.writerows([row, str(file), file.size, file.stamp] for row, file in enumerate(files))
+        contents = sorted(zip((file.name.name for file in files), digests, strict=True))
+        (partial_folder / CONTENTS).write_text(hashlib.sha256(json.dumps(contents).encode()).hexdigest()[:16])
         if folder.exists() and _open(folder, (len(files), size, size, len(mode))) is None:
             shutil.rmtree(folder)  # damaged since it was made
         try:

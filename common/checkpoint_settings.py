@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from jsonargparse import Namespace
 
-from common.arguments import RESUMED, Kind, kinds_of
+from common.arguments import RESUMED, Kind, experiment, kinds_of, machine_arguments
 from common.checkpoints import Checkpoint, precision_of
 from common.data import ImageData
-from common.errors import UserError, counted
-from common.runs import is_finished
+from common.errors import UserError, counted, listed
+from common.runs import is_finished, is_fold
 from common.task import AnyTask
 
 
@@ -55,16 +56,33 @@ class Guard:
             UserError: there is one; the error names the flag, and what the checkpoint has.
         """
         first = self.checkpoints[0]
+        stay = {Kind.GUARDED} if self.resuming else {Kind.GUARDED, Kind.RESUMABLE}
         for part, declaring, saved in (("model", self.task, first.model), ("data", self.data, first.data)):
             for name, kind in kinds_of(declaring).items():
                 typed = settings[part].get(name)
                 has = f"the checkpoint {first.path} has {saved.get(name)}"
-                if kind is Kind.GUARDED and name in saved and typed != saved[name]:
+                if kind in stay and name in saved and typed != saved[name]:
                     raise UserError(f"--{part}.{name} {typed}: {has}, which stays; leave it out")
                 if kind is Kind.ANSWERING and typed is None and saved.get(name) is not None and not self.resuming:
                     raise UserError(f"--{part}.{name} null: {has}; leave it out, or give another value")
         if self.resuming:
             self._check_resumable(settings.trainer.max_epochs)
+
+    def check_folds(self) -> None:
+        """Refuse folds below one folder that were not fitted alike, since they belong to two cross-validations.
+
+        Raises:
+            UserError: there are such folds; the error names the settings in which they differ.
+        """
+        machine = machine_arguments(self.task, self.data) | {"data.fold"}
+        first: dict[Path, tuple[Checkpoint, dict[str, object]]] = {}
+        for member in self.checkpoints:
+            if is_fold(member.run):
+                ours = experiment({"model": member.model, "data": member.data}, machine)
+                other, theirs = first.setdefault(member.run.parent.parent, (member, ours))
+                if names := sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name)):
+                    which = f"fitted with another {listed(names)} than {other.path}, in another cross-validation"
+                    raise UserError(f"--ckpt_path {member.path}: {which}; give the folds of one")
 
     def unlike(self) -> dict[str, object]:
         """Return, by path, settings that turn a member's outputs into answers, but not as the first one's do."""

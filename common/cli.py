@@ -158,6 +158,7 @@ class TaskCLI(LightningCLI):
         check_values(self.settings, given_words(words))
         act_alone(self.settings.trainer)
         given, takes = self.settings.ckpt_path or [], CHECKPOINTS[subcommand]
+        given = [given] if isinstance(given, str) else given  # as a configuration may have it
         if takes == "none" and given:
             raise UserError(f"--ckpt_path {given[0]}: {subcommand} takes none; leave it out")
         if takes in ("one", "several") and not given:
@@ -181,6 +182,7 @@ class TaskCLI(LightningCLI):
         parser_of(self, subcommand).set_defaults(guard.defaults(self.settings))
         self.config = parse(parser, words)
         guard.check(self.settings)
+        guard.check_folds()
         if unlike := guard.unlike():
             parser_of(self, subcommand).set_defaults(unlike)
             guard.check_typed(unlike, self.settings, parse(parser, words)[subcommand])
@@ -247,8 +249,11 @@ class TaskCLI(LightningCLI):
         kwargs["plugins"] = plugins
         if self.subcommand == "crossval":  # this process only predicts, on one device; each fit is its own process
             kwargs |= {"devices": 1, "num_nodes": 1, "strategy": "auto", "plugins": LightningEnvironment()}
-        check_callbacks(callbacks)
-        trainer = super().instantiate_trainer(callbacks=callbacks, **kwargs)
+        check_callbacks(callbacks, self.task.directions)
+        try:
+            trainer = super().instantiate_trainer(callbacks=callbacks, **kwargs)
+        except TypeError as error:  # such as numbers of devices that an accelerator does not take
+            raise UserError(f"--trainer.*: {' '.join(str(error).split())}") from error
         assert isinstance(trainer, Trainer)
         disable_requeue(trainer)
         trainer.checkpoints = self.checkpoints

@@ -27,13 +27,15 @@ def read_config(path: Path, groups: Iterable[str] = ()) -> dict[str, object]:
         settings = yaml.load(path.read_text(encoding="utf-8"), Loader=_OneOfEach)
         if _number(settings, {}) > MOST_VALUES:
             raise UserError(f"{path}: over {MOST_VALUES:,} values, too many for a configuration")
-        if not isinstance(settings, dict) or not _plain(settings):
+        if not isinstance(settings, dict) or not all(isinstance(key, str) for key in settings) or not _plain(settings):
             raise UserError(f"{path} is not a configuration: give names with values below them")
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         # Only the place and the problem of YAML's long message.
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}: {getattr(error, 'problem', '')}" if mark else f" ({type(error).__name__})"
         raise UserError(f"{path} cannot be read as YAML{where}") from None
+    if groups and "config" in settings:
+        raise UserError(f"{path}: config: a configuration names no other; give both after --config")
     for name in groups:
         if not isinstance(value := settings.get(name, {}), dict | str):
             raise UserError(f"{path}: {name}: {as_typed(value)}: give names with values below {name}, or leave it out")
@@ -107,4 +109,4 @@ def _plain(value: object) -> bool:
     name = value.get("class_path", "a")
     if not (isinstance(name, str) and CLASS_PATH.fullmatch(name)):
         raise UserError(f"class_path: {name!r:.100} is not a class; give one such as common.optim.LearningRateFinder")
-    return all(isinstance(key, str) and _plain(inner) for key, inner in value.items())
+    return all(isinstance(key, str | int) and _plain(inner) for key, inner in value.items())

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +25,7 @@ from common.ensemble import data_of, learned_views, predict_views
 from common.errors import UserError, counted, listed
 from common.files import replacing, write_json
 from common.folds import Split, digest_of
-from common.out_of_fold import Estimates
+from common.out_of_fold import Estimates, read_others
 from common.pictures import entitled
 from common.platforms import end, quoted
 from common.plots import save_png
@@ -91,8 +92,8 @@ class CrossValidation:
         """
         # Fail early.
         learned_views(self.data, self.tta)
-        read = [Estimates.read(path) for path in others]
-        self.data.prepare_data()
+        read = read_others(others, self.folder)
+        self.data.like(fold=folds[0]).prepare_data()
         self._match(read, folds)
         for number, fold in enumerate(folds, start=1):
             self._fit(fold, f"{number} of {len(folds)}")
@@ -149,7 +150,7 @@ class CrossValidation:
     def _why_again(self, fold: int, run: Path | None) -> str:
         """Say why a fold's newest run cannot be used; empty if it can."""
         if run is None or not _has_ended(run):
-            return "its last run did not end or has lost its last.ckpt"
+            return "its last run did not end or has lost files"
         try:
             theirs, ours = read_config(run / "config.yaml"), self.settings
             read_result(run)
@@ -207,8 +208,12 @@ class CrossValidation:
             np.savez_compressed(stream, ids=ids, estimates=estimates, truth=truth)
 
         overall, digest = member.measure(estimates, truth), digest_of(ids.tolist(), truth)
+        fitted = ["/".join(one.checkpoint.run.resolve().parts[-2:]) for one in held_out]
         about = {"metric": metric, "value": overall, "rows": len(ids), "digest": digest, "folds": len(folds)}
-        write_json(self.folder / f"crossval{views}.json", {**about, "seconds": float(summary["seconds"].sum())})
+        write_json(
+            self.folder / f"crossval{views}.json",
+            about | {"runs": fitted, "seconds": float(summary["seconds"].sum())},
+        )
         table = summary.to_string(index=False, formatters={metric: "{:.4f}".format, "seconds": "{:.0f}".format})
         self._say(f"\n{table}")
         each = summary[metric]
@@ -220,12 +225,12 @@ class CrossValidation:
         if len(folds) > 1:
             self._calibrate(held_out, estimates, truth, groups, np.concatenate(calibrated), views)
         self._say(f"tables: {rows_path}, {summary_path.name}, {estimates_path.name}")
-        number = self.data.num_folds
-        stale = number <= 10 and (self.folder / f"fold_{number}").exists()  # of an earlier one with more folds
-        which = f"fold_[0-{number - 1}]" if stale else "fold_*"
-        pattern = quoted(f"{self.folder.as_posix()}/{which}/latest/{LAST}")
-        pattern += f" --submission.tta {self.tta}" if self.tta > 1 else ""
-        self._say(f"next: python -m {self.model.task} predict --ckpt_path {pattern}")
+        members = [f"fold_{fold}" for fold in folds]
+        if {path.name for path in self.folder.glob("fold_*")} == {*members}:  # or others would be averaged in
+            members = ["fold_*"]
+        paths = " ".join(quoted(f"{escape(self.folder.as_posix())}/{member}/latest/{LAST}") for member in members)
+        views = f" --submission.tta {self.tta}" if self.tta > 1 else ""
+        self._say(f"next: python -m {self.model.task} predict --ckpt_path {paths}{views}")
         return Measured(summary, overall, views)
 
     def _calibrate(
@@ -276,7 +281,7 @@ def _count_trained(data: ImageData) -> dict[str, int]:
 
 
 def _has_ended(run: Path | None) -> bool:
-    return run is not None and is_finished(run) and (run / LAST).is_file()
+    return run is not None and is_finished(run) and all((run / name).is_file() for name in (LAST, "config.yaml"))
 
 
 class _HeldOut(NamedTuple):

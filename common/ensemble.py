@@ -123,9 +123,9 @@ def predict_members(
         UserError: as in :func:`average_views`.
     """
     for member in members[1:]:  # fail early
-        learned_views(data_of(member, data, members[0]), tta)
+        learned_views(data_of(member, data), tta)
     for number, member in enumerate(members, start=1):
-        its_data = data if number == 1 else data_of(member, data, members[0])
+        its_data = data if number == 1 else data_of(member, data)
         network = model if number == 1 else type(model).build(member.model)
         member.load_into(network)
         outputs = predict_views(trainer, network, its_data, tta)
@@ -180,18 +180,8 @@ def unlike_training(data: ImageData, kinds: Sequence[str], member: Checkpoint) -
     return find_unfamiliar(rows.images, rows.rows, kinds, member.familiar) if member.familiar else [""] * len(rows)
 
 
-def data_of(member: Checkpoint, data: ImageData, first: Checkpoint | None = None) -> ImageData:
-    """Make the data module of a member: as it was fitted, but with this machine's arguments.
-
-    Args:
-        member: a checkpoint.
-        data: the data module of the first one, with the arguments that were typed.
-        first: the first checkpoint; what was typed with it applies to all.
-    """
+def data_of(member: Checkpoint, data: ImageData) -> ImageData:
+    """Make the data module of a member: as it was fitted, but with the arguments of ``data`` about this machine."""
     kinds = kinds_of(type(data))
-    typed = {
-        name for name in kinds if first is not None and data.hparams[name] != first.data.get(name, data.hparams[name])
-    }
-    ours = {name for name, kind in kinds.items() if kind is Kind.MACHINE} | typed
-    fitted = {name: value for name, value in member.data.items() if name in kinds and name not in ours}
+    fitted = {name: value for name, value in member.data.items() if kinds.get(name, Kind.MACHINE) is not Kind.MACHINE}
     return data.like(**fitted | {name: member.model[name] for name in ("image_size", "channels")})

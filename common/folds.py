@@ -45,17 +45,18 @@ class Split(NamedTuple):
 
     trained: Sequence[str]
     held_out: Sequence[str]
-    # Of each side's ids with their true values and, except in checkpoints of earlier versions, of all with their sizes.
+    # Of each side's ids with their true values, of all with their sizes, and of the files' contents; checkpoints of
+    # earlier versions lack the last one or two.
     digests: Sequence[str]
 
     @classmethod
-    def of(cls, listing: Listing, train: Indices, val: Indices) -> Split:
-        """Make the split from row numbers."""
+    def of(cls, listing: Listing, train: Indices, val: Indices, contents: str) -> Split:
+        """Make the split from row numbers and a digest of the files' contents."""
         ids, truth = listing.ids, listing.truth
         trained, held_out = ([ids[row] for row in rows] for rows in (train, val))
         sizes = np.array([file.size for file in listing.files])
-        digests = (digest_of(trained, truth[train]), digest_of(held_out, truth[val]), digest_of(ids, sizes))
-        return cls(trained, held_out, digests)
+        sides = digest_of(trained, truth[train]), digest_of(held_out, truth[val])
+        return cls(trained, held_out, (*sides, digest_of(ids, sizes), contents))
 
     def check(self, fitted: Split) -> None:
         """Raise a :class:`UserError` that says how this split differs from the one that a model was fitted with."""
@@ -73,7 +74,7 @@ class Split(NamedTuple):
             number = f"{len(learned)} of the {len(self.held_out)} held-out rows"
             changes.append(f"{number} {'was' if len(learned) == 1 else 'were'} learned from")
         same = self.digests[:2] == digests[:2]
-        rest = "images of the same names are of other sizes" if same else "true values of rows have changed"
+        rest = "images of the same names have changed" if same else "true values of rows have changed"
         how = "; ".join(changes) or rest
         raise UserError(f"the data differ from those that the checkpoint was fitted on: {how}; give the same data")
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from fnmatch import fnmatch
 
 from jsonargparse import Namespace
 from lightning import pytorch as pl
-from lightning.pytorch.callbacks import BatchSizeFinder
+from lightning.pytorch.callbacks import BackboneFinetuning, BatchSizeFinder, ModelPruning
 
-from common.errors import UserError
+from common.errors import UserError, no_such
 from common.platforms import UNUSABLE
 
 
@@ -20,32 +21,35 @@ def check_trainer(subcommand: str, flags: Namespace) -> None:
     Raises:
         UserError: there is one; the error names the flag and what to give instead.
     """
-    refused = {
+    refused = [
         # Lightning would replace our sampler, which yields whole batches, with one that yields single rows.
-        "overfit_batches": (flags.overfit_batches, "give --trainer.limit_train_batches instead"),
-        "barebones": (flags.barebones, "it leaves no run and no checkpoint; leave it out"),
-        "strategy": (re.search("spawn|fork", str(flags.strategy)), "give ddp, which starts commands"),
-    }
-    if subcommand in ("predict", "crossval"):
-        for flag in ("fast_dev_run", "limit_predict_batches"):
-            refused[flag] = (flags[flag], f"{subcommand} needs all images; leave it out")
+        ("overfit_batches", flags.overfit_batches, "give --trainer.limit_train_batches instead"),
+        ("barebones", flags.barebones, "it leaves no run and no checkpoint; leave it out"),
+        ("strategy", re.search("spawn|fork", str(flags.strategy)), "give ddp, which starts commands"),
+    ]
+    if subcommand in ("predict", "validate", "crossval"):
+        limit = "limit_val_batches" if subcommand == "validate" else "limit_predict_batches"
+        all_of_them = f"{subcommand} needs all images; leave it out"
+        refused += [("fast_dev_run", flags.fast_dev_run, all_of_them), (limit, flags[limit] is not None, all_of_them)]
     if subcommand == "crossval":
-        for flag in ("logger", "enable_checkpointing"):
-            refused[flag] = (flags[flag] is False, "it leaves no run to predict from; leave it out")
+        none_left = "it leaves no run to predict from; leave it out"
+        refused += [(flag, flags[flag] is False, none_left) for flag in ("logger", "enable_checkpointing")]
     if subcommand in ("fit", "crossval"):
+        at_least = ("accumulate_grad_batches", "check_val_every_n_epoch", "val_check_interval", "limit_train_batches")
+        refused += [(flag, flags[flag] == 0, "give more than 0") for flag in at_least]
+        refused += [(flag, flags[flag] == 0, "nothing would be trained") for flag in ("max_epochs", "max_steps")]
         endless = flags.max_epochs in (None, -1) and flags.max_steps == -1
-        every = flags.check_val_every_n_epoch or 1
-        unseen = flags.max_epochs is not None and 0 < flags.max_epochs < every
+        no_end = "the learning rate's schedule must know the end; give a number of epochs"
+        unseen = flags.max_epochs is not None and 0 < flags.max_epochs < (flags.check_val_every_n_epoch or 1)
         none = f"no epoch up to --trainer.max_epochs {flags.max_epochs} would be validated; give less"
-        refused["check_val_every_n_epoch"] = (unseen, none)
-        refused["max_epochs"] = (endless, "the learning rate's schedule must know the end; give a number of epochs")
-    for flag, (given, reason) in refused.items():
+        refused += [("max_epochs", endless, no_end), ("check_val_every_n_epoch", unseen, none)]
+    for flag, given, reason in refused:
         if given:
             raise UserError(f"--trainer.{flag} {flags[flag]}: {reason}")
 
 
-def check_callbacks(callbacks: Sequence[pl.Callback]) -> None:
-    """Refuse callbacks that appear twice, or that do not suit our batches.
+def check_callbacks(callbacks: Sequence[pl.Callback], metrics: Collection[str]) -> None:
+    """Refuse callbacks that appear twice, watch none of the ``metrics``, or do not suit our networks and batches.
 
     Raises:
         UserError: there is one; the error names the callback.
@@ -54,6 +58,12 @@ def check_callbacks(callbacks: Sequence[pl.Callback]) -> None:
     if twice := [key for number, key in enumerate(keys) if key in keys[:number]]:
         name = twice[0].split("{")[0]
         raise UserError(f"{name} appears twice among the callbacks, as in a recipe and an overlay: keep one")
+    for callback in callbacks:
+        if isinstance(callback, BackboneFinetuning | ModelPruning):
+            raise UserError(f"{type(callback).__name__} does not suit these networks; leave it out")
+        monitor = getattr(callback, "monitor", None)
+        if isinstance(monitor, str) and not any(fnmatch(monitor, known) for known in metrics):
+            raise no_such(f"{type(callback).__name__}.monitor", monitor, metrics, "metrics.csv of a run")
     if any(isinstance(callback, BatchSizeFinder) for callback in callbacks):
         raise UserError("BatchSizeFinder changes batches that the schedule has counted; try --data.*batch* instead")
 
@@ -70,9 +80,10 @@ def check_values(settings: Namespace, words: Iterable[tuple[str, str]]) -> None:
     """
     flat = vars(settings.as_flat())
     for flag, value in words:
-        if ":" in value and isinstance(read := flat.get(flag.lstrip("-")), int | float):
-            times = "give a number, or two digits for each part of a time, such as 01:12:00:00"
-            raise UserError(f"{flag} {value}: YAML reads it as {read}; {times}")
+        read = flat.get(flag.lstrip("-"))
+        if isinstance(read, int | float) and re.search("[0-9][:_][0-9]", value):
+            times = "" if "_" in value else ", or two digits for each part of a time, such as 01:12:00:00"
+            raise UserError(f"{flag} {value}: it would be read as {read}; give a plain number{times}")
     for flag, value in flat.items():
         for word in value if isinstance(value, list) else [value]:
             if isinstance(word, float) and not math.isfinite(word):
@@ -85,5 +96,6 @@ def check_values(settings: Namespace, words: Iterable[tuple[str, str]]) -> None:
         raise UserError(f"--name {name}: give letters, digits and . _ + = -, with / for a folder; {but}")
     if name is not None and re.search(r"(^|/)(latest|version_\d+)(/|$)", name):
         raise UserError(f"--name {name}: latest and version_N are the names of run folders")
-    if isinstance(seed, int) and not isinstance(seed, bool) and not 0 <= seed < 2**32:
-        raise UserError(f"--seed_everything {seed}: give a number from 0 to {2**32 - 1}")
+    for flag, number in (("seed_everything", seed), ("data.seed", flat.get("data.seed"))):
+        if isinstance(number, int) and not isinstance(number, bool) and not 0 <= number < 2**32:
+            raise UserError(f"--{flag} {number}: give a number from 0 to {2**32 - 1}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 from zipfile import BadZipFile
@@ -38,7 +39,7 @@ class Estimates(NamedTuple):
         except (OSError, ValueError, KeyError, TypeError, BadZipFile, EOFError, zlib.error):
             found = None
         same_rows = found is not None and found.ids.shape == found.truth.shape == found.values.shape[:1]
-        if found is None or not same_rows or found.values.dtype.kind != "f":
+        if found is None or not same_rows or found.values.dtype not in (np.float32, np.float64):
             raise UserError(f"--others {path}: not an out_of_fold.npz that crossval has written")
         if not np.isfinite(found.values).all():
             raise UserError(f"--others {path}: holds estimates that are not finite; leave it out")
@@ -58,3 +59,17 @@ class Estimates(NamedTuple):
             raise UserError(f"--others {self.path}: of rows with the same names, but another truth; leave it out")
         values: np.ndarray = self.values[order]
         return values
+
+
+def read_others(paths: Sequence[Path], own: Path) -> list[Estimates]:
+    """Read the files to average in; ``own`` is the folder of the cross-validation itself.
+
+    Raises:
+        UserError: a file is given twice, is of this cross-validation, or holds something else.
+    """
+    seen: set[Path] = set()
+    for path in paths:
+        if path.resolve() in seen or path.resolve().is_relative_to(own.resolve()):
+            raise UserError(f"--others {path}: it would count twice; leave it out")
+        seen.add(path.resolve())
+    return [Estimates.read(path) for path in paths]

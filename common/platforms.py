@@ -123,7 +123,8 @@ def remedy(error: OSError) -> str:
 
 
 def quoted(word: str) -> str:
-    """Quote a word for the shell of this system; cmd.exe does not know single quotes."""
+    """Quote a path for the shell of this system; cmd.exe does not know single quotes."""
+    word = f"./{word}" if word.startswith("-") else word  # or it would be taken for a flag
     return subprocess.list2cmdline([word]) if sys.platform == "win32" else shlex.quote(word)
 
 

@@ -59,9 +59,11 @@ class Predictor(Generic[Model]):
         tta: int,
         precision: str | None = None,
     ) -> None:
-        if not isinstance(tta, int) or tta < 1:
+        if isinstance(tta, bool) or not isinstance(tta, int | np.integer) or tta < 1:
             raise UserError(f"tta {tta}: give the number of views, 1 or more")
         given = [checkpoints] if isinstance(checkpoints, str | os.PathLike) else checkpoints
+        if not (isinstance(given, list | tuple) and all(isinstance(path, str | os.PathLike) for path in given)):
+            raise UserError(f"checkpoint {checkpoints!r}: give a path, or several as a list")
         if not given:
             raise UserError("no checkpoint; give a path, or last or best")
         paths = find_checkpoints([os.fspath(path) for path in given], Path(RUNS) / task.task, None)

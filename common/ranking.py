@@ -84,7 +84,8 @@ def rank(runs: list[Run], monitor: str, direction: Direction) -> list[Group]:
     """
     for run in runs:
         if (curve := run.metrics.get(monitor)) is not None:
-            run.best = float(curve.min() if direction == "min" else curve.max())
+            finite = curve[np.isfinite(curve)]
+            run.best = float(finite.min() if direction == "min" else finite.max())
             run.last = float(curve.iloc[-1])
     folds: dict[Path, list[Run]] = {}
     ranked: dict[str, list[Run]] = {}
@@ -116,6 +117,9 @@ def _cross_validation(folder: Path, folds: list[Run]) -> Run:
     first = next((run for run in folds if run.path == latest_of(run.path.parent)), folds[0])
     arguments = {name: value for name, value in first.arguments.items() if name != "data.fold"}
     result = read_json(folder / "crossval.json", CrossValidated, [])
+    scored = [folder / run for run in result.get("runs", [])] if result else []
+    if any(latest_of(run.parent) != run for run in scored):
+        result = None  # a fold has been fitted again since
     rows, digest = (result["rows"], result["digest"]) if result else ("not all", folder.name)
     about = first.about | {"held_out": {"rows": rows, "digest": digest}}
     name = first.name.rsplit("/", 2)[0]

@@ -13,18 +13,19 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, NotRequired, TypedDict, final
 
+import numpy as np
 import pandas as pd
 
 from common.arguments import experiment, in_words
 from common.config import read_config
 from common.errors import UserError
 from common.files import read_json, write_json
+from common.folds import Split, digest_of
 from common.held_out_tables import Columns
 from common.plots import Direction
 from common.tables import read_metrics
 
 if TYPE_CHECKING:
-    from common.folds import Split
     from common.task import AnyTask
 
 RUNS = "runs"
@@ -48,7 +49,7 @@ class About(TypedDict):
     machine: list[str]
     units: NotRequired[dict[str, str]]
     held_out: NotRequired[HeldOut]
-    images: NotRequired[str]  # digest of the names and sizes of all training images
+    images: NotRequired[str]  # digest of all training images
     columns: NotRequired[Columns]
 
 
@@ -73,6 +74,7 @@ class CrossValidated(TypedDict):
     digest: str
     folds: int
     seconds: float
+    runs: NotRequired[list[str]]  # of each fold, as fold_<k>/version_N; not stated by earlier versions
 
 
 def number_of(run: Path) -> int:
@@ -158,7 +160,9 @@ def read_result(run: Path) -> Result:
     return result
 
 
-def describe_run(run: Path, task: AnyTask | type[AnyTask], machine: Iterable[str], split: Split) -> None:
+def describe_run(
+    run: Path, task: AnyTask | type[AnyTask], machine: Iterable[str], split: Split, limit: float | None = None
+) -> None:
     """Write ``run.json``, which allows the run to be read without knowing its task.
 
     Args:
@@ -166,11 +170,15 @@ def describe_run(run: Path, task: AnyTask | type[AnyTask], machine: Iterable[str
         task: the model, or its class.
         machine: arguments that concern the machine, such as ``data.root``.
         split: which rows are held out.
+        limit: the Trainer's limit of their batches; such a run is ranked apart.
     """
-    held_out = HeldOut(rows=len(split.held_out), digest=split.digests[1])
+    rows, digest = len(split.held_out), split.digests[1]
+    held_out = HeldOut(rows=rows, digest=digest)
+    if limit:
+        held_out = HeldOut(rows=f"some of {rows}", digest=digest_of([digest], np.array([limit])))
     about = {"task": task.task, "monitor": task.monitor, "directions": task.directions, "units": dict(task.units)}
     columns = task.held_out_columns._asdict() | {"classes": task.classes is not None}
-    about |= {"machine": sorted(machine), "held_out": held_out, "images": split.digests[2], "columns": columns}
+    about |= {"machine": sorted(machine), "held_out": held_out, "images": split.digests[3], "columns": columns}
     write_json(run / "run.json", about)
 
 

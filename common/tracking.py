@@ -79,7 +79,9 @@ class Description(pl.Callback):
             return
         assert isinstance(pl_module, ImageTask)
         data = pl_module.data
-        describe_run(run, pl_module, machine_arguments(type(pl_module), type(data)), data.split)
+        given = trainer.limit_val_batches
+        limit = None if isinstance(given, float) and given == 1 else given  # 1.0 is all, 1 is one batch
+        describe_run(run, pl_module, machine_arguments(type(pl_module), type(data)), data.split, limit)
         description = {
             "parameters": sum(parameter.numel() for parameter in pl_module.net.parameters()),
             "commit": _commit(),

@@ -319,8 +319,8 @@ def test_a_mistyped_configuration_suggests_those_like_it(refused: Run) -> None:
         (("--config", "nested.yaml"), "010 may be 8, as YAML has it"),
         (("--data", "{batch_size: 010}"), "010 may be 8, as YAML has it"),
         (("--config", "model: {lr: 0.4, lr: 0.5}"), "lr appears twice"),
-        (("--trainer.max_epochs", "1:30"), "--trainer.max_epochs 1:30: YAML reads it as 90; give a number, or two"),
-        (("--trainer.val_check_interval=1:00:00:00",), "YAML reads it as 216000"),
+        (("--trainer.max_epochs", "1:30"), "1:30: it would be read as 90; give a plain number, or two"),
+        (("--trainer.val_check_interval=1:00:00:00",), "it would be read as 216000"),
         (("--config", "model: {lr: .inf}"), "--model.lr inf: give a finite number"),
     ],
 )
@@ -428,6 +428,9 @@ def test_what_belongs_to_the_weights_is_refused_beside_a_checkpoint_in_every_sub
         for flag, value, has in (("--data.seed", 1, 0), ("--model.lr", 0.5, 0.001), ("--data.fold", 2, None)):
             line = refused("julia", subcommand, "--ckpt_path", checkpoint, *more, flag, value)
             assert line == f"error: {flag} {value}: the checkpoint {checkpoint} has {has}, which stays; leave it out"
+    for flag, value in (("--trainer.limit_val_batches", 1), ("--trainer.fast_dev_run", "true")):  # on all held-out rows
+        line = refused("julia", "validate", "--ckpt_path", checkpoint, flag, value)
+        assert line.endswith(": validate needs all images; leave it out")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -455,6 +458,17 @@ def test_real_files_make_a_submission(run: Run, real_julia: Path) -> None:
     [
         (("--trainer.max_epochs", -1), "--trainer.max_epochs -1: the learning rate's schedule must know the end"),
         (("--trainer.barebones", "true"), "--trainer.barebones True: it leaves no run"),
+        (("--trainer.accumulate_grad_batches", "0"), "--trainer.accumulate_grad_batches 0: give more than 0"),
+        (("--trainer.check_val_every_n_epoch", "0"), "--trainer.check_val_every_n_epoch 0: give more than 0"),
+        (("--trainer.val_check_interval", "0"), "--trainer.val_check_interval 0: give more than 0"),
+        (("--trainer.max_epochs", "0"), "--trainer.max_epochs 0: nothing would be trained"),
+        (("--trainer.devices", "abc"), "--trainer.*: `devices` selected with `CPUAccelerator` should be"),
+        (("--data.seed", str(2**32)), f"--data.seed {2**32}: give a number from 0"),
+        (
+            ("--trainer.callbacks", "{class_path: EarlyStopping, init_args: {monitor: val/accc}}"),
+            "did you mean val/acc",
+        ),
+        (("--trainer.callbacks", "BackboneFinetuning"), "BackboneFinetuning does not suit these networks"),
         (("--trainer.strategy", "ddp_spawn"), "--trainer.strategy ddp_spawn: give ddp"),
         (("--trainer.callbacks+", "BatchSizeFinder"), "BatchSizeFinder changes batches"),
     ],
@@ -492,7 +506,7 @@ def test_the_best_is_of_the_metric_that_decides_whatever_else_is_kept() -> None:
         callback_metrics={},
         current_epoch=3,
     )
-    finish_run(trainer, CharacterClassifier, 1.0, False)  # type: ignore[arg-type]
+    finish_run(trainer, CharacterClassifier("lenet", image_size=12), 1.0, False)  # type: ignore[arg-type]
     assert json.loads(Path("result.json").read_text())["best"] == 0.5
 
 

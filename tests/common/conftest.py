@@ -56,7 +56,7 @@ def make(tmp_path: Path) -> Make:
             ]
             (folder / "metrics.csv").write_text("\n".join([f"epoch,step,{metric},train/loss", *lines]) + "\n")
         machine = sorted(machine_arguments(of_task, of_data))
-        split = Split([], ["row"] * 9, ["", "0" * 16, images])
+        split = Split([], ["row"] * 9, ["", "0" * 16, "", images])
         describe_run(folder, of_task, machine, split)
         if finished:
             best = (min if of_task.directions[metric] == "min" else max)(values) if values else None

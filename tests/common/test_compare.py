@@ -12,7 +12,10 @@ import pytest
 import yaml
 
 from common.files import write_json
+from common.folds import Split
 from common.ranking import FIXED
+from common.runs import describe_run
+from julia.model import CharacterClassifier
 from tests.common.conftest import Make, held_out
 
 
@@ -48,6 +51,14 @@ def test_runs_on_other_images_of_the_same_names_say_so(make: Make, typed: Any) -
     assert "images" in said and said.index("bbbbbbbb") < said.index("aaaaaaaa") and "b" * 9 not in said
 
 
+def test_a_run_measured_on_some_of_the_rows_is_ranked_apart(make: Make, typed: Any) -> None:
+    make("all", [0.5])
+    split = Split([], ["row"] * 9, ["", "0" * 16, "", "0" * 16])
+    describe_run(make("some", [0.9]), CharacterClassifier, [], split, limit=1)
+    said, _ = typed(Path("runs/julia"))
+    assert "some of 9 held-out rows" in said and "9 held-out rows (00000000)" in said
+
+
 def test_folds_stand_under_their_cross_validation_with_its_pooled_figure(make: Make, typed: Any) -> None:
     for fold, value in enumerate((0.9, 0.1)):
         held_out(make(f"cv/fold_{fold}", [value]), 5, str(fold))
@@ -58,7 +69,12 @@ def test_folds_stand_under_their_cross_validation_with_its_pooled_figure(make: M
     table = pd.read_csv("runs.csv", keep_default_na=False)
     assert table["run"].tolist() == ["cv", "cv/fold_0/version_0", "cv/fold_1/version_0", "single/version_0"]
     assert table["best"].tolist() == [0.5, 0.9, 0.1, 0.6] and table["state"][0] == "2 folds"
-    # Of one that has not finished, no figure stands for the whole.
+    # Of one that has not finished, or of whose folds one has been fitted again since, no figure stands for the whole.
+    fitted = {"runs": ["fold_0/version_0", "fold_1/version_0"]}
+    for runs, state in ((fitted, "2 folds"), ({"runs": ["fold_0/version_1", "fold_1/version_0"]}, "unfinished")):
+        write_json(Path("runs/julia/cv/crossval.json"), {"metric": "val/acc"} | figures | runs)
+        typed("runs/julia", "--csv", "runs.csv")
+        assert pd.read_csv("runs.csv", keep_default_na=False).set_index("run").loc["cv", "state"] == state
     Path("runs/julia/cv/crossval.json").unlink()
     typed("runs/julia/cv", "--csv", "runs.csv")
     table = pd.read_csv("runs.csv", keep_default_na=False)

@@ -19,6 +19,7 @@ from common.errors import UserError
         ("a: 1\nhours: 1:30\n", "line 2: 1:30 may be 90"),
         ("trainer: 5\n", "trainer: 5: give names with values below trainer"),
         ("model: null\n", "model: null: give names"),
+        ("config: other.yaml\n", "config: a configuration names no other; give both after --config"),
         ("data: [root]\n", r"data: \[root\]: give names"),
         ("lr: 1:30.5\n", "line 1: 1:30.5 may be 90.5"),
         ("model.lr: 0.5\nmodel:\n  lr: 0.25\n", "model appears twice, lines 1 and 2"),

@@ -51,7 +51,7 @@ def test_crossval_predicts_each_row_once_and_goes_on_where_it_stopped(
     (home / "fold_1" / "version_0" / "checkpoints" / "last.ckpt").unlink()
     output = crossval()
     assert "fold 0: finished in runs/julia/airbench/fold_0/version_0, not fitted again" in output
-    assert "fold 1: its last run did not end or has lost its last.ckpt, fitting it again" in output
+    assert "fold 1: its last run did not end or has lost files, fitting it again" in output
     assert (home / "fold_0" / "version_0" / "metrics.csv").stat().st_mtime_ns == fitted
     assert not (home / "fold_0" / "version_1").exists()
     assert (home / "fold_1" / "version_1").exists()
@@ -74,9 +74,12 @@ def test_crossval_predicts_each_row_once_and_goes_on_where_it_stopped(
         assert own.merge(rows, on=["ID", "Class"])["fold"].tolist() == [str(fold)] * (rows["fold"] == str(fold)).sum()
 
     # The same estimates twice average to themselves; those of other rows are refused.
-    output = crossval("--others", f"[{home}/out_of_fold.npz]")
+    shutil.copy(home / "out_of_fold.npz", "same.npz")
+    output = crossval("--others", "[same.npz]")
     assert f"averaged with 1 other: {accuracy:.4f}" in output
-    error = crossval("--folds", "0,1", "--others", f"[{home}/out_of_fold.npz]", fails=True)
+    for twice in (f"[{home}/out_of_fold.npz]", "[same.npz,./same.npz]"):
+        assert "it would count twice" in crossval("--others", twice, fails=True)
+    error = crossval("--folds", "0,1", "--others", "[same.npz]", fails=True)
     assert "of other rows than these" in error
 
     # The folds as an ensemble: as many members, one submission.
@@ -106,6 +109,12 @@ def test_crossval_predicts_each_row_once_and_goes_on_where_it_stopped(
     output = crossval("--model.lr", "0.01", "--folds", "0")
     assert f"fold 0: {config} cannot be read as YAML" in output and "fitting it again" in output
     assert (home / "fold_0" / "version_2" / "result.json").is_file()
+
+    # Nothing makes one figure or one submission of these folds, which were fitted in two ways.
+    assert output.endswith(f"next: python -m julia predict --ckpt_path {home}/fold_0/latest/checkpoints/last.ckpt\n")
+    error = run("julia", "predict", "--ckpt_path", f"{home}/fold_*/latest/checkpoints/last.ckpt", fails=True)
+    first, second = (f"{home}/fold_{fold}/latest/checkpoints/last.ckpt" for fold in (0, 1))
+    assert f"{second}: fitted with another model.lr than {first}, in another cross-validation; give" in error
 
 
 @pytest.mark.slow
@@ -151,11 +160,9 @@ def test_views_are_averaged_and_those_not_learned_refused(run: Run, julia_root: 
     error = run("julia", "predict", "--ckpt_path", plain, "--submission.tta", 2, fails=True)
     assert "does not suit this model: its training left images as they are" in error
     assert not list(Path("runs/julia/plain/version_0").glob("submission*"))
-    # What is typed is typed for all members.
-    words = ("--ckpt_path", turned, plain, "--submission.path", "told.csv")
-    run("julia", "predict", *words, "--data.inversion", 0.25, "--submission.tta", 2)
-    error = run("julia", "predict", *words, "--data.inversion", 0, "--submission.tta", 2, fails=True)
-    assert "its training left images as they are" in error
+    # Nor can it be told that it has learned more.
+    error = run("julia", "predict", "--ckpt_path", plain, "--data.inversion", 0.5, "--submission.tta", 2, fails=True)
+    assert f"--data.inversion 0.5: the checkpoint {plain} has 0.0, which stays" in error
 
     run("julia", "predict", "--ckpt_path", turned, "--submission.path", "one.csv")
     run("julia", "predict", "--ckpt_path", turned, "--submission.path", "two.csv", "--submission.tta", 2)
@@ -219,8 +226,8 @@ def test_growth_folds_are_by_plant_and_turned_photos_average(
     for _ in range(2):
         run("growth", "predict", "--ckpt_path", pattern)
     line = refused("growth", "predict", "--ckpt_path", members[0], members[1].with_name("best.ckpt"))
-    other = "submission_ensemble2.csv is of other checkpoints, such as fold_0/latest/checkpoints/last.ckpt: give another"
-    assert f"runs/growth/both/{other} --submission.path" in line
+    first = "fold_0/latest/checkpoints/last.ckpt: give another --submission.path"
+    assert f"runs/growth/both/submission_ensemble2.csv is of other checkpoints, such as {first}" in line
 
 
 def test_checkpoints_that_cannot_be_averaged(refused: Run, julia_root: Path, tmp_path: Path) -> None:
@@ -259,12 +266,14 @@ def test_checkpoints_that_cannot_be_averaged(refused: Run, julia_root: Path, tmp
         (("--data.train_fraction", "[]"), "--data.train_fraction []: give one fraction or several"),
         (("--data.train_fraction", "[0.5,2]"), "--data.train_fraction 2.0: give a fraction above 0 and at most 1"),
         (("--data.train_fraction", "[0.5,-1]"), "--data.train_fraction -1.0: give a fraction above 0 and at most 1"),
-        (("--data.train_fraction", ".nan"), "--data.train_fraction nan: give a fraction above 0 and at most 1"),
+        (("--data.train_fraction", ".nan"), "--data.train_fraction nan: give a finite number"),
         (
             ("--data.train_fraction", "[1,0.01]"),
             "--data.batch_size 128 is larger than the 62 training images (--data.train_fraction 0.01)",
         ),
         (("--data.num_folds", "1"), "--data.num_folds 1: give 2 or more"),
+        (("--data.num_folds", "9"), "--data.num_folds 9: the smallest class has 5 images, so give 2 to 5"),
+        (("--folds", "0_1"), "--folds 0_1: it would be read as 1; give a plain number"),
         (("--name", "/tmp/x"), "--name /tmp/x: give letters"),
         (("--name", "a/../b"), "--name a/../b: give letters"),
         (("--name", "fold*"), "--name fold*: give letters"),
@@ -277,7 +286,8 @@ def test_crossval_refuses_before_any_fit(refused: Run, julia_root: Path, words: 
 
 @pytest.mark.slow
 def test_a_fold_that_fails_says_so_once_and_leaves_no_table(crossval: Run) -> None:
-    assert "error: " not in crossval("--data.num_folds", 9, fails=True)  # the fold's own process has said it
+    diverges = ("--model.lr", 1e20, "--model.warmup", 0, "--trainer.precision", "32-true")
+    assert "error: " not in crossval(*diverges, fails=True)  # the fold's own process has said it
     assert not list(Path().glob("runs/julia/airbench/*.csv"))
 
 

@@ -122,7 +122,8 @@ def about_intervals(calibration: Calibration) -> str:
     words = [
         f"of {level} %" if level in known else f"none of {level} %, which takes {plants_for(level)}" for level in LEVELS
     ]
-    return f"intervals: {', '.join(words)}; learned from {plants:.4g} held-out plant{'' if plants == 1 else 's'}"
+    mean = "" if plants.is_integer() else " on average"  # over the members of an ensemble
+    return f"intervals: {', '.join(words)}; learned from {plants:.4g} held-out plant{'' if plants == 1 else 's'}{mean}"
 
 
 def _deviation(days: np.ndarray, base: float, slope: float) -> np.ndarray:

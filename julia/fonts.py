@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -57,6 +57,7 @@ class Face(NamedTuple):
     licence: str = ""
 
 
+@cache
 def plain_faces() -> list[Face]:
     """List the faces that come with matplotlib."""
     import matplotlib  # only for its fonts; imported here to keep --help fast
@@ -158,7 +159,7 @@ def glyph_shapes(face: Face) -> Shapes | None:
     return unit
 
 
-@lru_cache(maxsize=1)
+@cache
 def _plain_shapes() -> Shapes:
     """Return the shapes of the plain faces, (faces·62)×400."""
     shapes = [glyph_shapes(face) for face in plain_faces()]

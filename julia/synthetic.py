@@ -6,7 +6,7 @@ import colorsys
 import io
 import zipfile
 from collections.abc import Iterable, Sequence
-from functools import cache, partial
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Literal
@@ -49,12 +49,10 @@ def label(seed: int, item: int, frequencies: Frequencies = "even") -> str:
     return CLASSES[np.random.default_rng([seed, 0, block]).choice(len(CLASSES), len(CLASSES), p=shares)[place]]
 
 
-_plain = cache(plain_faces)
-
-
 def _masks(character: str, rng: np.random.Generator) -> Image.Image:
     """Return the character as an RGB image of masks: the character, all text, all text with its outline."""
-    font = load_face(_plain()[rng.integers(len(_plain()))], _EM)
+    faces = plain_faces()
+    font = load_face(faces[rng.integers(len(faces))], _EM)
     middle, half = 1.5 * _EM, font.getlength(character) / 2 + rng.uniform(0, 0.1) * _EM
     texts = [(middle, character, "ms")]
     if rng.random() < 0.4:  # crops of real signs show slivers of the neighbouring letters

@@ -7,7 +7,6 @@ that could be mistaken for a cache. This module imports neither torch nor Lightn
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import hashlib
 import json
@@ -22,7 +21,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
@@ -126,7 +125,7 @@ def cached_images(
     images = _open(folder, shape)
     if images is None:
         try:
-            _build(folder, files, size, mode, max_pixels, label)
+            _build(folder, files, shape, mode, max_pixels, label)
         except OSError as error:
             hint = "free some space or give another folder with --data.cache_dir"
             raise UserError(f"cannot write the image cache in {cache_dir}: {error.strerror}; {hint}") from error
@@ -144,11 +143,13 @@ def _open(folder: Path, shape: tuple[int, ...]) -> Images | None:
     return images if images.shape == shape and images.dtype == np.uint8 else None
 
 
-def _build(folder: Path, files: Sequence[ImageFile], size: int, mode: Mode, max_pixels: int, label: str) -> None:
+def _build(
+    folder: Path, files: Sequence[ImageFile], shape: tuple[int, ...], mode: Mode, max_pixels: int, label: str
+) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     for left in folder.parent.glob(f".{label}-*"):
         # Left by a killed process, since a live one writes more often and removes its files when it ends.
-        with contextlib.suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):
             if all(time.time() - path.stat().st_mtime > STALE for path in (left, *left.rglob("*"))):
                 shutil.rmtree(left, ignore_errors=True)
     faults: list[str] = []
@@ -159,10 +160,10 @@ def _build(folder: Path, files: Sequence[ImageFile], size: int, mode: Mode, max_
             (partial_folder / "images.npy").open("wb") as stream,
             tqdm(total=len(files), desc=f"decoding {label}", unit="file", disable=None) as bar,
         ):
-            header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), size, size, len(mode))}
+            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(stream, header)
             # Plain writes, since with a writable memory map a full disk would be a bus fault instead of an error.
-            for pixels, unreadable in _decoded(files, size, mode, max_pixels):
+            for pixels, unreadable in _decoded(files, shape[1], mode, max_pixels):
                 stream.write(pixels.tobytes())
                 faults += unreadable
                 bar.update(len(pixels))
@@ -173,7 +174,7 @@ def _build(folder: Path, files: Sequence[ImageFile], size: int, mode: Mode, max_
             rows = csv.writer(table)
             rows.writerow(["row", "file", "bytes", "stamp"])
             rows.writerows([row, str(file), file.size, file.stamp] for row, file in enumerate(files))
-        if folder.exists() and _open(folder, (len(files), size, size, len(mode))) is None:
+        if folder.exists() and _open(folder, shape) is None:
             shutil.rmtree(folder)  # damaged since it was made
         try:
             patiently(lambda: partial_folder.rename(folder))

@@ -41,7 +41,7 @@ def read_training_set(root: Path, variant: Variant) -> Listing:
     path = root / "trainLabels.csv"
     if not path.is_file():
         raise UserError(_how_to_get(root, "trainLabels.csv"))
-    table = read_table(path, list(COLUMNS))
+    table = read_table(path, COLUMNS)
     refuse_doubles(path, table["ID"])
     unknown = table[~table["Class"].isin(list(CLASSES))]
     if len(unknown):
@@ -62,7 +62,7 @@ def read_test_set(root: Path, variant: Variant) -> tuple[SampleSubmission, list[
     files = _bitmaps(root, variant, "test")
     path = root / "sampleSubmission.csv"
     if path.is_file():
-        table = read_table(path, list(COLUMNS))
+        table = read_table(path, COLUMNS)
         refuse_doubles(path, table["ID"])
         ids = table["ID"].tolist()
         _match_ids(ids, files, path, root / FOLDERS[variant][1])

@@ -79,7 +79,7 @@ def ours(task: str, root: Path, *words: str) -> tuple[float, float]:
 def seed_julia(root: Path, folder: Path, species: str) -> Iterator[float]:
     """Train as the baseline does, and yield the accuracy on the held-out characters after each epoch."""
     characters = read_characters(root, "original")
-    labels = characters.labels
+    labels = characters.truth
     train, val = stratified_split(labels, VAL_FRACTION, seed=0)
     student = seeds.Characters(seeds.resize(characters.files, 28, folder), labels)
     rng = np.random.default_rng(0)

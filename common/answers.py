@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.errors import UserError, counted
-from common.files import check_folder, check_output, expand, replacing, shown
+from common.files import check_folder, check_output, expand, shown, write_text
 from common.platforms import signals_held
 from common.plots import save_png
 from common.submission import leave_out
@@ -64,8 +64,7 @@ class Answers:
         written = []
         for name, table in tables.items():
             path = self.folder / f"{name}.csv"
-            with replacing(path) as temporary:
-                table.to_csv(temporary, index=False)
+            write_text(path, table.to_csv(index=False))
             written.append(path)
             most = PRINTED[name != first]
             print(f"\n{table.head(most).to_string(index=False, float_format='{:.2f}'.format)}")

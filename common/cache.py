@@ -1,14 +1,13 @@
 """Decode image files into one uint8 array on disk, which later runs only open.
 
-The array is a plain ``images.npy`` (N×H×W×C) beside ``index.csv`` (one line per image) and a digest of the files'
-contents, in a folder named after what it was made from. It is written under a temporary name and renamed when complete,
+The array is a plain ``images.npy`` (N×H×W×C) beside ``index.csv`` (one line per image) and ``sha256.txt``
+(the digest of each file), in a folder named after what it was made from. It is written under a temporary name and renamed when complete,
 so that a killed build leaves nothing that could be mistaken for a cache. This module imports neither torch nor
 Lightning, so worker processes start fast.
 """
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import hashlib
 import json
@@ -23,7 +22,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -37,7 +36,7 @@ from common.errors import UserError, listed
 from common.image_files import ImageFile, read_bytes
 from common.platforms import patiently, signals_held
 
-CONTENTS = "contents.txt"
+DIGESTS = "sha256.txt"
 STALE = 3600  # seconds without a write
 VERSION = 3  # of the decoding; to be increased whenever the decoded pixels, or the files beside them, change
 
@@ -138,7 +137,7 @@ def cached_images(
     images = _open(folder, shape)
     if images is None:
         try:
-            _build(folder, files, size, mode, max_pixels, label)
+            _build(folder, files, shape, mode, max_pixels, label)
         except OSError as error:
             hint = "free some space or give another folder with --data.cache_dir"
             raise UserError(f"cannot write the image cache in {cache_dir}: {error.strerror}; {hint}") from error
@@ -148,10 +147,10 @@ def cached_images(
     return images
 
 
-def contents_of(images: Images) -> str:
-    """Return a digest of the names and contents of the files that :func:`cached_images` has decoded."""
+def digests_of(images: Images) -> list[str]:
+    """Return the SHA-256 of each file that :func:`cached_images` has decoded, in the order of the images."""
     assert isinstance(images, np.memmap)
-    return (Path(str(images.filename)).parent / CONTENTS).read_text()
+    return (Path(str(images.filename)).parent / DIGESTS).read_text().splitlines()
 
 
 def _open(folder: Path, shape: tuple[int, ...]) -> Images | None:
@@ -159,15 +158,17 @@ def _open(folder: Path, shape: tuple[int, ...]) -> Images | None:
         images: Images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):  # an empty file raises the last one
         return None
-    whole = images.shape == shape and images.dtype == np.uint8 and (folder / CONTENTS).is_file()
+    whole = images.shape == shape and images.dtype == np.uint8 and (folder / DIGESTS).is_file()
     return images if whole else None
 
 
-def _build(folder: Path, files: Sequence[ImageFile], size: int, mode: Mode, max_pixels: int, label: str) -> None:
+def _build(
+    folder: Path, files: Sequence[ImageFile], shape: tuple[int, ...], mode: Mode, max_pixels: int, label: str
+) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     for left in folder.parent.glob(f".{label}-*"):
         # Left by a killed process, since a live one writes more often and removes its files when it ends.
-        with contextlib.suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):
             if all(time.time() - path.stat().st_mtime > STALE for path in (left, *left.rglob("*"))):
                 shutil.rmtree(left, ignore_errors=True)
     digests: list[str] = []
@@ -179,10 +180,10 @@ def _build(folder: Path, files: Sequence[ImageFile], size: int, mode: Mode, max_
             (partial_folder / "images.npy").open("wb") as stream,
             tqdm(total=len(files), desc=f"decoding {label}", unit="file", disable=None) as bar,
         ):
-            header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), size, size, len(mode))}
+            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(stream, header)
             # Plain writes, since with a writable memory map a full disk would be a bus fault instead of an error.
-            for chunk in _decoded(files, size, mode, max_pixels):
+            for chunk in _decoded(files, shape[1], mode, max_pixels):
                 stream.write(chunk.pixels.tobytes())
                 digests += chunk.digests
                 faults += chunk.faults
@@ -194,9 +195,8 @@ def _build(folder: Path, files: Sequence[ImageFile], size: int, mode: Mode, max_
             rows = csv.writer(table)
             rows.writerow(["row", "file", "bytes", "stamp"])
             rows.writerows([row, str(file), file.size, file.stamp] for row, file in enumerate(files))
-        contents = sorted(zip((file.name.name for file in files), digests, strict=True))
-        (partial_folder / CONTENTS).write_text(hashlib.sha256(json.dumps(contents).encode()).hexdigest()[:16])
-        if folder.exists() and _open(folder, (len(files), size, size, len(mode))) is None:
+        (partial_folder / DIGESTS).write_text("\n".join(digests))
+        if folder.exists() and _open(folder, shape) is None:
             shutil.rmtree(folder)  # damaged since it was made
         try:
             patiently(lambda: partial_folder.rename(folder))

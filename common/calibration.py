@@ -84,15 +84,12 @@ class Calibrated:
         numbers = np.unique(parts)
         if len(numbers) < 2:
             return self.calibrated(estimates, NONE)
-        found: np.ndarray | None = None
+        calibrated = []
         for number in numbers:
-            inside = parts == number
-            learned = self.calibrate(estimates[~inside], truth[~inside], groups[~inside])
-            own = self.calibrated(estimates[inside], learned)
-            if found is None:
-                found = np.empty((len(estimates), *own.shape[1:]), own.dtype)
-            found[inside] = own
-        assert found is not None
+            others = parts != number
+            learned = self.calibrate(estimates[others], truth[others], groups[others])
+            calibrated.append(self.calibrated(estimates[~others], learned))
+        found: np.ndarray = np.concatenate(calibrated)[np.argsort(np.argsort(parts, kind="stable"))]
         return found
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from common.compare_page import page
 from common.errors import UserError, counted, exit_on_user_error
-from common.files import check_output, replacing
+from common.files import check_output, write_text
 from common.ranking import FIXED, read_groups, table_of, text_of
 
 
@@ -45,8 +45,7 @@ def show(table: pd.DataFrame, title: str) -> None:
 
 def write(text: str, path: Path) -> None:
     """Write a file, whole or not at all, and say so."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(path, text)
     print(f"written: {path}")
 
 

@@ -23,7 +23,7 @@ from common.config import read_config
 from common.data import ImageData
 from common.ensemble import data_of, learned_views, predict_views
 from common.errors import UserError, counted, listed
-from common.files import replacing, write_json
+from common.files import replacing, write_json, write_text
 from common.folds import Split, digest_of
 from common.out_of_fold import Estimates, read_others
 from common.pictures import entitled
@@ -202,8 +202,7 @@ class CrossValidation:
         rows_path, estimates_path = self.folder / f"out_of_fold{views}.csv", self.folder / f"out_of_fold{views}.npz"
         summary_path = self.folder / f"crossval{views}.csv"
         for path, frame in ((rows_path, rows), (summary_path, summary)):
-            with replacing(path) as temporary:
-                frame.to_csv(temporary, index=False)
+            write_text(path, frame.to_csv(index=False))
         with replacing(estimates_path) as temporary, temporary.open("wb") as stream:
             np.savez_compressed(stream, ids=ids, estimates=estimates, truth=truth)
 

@@ -16,7 +16,7 @@ import pandas as pd
 from common.arguments import RESUMED, Kind, Settings, experiment, in_words, kinds_of, machine_arguments
 from common.data import ImageData
 from common.errors import UserError
-from common.files import check_output, replacing, shown, write_json
+from common.files import check_output, shown, write_json, write_text
 from common.ranking import rank, tell_apart
 from common.report import report_on, write_report
 from common.runs import About, Result, Run
@@ -189,9 +189,7 @@ def build_dashboard(
     path = output or Path(f"report-{task.task}.md" if report else f"dashboard-{task.task}.json")
     check_output(path, "--output")
     if report:
-        text = report_on([shown(runs)])
-        with replacing(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(path, report_on([shown(runs)]))
     else:
         specification = workspace(task, data, entity or "")._to_model()
         write_json(path, specification.model_dump(mode="json", by_alias=True, exclude_none=True))

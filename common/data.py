@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from common.arguments import Machine, Settings, keep_own
 from common.augment import View
 from common.batches import Batch, ImageBatch, ImageDataset, ImageRows, Loader, as_is, key_of, progress_of
-from common.cache import cached_images, contents_of
+from common.cache import cached_images, digests_of
 from common.decoding import Images, Mode
 from common.familiar import Familiar, learn_familiar
 from common.folds import Listing, Split, digest_of, keep_fraction, naming_fraction, split_rows
@@ -184,7 +184,7 @@ class ImageData(LightningDataModule, ABC):
         images = self._cached("train", self.listing.files)
         train, val = self._split()
         self.make_sets(images, train, val)
-        self.split = Split.of(self.listing, train, val, contents_of(images))
+        self.split = Split.of(self.listing, train, val, digests_of(images))
         if self.held_out:
             self.hold_out(val)
             self.test_set = ImageDataset(images, val)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from common.crossval import Measured
-from common.files import replacing
+from common.files import write_text
 from common.plots import data_curve, save_png
 from common.task import AnyTask
 
@@ -33,8 +33,7 @@ def write_data_curve(task: type[AnyTask], measured: Mapping[float, Measured], fo
     table = tabulate(measured, metric)
     suffix = next(iter(measured.values())).suffix
     path = folder / f"data_curve{suffix}.csv"
-    with replacing(path) as temporary:
-        table.to_csv(temporary, index=False)
+    write_text(path, table.to_csv(index=False))
     picture = path.with_suffix(".png")
     save_png(data_curve(table, metric, task.directions[metric], task.units.get(metric, "")), picture)
     shown = table.round({metric: 4, "mean": 4, "deviation": 4, "seconds": 0})

@@ -84,10 +84,15 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
         os.fsync(stream.fileno())  # otherwise the final name could be that of an empty file
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in UTF-8, whole or not at all; its lines end as in ``text``, such as a CSV of pandas."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
+
+
 def write_json(path: Path, content: Mapping[str, object]) -> None:
     """Write a JSON file, whole or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 def link_or_copy(source: Path, target: Path) -> None:

@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from common.arguments import RESUMED, T, as_typed
 from common.callbacks import BestCheckpoint, Finite, LastCheckpoint, LatestLink, best_checkpoint
 from common.checkpoints import Checkpoint, run_of
-from common.files import replacing, shown, write_json
+from common.files import shown, write_json, write_text
 from common.held_out_tables import HELD_OUT
 from common.machine import is_first_process
 from common.pictures import Pictures, showing_best
@@ -41,8 +41,7 @@ class SaveConfig(SaveConfigCallback):
             config.ckpt_path = None  # it is this run's own, and the configuration must repeat the run from the start
         text = self.parser.dump(config, skip_none=False)
         run.mkdir(parents=True, exist_ok=True)
-        with replacing(run / "config.yaml") as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(run / "config.yaml", text)
         # Read back from YAML, since W&B treats numbers of jsonargparse's own classes as text, which it cannot sort.
         settings = yaml.safe_load(text)
         for logger in trainer.loggers[1:]:
@@ -145,8 +144,7 @@ def finish_run(trainer: pl.Trainer, model: AnyTask, seconds: float, log_model: b
                 table, by = model.table_of_evaluated(), {"held_out_by": about}
         write_json(Path(str(run)) / RESULT, {"metric": model.monitor, **figures, **times, **by})
         if table is not None:
-            with replacing(Path(str(run)) / HELD_OUT) as temporary:
-                table.to_csv(temporary, index=False)
+            write_text(Path(str(run)) / HELD_OUT, table.to_csv(index=False))
     boards = []
     for logger in trainer.loggers:
         logger.finalize("success")

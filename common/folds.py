@@ -50,13 +50,13 @@ class Split(NamedTuple):
     digests: Sequence[str]
 
     @classmethod
-    def of(cls, listing: Listing, train: Indices, val: Indices, contents: str) -> Split:
-        """Make the split from row numbers and a digest of the files' contents."""
+    def of(cls, listing: Listing, train: Indices, val: Indices, contents: Sequence[str]) -> Split:
+        """Make the split from row numbers and the digest of each file's contents."""
         ids, truth = listing.ids, listing.truth
         trained, held_out = ([ids[row] for row in rows] for rows in (train, val))
         sizes = np.array([file.size for file in listing.files])
         sides = digest_of(trained, truth[train]), digest_of(held_out, truth[val])
-        return cls(trained, held_out, (*sides, digest_of(ids, sizes), contents))
+        return cls(trained, held_out, (*sides, digest_of(ids, sizes), digest_of(ids, np.array(contents))))
 
     def check(self, fitted: Split) -> None:
         """Raise a :class:`UserError` that says how this split differs from the one that a model was fitted with."""

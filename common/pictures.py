@@ -13,7 +13,7 @@ import torch
 from lightning import pytorch as pl
 
 from common.callbacks import best_checkpoint
-from common.files import replacing
+from common.files import write_text
 from common.plots import Gallery, learning_curves, save_png
 from common.task import AnyTask, ImageTask
 from common.tracking import log_picture
@@ -75,8 +75,7 @@ class Pictures(pl.Callback):
             for logger in trainer.loggers:
                 log_picture(logger, f"pictures/{name}", figure, folder / f"{name}.png", trainer.global_step)
         for name, table in tables.items():
-            with replacing(self.run / f"{name}.csv") as temporary:
-                table.to_csv(temporary)
+            write_text(self.run / f"{name}.csv", table.to_csv())
         metrics = pd.read_csv(self.run / "metrics.csv")
         curves = learning_curves(metrics, pl_module.monitor, pl_module.directions, pl_module.units)
         save_png(curves, folder / "learning_curves.png")

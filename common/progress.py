@@ -231,10 +231,9 @@ class Throughput(pl.Callback):
     """Log how many items per second an epoch trains on, excluding its validation."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.items, self.start = 0, time.perf_counter()  # a resumed epoch has no start
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.items, self.start = 0, time.perf_counter()
+
+    on_train_epoch_start = on_train_start  # an epoch that is resumed within has no start of its own
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, index: int

@@ -52,7 +52,8 @@ def _section(roots: list[Node], columns: list[str], monitor: str) -> list[str]:
     if not others:
         return [*lines, "", "No other run was measured on these rows."]
     lines += ["", *_beside(best, others[0])]
-    lines += ["", *_table(["", monitor, *columns[2:3]], [_line(node, columns) for node in ranked[:10]])]
+    cells = [[_named(node), *(node.row[name][0] for name in ("best", *columns[2:3]))] for node in ranked[:10]]
+    lines += ["", *_table(["", monitor, *columns[2:3]], cells)]
     if changes := _alone(best, others, columns):
         lines += ["", "Settings that differ from the best in one argument alone:", ""]
         lines += _table(["argument", "of the best", "instead", monitor, "worse by"], changes)
@@ -61,10 +62,6 @@ def _section(roots: list[Node], columns: list[str], monitor: str) -> list[str]:
 
 def _named(node: Node) -> str:
     return f"`{node.name}`{f' ({node.what})' if node.what else ''}"
-
-
-def _line(node: Node, columns: list[str]) -> list[str]:
-    return [_named(node), node.row["best"][0], *(node.row[name][0] for name in columns[2:3])]
 
 
 def _beside(best: Node, second: Node) -> list[str]:

@@ -15,7 +15,7 @@ import pandas as pd
 from jsonargparse.typing import ClosedUnitInterval, PositiveInt
 
 from common.errors import UserError
-from common.files import check_output, replacing
+from common.files import check_output, replacing, write_text
 from common.platforms import signals_held
 
 if TYPE_CHECKING:
@@ -149,5 +149,4 @@ class SubmissionFiles:
         for path in {self.spread_path, self.intervals_path} - tables.keys():
             path.unlink(missing_ok=True)  # from an earlier submission
         for path, rows in (tables | {self.path: table}).items():  # the submission last
-            with replacing(path) as temporary:
-                rows.to_csv(temporary, index=False)
+            write_text(path, rows.to_csv(index=False))

@@ -9,7 +9,7 @@ import re
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +59,7 @@ def read_table(path: Path | TableFile, columns: Sequence[str], optional: Sequenc
         if optional is not None:
             header = [cell.strip() for cell in header]
             _check_header(path, header, columns, optional)
-        elif header != columns:
+        elif header != list(columns):
             raise UserError(f"{path}: the header is {listed(header)!r}, expected {','.join(columns)!r}")
         cells = {row: line for row, line in enumerate(lines) if line}
     except UnicodeDecodeError as error:
@@ -73,7 +73,7 @@ def read_table(path: Path | TableFile, columns: Sequence[str], optional: Sequenc
         remedy = ""
         if optional is not None:
             remedy = f"; {delimiter!r} divides cells: write decimals with a point, and a name that holds one in quotes"
-        raise UserError(f"{path}: {rows(pd.Index(odd))}: not {len(header)} cells ({','.join(header)}){remedy}")
+        raise UserError(f"{path}: {rows(odd)}: not {len(header)} cells ({','.join(header)}){remedy}")
     table = pd.DataFrame(list(cells.values()), index=list(cells), columns=header, dtype=str)
     for column in header:
         blank = table.index[table[column].fillna("").str.strip() == ""]
@@ -126,9 +126,10 @@ def refuse_doubles(path: Path | TableFile, column: pd.Series) -> None:
         raise UserError(f"{path}: {twice}, {rows(doubled.index)}")
 
 
-def rows(index: pd.Index) -> str:
+def rows(index: Iterable[int]) -> str:
     """Name rows by their numbers in a spreadsheet, where the header is row 1."""
-    return f"row{'s' if len(index) > 1 else ''} {listed(index + 2)}"
+    numbers = [row + 2 for row in index]
+    return f"row{'s' if len(numbers) > 1 else ''} {listed(numbers)}"
 
 
 def read_metrics(path: Path) -> tuple[dict[str, pd.Series[float]], list[str]]:

@@ -217,7 +217,7 @@ class ImageTask(LightningModule, Calibrated, HeldOutTables[Data], ABC, Generic[D
 
     # What all tasks share.
 
-    def counted(self, estimates: np.ndarray) -> np.ndarray:
+    def as_scored(self, estimates: np.ndarray) -> np.ndarray:
         """Return estimates as ``monitor`` scores them: as they would be submitted, if submitting changes them."""
         return estimates
 
@@ -229,7 +229,7 @@ class ImageTask(LightningModule, Calibrated, HeldOutTables[Data], ABC, Generic[D
         """Compute ``monitor`` for estimates (ids×…) against the truth (ids)."""
         metric = self.val_metrics[self.monitor].clone().cpu()
         metric.reset()
-        return float(metric(torch.from_numpy(self.counted(estimates)), torch.from_numpy(truth)))
+        return float(metric(torch.from_numpy(self.as_scored(estimates)), torch.from_numpy(truth)))
 
     @property
     def data(self) -> Data:

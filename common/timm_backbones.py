@@ -54,7 +54,9 @@ def build_timm(name: str, in_channels: int, image_size: int, pretrained: Pretrai
         state = read_state(pretrained, source or f"a state dict of timm's {name.removeprefix(PREFIX)}")
         options["pretrained_cfg_overlay"] = {"state_dict": state}
         # As many classes as the file has, since timm checks the names of all tensors only if the numbers agree.
-        if classifier := [key for key in (f"{layer}.weight" for layer in _layers(config)) if key in state]:
+        heads = config.get("classifier") or ()  # the layers that produce the logits, or the name of the only one
+        heads = (heads,) if isinstance(heads, str) else heads
+        if classifier := [key for key in (f"{head}.weight" for head in heads) if key in state]:
             options["num_classes"] = options["pretrained_cfg_overlay"]["num_classes"] = len(state[classifier[0]])
     try:
         network: nn.Module = timm.create_model(name.removeprefix(PREFIX), pretrained=bool(pretrained), **options)
@@ -85,12 +87,6 @@ def _configuration(name: str) -> Settings:
         raise no_such("--model.backbone", name, known, "timm.list_models()")
     config = timm.get_pretrained_cfg(name.removeprefix(PREFIX))
     return {"input_size": (3, 224, 224)} if config is None else dict(config.to_dict())
-
-
-def _layers(config: Settings) -> tuple[str, ...]:
-    """Name the layers that produce the logits."""
-    layers = config.get("classifier") or ()
-    return (layers,) if isinstance(layers, str) else tuple(layers)
 
 
 def _source(config: Settings) -> str:

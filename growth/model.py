@@ -208,7 +208,7 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         days = days.clamp(min=self.min_days)
         return days.round() if self.round_days else days
 
-    def counted(self, estimates: np.ndarray) -> np.ndarray:
+    def as_scored(self, estimates: np.ndarray) -> np.ndarray:
         return self.values(estimates)
 
     def table_of_items(self, outputs: Outputs, data: GrowthData) -> pd.DataFrame:

@@ -206,7 +206,7 @@ def _pairs(root: Path, photos: pd.DataFrame) -> PhotoPairs:
     if len(late := pairs[day[before] > day[after]]):
         raise UserError(f"{path}: {rows(late.index)}: before is not the earlier photo by their days; swap them")
     unknown = pairs[np.isnan(day[before]) | np.isnan(day[after])]
-    where = pd.Series([rows(pd.Index([row])) for row in unknown.index])
+    where = pd.Series([rows([row]) for row in unknown.index])
     refuse_other_order(path, where, unknown["before"], unknown["after"])
     if "idx" not in pairs:
         pairs["idx"] = [str(row) for row in range(len(pairs))]

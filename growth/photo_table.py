@@ -56,7 +56,7 @@ def read_photo_table(root: Path, found: Mapping[str, ImageFile]) -> pd.DataFrame
     if len(absent := table[~table["path"].isin(found.keys())]):
         raise UserError(f"{path}: {rows(absent.index)}: no such photo in {root}: {listed(absent['path'])}")
     table["file"] = table["path"].map(found.__getitem__)
-    table["where"] = [rows(pd.Index([row])) for row in table.index]
+    table["where"] = [rows([row]) for row in table.index]
     if "species" not in table:
         table["species"] = ""
     table["day"] = _days(path, table["day"]) if "day" in table else _days_of_dates(path, table["plant"], table["date"])
@@ -76,8 +76,8 @@ def clean_path(text: str) -> str:
 
 def refuse(path: Path, column: pd.Series, fault: Callable[[str], str]) -> None:
     """Raise a :class:`UserError` that names the rows whose cell has a ``fault``, and says what it is."""
-    said = [(row, text, fault(text)) for row, text in column.items()]
-    if faults := [f"{rows(pd.Index([row]))}: {column.name} {text} ({why})" for row, text, why in said if why]:
+    said = [(row, text, fault(text)) for row, text in zip(column.index, column, strict=True)]
+    if faults := [f"{rows([row])}: {column.name} {text} ({why})" for row, text, why in said if why]:
         raise UserError(f"{path}: {listed(faults, most=3)}")
 
 

@@ -43,7 +43,7 @@ class Photos:
     def of(cls, table: pd.DataFrame) -> Photos:
         """Make the training set from a table with the columns file, species, plant, day and name."""
         table = table.sort_values(["species", "plant", "day", "name"])
-        species, plant, name = (as_text(table[column]) for column in ("species", "plant", "name"))
+        species, plant, name = (table[column].to_numpy(str) for column in ("species", "plant", "name"))
         return cls(table["file"].tolist(), species, plant, table["day"].to_numpy(np.float32), name)
 
     def take(self, rows: np.ndarray) -> Photos:
@@ -91,7 +91,7 @@ class PhotoPairs:
         used, ends = np.unique([before, after], return_inverse=True)
         before, after = ends.reshape(2, -1).astype(np.int64)
         table = table.iloc[used]
-        species, plant, name = (as_text(table[column]) for column in ("species", "plant", "name"))
+        species, plant, name = (table[column].to_numpy(str) for column in ("species", "plant", "name"))
         sample = SampleSubmission(*SAMPLE_COLUMNS, ids)
         return cls(table["file"].tolist(), species, plant, name, before, after, sample)
 
@@ -174,8 +174,3 @@ def refuse_lone(source: object, plant: pd.Series, day: pd.Series) -> None:
             f"{source}: {count} photos of one moment only, which make no pair: {listed(lone)}; "
             "add photos of other days or remove these"
         )
-
-
-def as_text(column: pd.Series) -> np.ndarray:
-    """Turn a column into an array of str, N."""
-    return np.array(column.tolist(), dtype=str)

@@ -94,21 +94,9 @@ def pairs(plan: Plan, seed: int) -> list[tuple[str, str, int]]:
     return rows
 
 
-def draw(
-    directory: Path,
-    *,
-    plants: int,
-    days: int,
-    test_plants: int,
-    test_pairs: int,
-    width: int,
-    height: int,
-    seed: int,
-    scene: Scene,
-) -> None:
-    """Draw equally many plants of each species, all on equally many days; see :func:`plan_of` and :func:`draw_plan`."""
-    plan = plan_of(plants=plants, days=days, test_plants=test_plants, test_pairs=test_pairs, seed=seed)
-    draw_plan(directory, plan, width=width, height=height, seed=seed, scene=scene)
+def draw(directory: Path, *, width: int, height: int, seed: int, scene: Scene, **numbers: int) -> None:
+    """Draw a set of the numbers that :func:`plan_of` takes; see :func:`draw_plan`."""
+    draw_plan(directory, plan_of(**numbers, seed=seed), width=width, height=height, seed=seed, scene=scene)
 
 
 def draw_plan(directory: Path, plan: Plan, *, width: int, height: int, seed: int, scene: Scene, noise: int = 0) -> None:

@@ -75,8 +75,7 @@ class CharacterData(LabelledData):
         self.mixing = v2.RandomChoice(mixing) if mixing else None
 
     def read_training_set(self) -> Listing:
-        found = read_training_set(self.root, self.variant)
-        return Listing(found.files, found.ids, found.labels, found.labels)
+        return read_training_set(self.root, self.variant)
 
     def read_test_set(self) -> list[ImageFile]:
         self.sample, files = read_test_set(self.root, self.variant)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import string
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from common.errors import UserError, counted, listed
+from common.folds import Listing
 from common.image_files import ImageFile, find_images, refuse_unlike
 from common.submission import SampleSubmission
 from common.tables import read_table, refuse_doubles, rows
@@ -31,23 +31,8 @@ Variant = Literal["original", "resized"]
 FOLDERS = {"original": ("train", "test"), "resized": ("trainResized", "testResized")}
 
 
-@dataclass(frozen=True)
-class Characters:
-    """The training set: one row per bitmap.
-
-    Attributes:
-        ids: as in ``trainLabels.csv``, in its order.
-        files: the bitmaps.
-        labels: index into ``CLASSES``, N, int64.
-    """
-
-    ids: list[str]
-    files: list[ImageFile]
-    labels: np.ndarray
-
-
-def read_training_set(root: Path, variant: Variant) -> Characters:
-    """List the training bitmaps with their labels.
+def read_training_set(root: Path, variant: Variant) -> Listing:
+    """List the training bitmaps in the order of ``trainLabels.csv``; their truth is an index into ``CLASSES``, int64.
 
     Raises:
         UserError: files are missing; an id appears twice, or lacks a bitmap or a label; a label is not a class.
@@ -56,7 +41,7 @@ def read_training_set(root: Path, variant: Variant) -> Characters:
     path = root / "trainLabels.csv"
     if not path.is_file():
         raise UserError(_how_to_get(root, "trainLabels.csv"))
-    table = read_table(path, list(COLUMNS))
+    table = read_table(path, COLUMNS)
     refuse_doubles(path, table["ID"])
     unknown = table[~table["Class"].isin(list(CLASSES))]
     if len(unknown):
@@ -65,7 +50,7 @@ def read_training_set(root: Path, variant: Variant) -> Characters:
     ids = table["ID"].tolist()
     _match_ids(ids, files, path, root / FOLDERS[variant][0])
     labels = np.array([CLASSES.index(name) for name in table["Class"]], dtype=np.int64)
-    return Characters(ids, [files[i] for i in ids], labels)
+    return Listing([files[i] for i in ids], ids, labels, labels)
 
 
 def read_test_set(root: Path, variant: Variant) -> tuple[SampleSubmission, list[ImageFile]]:
@@ -77,7 +62,7 @@ def read_test_set(root: Path, variant: Variant) -> tuple[SampleSubmission, list[
     files = _bitmaps(root, variant, "test")
     path = root / "sampleSubmission.csv"
     if path.is_file():
-        table = read_table(path, list(COLUMNS))
+        table = read_table(path, COLUMNS)
         refuse_doubles(path, table["ID"])
         ids = table["ID"].tolist()
         _match_ids(ids, files, path, root / FOLDERS[variant][1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 from common.drawing import spread_out
 from common.errors import UserError, listed
 
-CLASSES = string.digits + string.ascii_uppercase + string.ascii_lowercase
+SIGNS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 SYSTEM = "system"  # in place of a file or folder: the installed fonts
 SUFFIXES = {".ttf", ".otf", ".ttc", ".otc", ".woff", ".woff2"}
 
@@ -57,6 +57,7 @@ class Face(NamedTuple):
     licence: str = ""
 
 
+@cache
 def plain_faces() -> list[Face]:
     """List the faces that come with matplotlib."""
     import matplotlib  # only for its fonts; imported here to keep --help fast
@@ -125,16 +126,16 @@ def _inspect_face(path: str, number: int) -> tuple[Face, str]:
         names, drawn = font["name"], font.getBestCmap() or {}
         family, style = names.getBestFamilyName() or Path(path).stem, names.getBestSubFamilyName() or ""
         face = Face(path, number, family, style, " ".join((names.getDebugName(13) or "").split()))
-    if absent := [sign for sign in CLASSES if ord(sign) not in drawn]:
+    if absent := [sign for sign in SIGNS if ord(sign) not in drawn]:
         return face, f"lacks {listed(absent)}"
     shapes = glyph_shapes(face)
     if shapes is None:
         return face, "draws nothing for some characters"
-    own = np.array([shapes[CLASSES.index(sign)] @ shapes[CLASSES.index(sign.upper())] for sign in _DISTINCT])
+    own = np.array([shapes[SIGNS.index(sign)] @ shapes[SIGNS.index(sign.upper())] for sign in _DISTINCT])
     if own.mean() > SMALL_CAPITALS:
         return face, "has capitals for lower case"
-    nearest = (shapes @ _plain_shapes().T).argmax(axis=1) % len(CLASSES)
-    right = np.array([CLASSES[found].lower() == sign.lower() for found, sign in zip(nearest, CLASSES, strict=True)])
+    nearest = (shapes @ _plain_shapes().T).argmax(axis=1) % len(SIGNS)
+    right = np.array([SIGNS[found].lower() == sign.lower() for found, sign in zip(nearest, SIGNS, strict=True)])
     least = min(part.mean() for part in np.split(right, [10, 36]))  # digits, capitals, small letters
     return face, "" if least >= READ else "does not draw what can be read as the characters"
 
@@ -143,7 +144,7 @@ def glyph_shapes(face: Face) -> Shapes | None:
     """Draw the 62 characters, each filling a square, scaled to mean 0 and length 1: 62×400; None if one is blank."""
     font = ImageFont.truetype(face.path, 96, index=face.number, layout_engine=ImageFont.Layout.BASIC)
     shapes = []
-    for sign in CLASSES:
+    for sign in SIGNS:
         image = Image.new("L", (192, 192))
         ImageDraw.Draw(image).text((96, 128), sign, 255, font, "ms")
         box = image.getbbox()
@@ -158,7 +159,7 @@ def glyph_shapes(face: Face) -> Shapes | None:
     return unit
 
 
-@lru_cache(maxsize=1)
+@cache
 def _plain_shapes() -> Shapes:
     """Return the shapes of the plain faces, (faces·62)×400."""
     shapes = [glyph_shapes(face) for face in plain_faces()]

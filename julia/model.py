@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -29,21 +30,6 @@ from julia.files import CLASSES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-class CharacterNet(nn.Module):
-    """Normalisation and a backbone with one logit per class.
-
-    Shape: N×channels×image_size×image_size, float in [0, 1] → N×62 logits.
-    """
-
-    def __init__(self, backbone: nn.Module, normalize: Normalize) -> None:
-        super().__init__()
-        self.normalize, self.backbone = normalize, backbone
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.backbone(self.normalize(images))
-        return logits
 
 
 class CaseBlindAccuracy(MulticlassAccuracy):
@@ -104,7 +90,6 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
     classes = CLASSES
     columns = ("row", "truth", "loss", *CLASSES)
     held_out_columns = HeldOutColumns(ids=("ID",), group="Class", truth="Class")
-    net: CharacterNet
 
     def __init__(
         self,
@@ -135,7 +120,8 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
             "f1": MulticlassF1Score(len(CLASSES), average="macro"),
             "acc_case_blind": CaseBlindAccuracy(),
         }
-        net = CharacterNet(network, Normalize(normalize, channels, constants_of(backbone)))
+        normalization = Normalize(normalize, channels, constants_of(backbone))
+        net = nn.Sequential(OrderedDict(normalize=normalization, backbone=network))
         super().__init__(net, metrics, lr, weight_decay, warmup, pretrained=pretrained)
         self.loss = nn.CrossEntropyLoss(reduction="none", label_smoothing=label_smoothing)
         self.example_input_array = torch.zeros(2, channels, image_size, image_size)
@@ -268,11 +254,11 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
 
     @property
     def encoder(self) -> nn.Module:
-        return self.net.backbone
+        return self.net.get_submodule("backbone")
 
     @property
     def normalize(self) -> nn.Module:
-        return self.net.normalize
+        return self.net.get_submodule("normalize")
 
     def explained_scores(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits, N×62, and which of them to explain: the greatest."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from julia.fonts import CLASSES, Face, load_face
+from julia.fonts import SIGNS, Face, load_face
 
 Array = NDArray[np.float64]
 EM = 64  # font size in pixels, before the drawing is resized to the bitmap
@@ -74,8 +74,8 @@ def _lay_out(character: str, face: Face, rng: np.random.Generator) -> Layers:
 
 def _neighbour(character: str, rng: np.random.Generator) -> str:
     """Draw a neighbour, mostly of the same kind: words are mostly of one case, and numbers of digits."""
-    kinds = [kind for kind in (CLASSES[:10], CLASSES[10:36], CLASSES[36:]) if character in kind]
-    kind = kinds[0] if rng.random() < 0.85 else CLASSES
+    kinds = [kind for kind in (SIGNS[:10], SIGNS[10:36], SIGNS[36:]) if character in kind]
+    kind = kinds[0] if rng.random() < 0.85 else SIGNS
     return kind[rng.integers(len(kind))]
 
 

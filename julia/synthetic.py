@@ -6,7 +6,7 @@ import colorsys
 import io
 import zipfile
 from collections.abc import Iterable, Sequence
-from functools import cache, partial
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Literal
@@ -19,11 +19,11 @@ from common.drawing import Parser, check_range, spread_out
 from common.errors import exit_on_user_error
 from common.files import new_folder
 from common.platforms import quoted
-from julia.fonts import CLASSES, Face, find_faces, load_face, plain_faces
+from julia.fonts import SIGNS, Face, find_faces, load_face, plain_faces
 from julia.street import draw_character, grey
 
 Frequencies = Literal["even", "competition"]
-# How many of the competition's 6,283 training bitmaps show each of CLASSES, in that order.
+# How many of the competition's 6,283 training bitmaps show each of SIGNS, in that order.
 COMPETITION = (
     *(78, 65, 59, 36, 37, 41, 42, 31, 21, 36),
     *(459, 90, 170, 165, 357, 69, 111, 152, 270, 52, 67, 168, 127),
@@ -42,24 +42,22 @@ def label(seed: int, item: int, frequencies: Frequencies = "even") -> str:
 
     With even frequencies, every run of 62 ids starting at 1, 63, 125, ... holds each of the 62 classes once.
     """
-    block, place = divmod(item - 1, len(CLASSES))
+    block, place = divmod(item - 1, len(SIGNS))
     if frequencies == "even":
-        return CLASSES[np.random.default_rng([seed, 0, block]).permutation(len(CLASSES))[place]]
+        return SIGNS[np.random.default_rng([seed, 0, block]).permutation(len(SIGNS))[place]]
     shares = np.array(COMPETITION) / sum(COMPETITION)
-    return CLASSES[np.random.default_rng([seed, 0, block]).choice(len(CLASSES), len(CLASSES), p=shares)[place]]
-
-
-_plain = cache(plain_faces)
+    return SIGNS[np.random.default_rng([seed, 0, block]).choice(len(SIGNS), len(SIGNS), p=shares)[place]]
 
 
 def _masks(character: str, rng: np.random.Generator) -> Image.Image:
     """Return the character as an RGB image of masks: the character, all text, all text with its outline."""
-    font = load_face(_plain()[rng.integers(len(_plain()))], _EM)
+    faces = plain_faces()
+    font = load_face(faces[rng.integers(len(faces))], _EM)
     middle, half = 1.5 * _EM, font.getlength(character) / 2 + rng.uniform(0, 0.1) * _EM
     texts = [(middle, character, "ms")]
     if rng.random() < 0.4:  # crops of real signs show slivers of the neighbouring letters
-        before, after = rng.integers(len(CLASSES), size=2)
-        texts += [(middle - half, CLASSES[before], "rs"), (middle + half, CLASSES[after], "ls")]
+        before, after = rng.integers(len(SIGNS), size=2)
+        texts += [(middle - half, SIGNS[before], "rs"), (middle + half, SIGNS[after], "ls")]
     bold, outline = int(rng.integers(0, 3)), int(rng.integers(4, 9))
     layers = [Image.new("L", (3 * _EM, 2 * _EM)) for _ in range(3)]
     for layer, shown, stroke in zip(layers, (texts[:1], texts, texts), (bold, bold, bold + outline), strict=True):
@@ -145,7 +143,7 @@ def draw(
     `UserError`, and leaves nothing behind, if a count is out of range, no font can be used, or the folder is not empty
     or cannot be written.
     """
-    check_range("--train", train, len(CLASSES), why="so that each of the 62 classes appears")
+    check_range("--train", train, len(SIGNS), why="so that each of the 62 classes appears")
     check_range("--test", test, 1)
     check_range("--seed", seed, 0)
     with new_folder(directory) as folder:

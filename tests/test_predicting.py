@@ -66,10 +66,11 @@ def test_ctrl_c_leaves_no_files_of_two_submissions(
     run(*words)
     to_csv, written = pd.DataFrame.to_csv, []
 
-    def interrupted(table: pd.DataFrame, path: Path, **options: Any) -> None:
+    def interrupted(table: pd.DataFrame, **options: Any) -> str:
         if not written:
             signal.raise_signal(signal.SIGINT)
-        written.append(to_csv(table, path, **options))
+        written.append(to_csv(table, **options))
+        return written[-1]
 
     monkeypatch.setattr(pd.DataFrame, "to_csv", interrupted)
     with pytest.raises(SystemExit) as caught:

@@ -279,7 +279,7 @@ def test_what_cannot_be_written_is_named_and_leaves_nothing(
     assert err == "error: --csv runs.csv: the folder . cannot be written to; give another\n"
     monkeypatch.undo()
 
-    def full(self: Path, text: str, encoding: str) -> None:
+    def full(self: Path, text: str, **options: str) -> None:
         self.touch()
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 

@@ -30,7 +30,7 @@ def test_rows_follow_the_label_file(root: Path) -> None:
     assert characters.ids[0] == "310"
     assert characters.files[0].name.name == "310.Bmp"
     last = (root / "trainLabels.csv").read_text().splitlines()[-1]
-    assert CLASSES[characters.labels[-1]] == last.split(",")[1]
+    assert CLASSES[characters.truth[-1]] == last.split(",")[1]
 
 
 @pytest.mark.parametrize("variant", ["original", "resized"])

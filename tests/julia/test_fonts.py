@@ -150,7 +150,7 @@ def test_the_set_is_laid_out_as_the_competition_s(root: Path) -> None:
         assert len(read_training_set(root, variant).files) == 310  # type: ignore[arg-type]
         assert len(read_test_set(root, variant)[1]) == 20  # type: ignore[arg-type]
     assert read_training_set(root, "original").ids[:2] == ["drawn_1", "drawn_2"]  # no IDs of the competition
-    labels = Counter(CLASSES[index] for index in read_training_set(root, "original").labels)
+    labels = Counter(CLASSES[index] for index in read_training_set(root, "original").truth)
     capitals = sum(labels[name] for name in CLASSES if name.isupper())
     assert 0.55 < capitals / 310 < 0.85  # 0.70 of the competition's, 0.42 of even frequencies
     assert labels["A"] > 3 * labels["Q"]

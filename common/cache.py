@@ -1,9 +1,9 @@
 """Decode image files into one uint8 array on disk, which later runs only open.
 
-The array is a plain ``images.npy`` (N×H×W×C) beside ``index.csv`` (one line per image) and ``sha256.txt``
-(the digest of each file), in a folder named after what it was made from. It is written under a temporary name and renamed when complete,
-so that a killed build leaves nothing that could be mistaken for a cache. This module imports neither torch nor
-Lightning, so worker processes start fast.
+The array is a plain ``images.npy`` (N×H×W×C) beside ``index.csv`` (one line per image) and ``sha256.txt`` (digests of
+the files), in a folder named after what it was made from. It is written under a temporary name and renamed when
+complete, so that a killed build leaves nothing that could be mistaken for a cache. This module imports neither torch
+nor Lightning, so worker processes start fast.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from glob import glob, has_magic
@@ -33,6 +33,14 @@ def expand(flag: str, word: str) -> list[Path]:
     if not paths:
         raise UserError(f"{flag} {word}: the pattern matches no file")
     return paths
+
+
+def other_case(folder: Path, names: Collection[str]) -> str:
+    """Say which files of a folder have one of ``names`` in another case; empty if none has."""
+    wanted = {name.lower(): name for name in names}
+    found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    alike = [name for name in found if name.lower() in wanted and name not in names]
+    return "".join(f" (rename {name} to {wanted[name.lower()]})" for name in alike)
 
 
 def check_folder(path: Path, flag: str) -> None:

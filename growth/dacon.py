@@ -20,7 +20,9 @@ import pandas as pd
 
 from common.archives import open_zip
 from common.errors import UserError, counted, listed
+from common.files import other_case
 from common.image_files import ImageFile, find_images, refuse_unlike
+from common.platforms import quoted
 from common.tables import TableFile, read_table, refuse_doubles, rows
 from growth.names import refuse_other_plants
 from growth.photos import SAMPLE_COLUMNS, PhotoPairs, Photos, days_in_names, refuse_lone, refuse_mixed, refuse_uncertain
@@ -229,12 +231,13 @@ def _folders(plant: str) -> tuple[str, str]:
 
 
 def _not_found(root: Path, missing: list[str]) -> UserError:
-    return UserError(f"{root} lacks {' and '.join(missing)}, unpacked or in open.zip; {how_to_get(root)}")
+    alike = other_case(root, [*PARTS, "open.zip", "test_data.csv"])
+    return UserError(f"{root} lacks {' and '.join(missing)}, unpacked or in open.zip{alike}; {how_to_get(root)}")
 
 
 def how_to_get(root: Path) -> str:
     """Say how to get the competition's photos, or synthetic ones."""
     return (
         "download open.zip of dacon.io/competitions/official/235851 into it, give its folder with --data.root DIR, or "
-        f"draw a synthetic set: python -m growth.synthetic {root}"
+        f"draw a synthetic set: python -m growth.synthetic {quoted(str(root))}"
     )

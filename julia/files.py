@@ -16,8 +16,10 @@ from typing import Literal
 import numpy as np
 
 from common.errors import UserError, counted, listed
+from common.files import other_case
 from common.folds import Listing
 from common.image_files import ImageFile, find_images, refuse_unlike
+from common.platforms import quoted
 from common.submission import SampleSubmission
 from common.tables import read_table, refuse_doubles, rows
 
@@ -37,10 +39,10 @@ def read_training_set(root: Path, variant: Variant) -> Listing:
     Raises:
         UserError: files are missing; an id appears twice, or lacks a bitmap or a label; a label is not a class.
     """
-    files = _bitmaps(root, variant, "train")
+    source, files = _bitmaps(root, variant, "train")
     path = root / "trainLabels.csv"
     if not path.is_file():
-        raise UserError(_how_to_get(root, "trainLabels.csv"))
+        raise UserError(_how_to_get(root, path.name))
     table = read_table(path, COLUMNS)
     refuse_doubles(path, table["ID"])
     unknown = table[~table["Class"].isin(list(CLASSES))]
@@ -48,7 +50,7 @@ def read_training_set(root: Path, variant: Variant) -> Listing:
         classes = listed(sorted(set(unknown["Class"])))
         raise UserError(f"{path}: {rows(unknown.index)}: no class of a-z, A-Z, 0-9 but {classes}")
     ids = table["ID"].tolist()
-    _match_ids(ids, files, path, root / FOLDERS[variant][0])
+    _match_ids(ids, files, path, source)
     labels = np.array([CLASSES.index(name) for name in table["Class"]], dtype=np.int64)
     return Listing([files[i] for i in ids], ids, labels, labels)
 
@@ -59,20 +61,20 @@ def read_test_set(root: Path, variant: Variant) -> tuple[SampleSubmission, list[
     Raises:
         UserError: files are missing; the ids of the sample submission differ from those of the bitmaps.
     """
-    files = _bitmaps(root, variant, "test")
+    source, files = _bitmaps(root, variant, "test")
     path = root / "sampleSubmission.csv"
     if path.is_file():
         table = read_table(path, COLUMNS)
         refuse_doubles(path, table["ID"])
         ids = table["ID"].tolist()
-        _match_ids(ids, files, path, root / FOLDERS[variant][1])
+        _match_ids(ids, files, path, source)
     else:
         ids = sorted(files, key=lambda name: (not name.isdecimal(), len(name) if name.isdecimal() else 0, name))
     return SampleSubmission(*COLUMNS, ids), [files[i] for i in ids]
 
 
-def _bitmaps(root: Path, variant: Variant, part: Literal["train", "test"]) -> dict[str, ImageFile]:
-    """Find the bitmaps of one part, by id."""
+def _bitmaps(root: Path, variant: Variant, part: Literal["train", "test"]) -> tuple[Path, dict[str, ImageFile]]:
+    """Find the folder or archive of one part, and the bitmaps in it, by id."""
     name = FOLDERS[variant][part == "test"]
     folder, archive = root / name, root / f"{name}.zip"
     if not folder.is_dir() and not archive.is_file():
@@ -80,7 +82,7 @@ def _bitmaps(root: Path, variant: Variant, part: Literal["train", "test"]) -> di
         other_name = FOLDERS[other][part == "test"]
         if (root / other_name).is_dir() or (root / f"{other_name}.zip").is_file():
             raise UserError(f"{root} has no {name}.zip or {name}/ but {other_name}: give --data.variant {other}")
-        raise UserError(_how_to_get(root, f"{name}.zip or {name}/"))
+        raise UserError(_how_to_get(root, archive.name, folder.name))
     source = folder if folder.is_dir() else archive
     found = find_images(source)
     if folder.is_dir() and archive.is_file():
@@ -96,24 +98,26 @@ def _bitmaps(root: Path, variant: Variant, part: Literal["train", "test"]) -> di
         if name in files:
             raise UserError(f"{source}: two files with the ID {name}: {files[name]} and {file}")
         files[name] = file
-    return files
+    return source, files
 
 
-def _match_ids(ids: Sequence[str], files: dict[str, ImageFile], table: Path, folder: Path) -> None:
+def _match_ids(ids: Sequence[str], files: dict[str, ImageFile], table: Path, source: Path) -> None:
     known = set(ids)
     if absent := [i for i in ids if i not in files]:
         raise UserError(
-            f"{table}: {counted(len(absent), 'ID has', 'IDs have')} no bitmap in {folder}: {listed(absent)}"
+            f"{table}: {counted(len(absent), 'ID has', 'IDs have')} no bitmap in {source}: {listed(absent)}"
         )
     if extra := [i for i in files if i not in known]:
         raise UserError(
-            f"{folder}: {counted(len(extra), 'bitmap has', 'bitmaps have')} no row in {table}: {listed(extra)}"
+            f"{source}: {counted(len(extra), 'bitmap has', 'bitmaps have')} no row in {table}: {listed(extra)}"
         )
 
 
-def _how_to_get(root: Path, missing: str) -> str:
-    fault = f"{root} lacks {missing}" if root.exists() else f"--data.root {root}: no such folder"
+def _how_to_get(root: Path, *missing: str) -> str:
+    lacks = f"{root} lacks {' or '.join(missing)}{other_case(root, missing)}"
+    fault = lacks if root.exists() else f"--data.root {root}: no such folder"
+    command = f"python -m julia.synthetic {quoted(str(root))}"
     return (
         f"{fault}. Download the files of kaggle.com/c/street-view-getting-started-with-julia into it, "
-        f"give their folder with --data.root DIR, or draw a synthetic set: python -m julia.synthetic {root}"
+        f"give their folder with --data.root DIR, or draw a synthetic set: {command}"
     )

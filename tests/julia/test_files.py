@@ -47,6 +47,17 @@ def test_zipped_is_as_good_as_unpacked(root: Path, variant: str) -> None:
     assert len(read_test_set(root, variant)[1]) == 31  # type: ignore[arg-type]
 
 
+def test_names_in_another_case_are_named(root: Path) -> None:
+    (root / "trainLabels.csv").rename(root / "trainlabels.csv")
+    with pytest.raises(
+        UserError, match=r"lacks trainLabels\.csv \(rename trainlabels\.csv to trainLabels\.csv\)\. Down"
+    ):
+        read_training_set(root, "original")
+    (root / "train").rename(root / "Train")
+    with pytest.raises(UserError, match=r"lacks train\.zip or train \(rename Train to train\)"):
+        read_training_set(root, "original")
+
+
 def test_an_archive_of_other_bitmaps_beside_the_unpacked_ones(root: Path) -> None:
     (root / "train.zip").write_bytes(b"broken off")
     assert len(read_training_set(root, "original").ids) == 310

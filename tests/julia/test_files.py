@@ -54,6 +54,7 @@ def test_names_in_another_case_are_named(root: Path) -> None:
     ):
         read_training_set(root, "original")
     (root / "train").rename(root / "Train")
+    shutil.rmtree(root / "trainResized")
     with pytest.raises(UserError, match=r"lacks train\.zip or train \(rename Train to train\)"):
         read_training_set(root, "original")
 

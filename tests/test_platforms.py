@@ -358,9 +358,9 @@ def test_images_are_decoded_without_fork(on: Any, monkeypatch: pytest.MonkeyPatc
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     on("darwin", cache)
-    decoded = np.concatenate([pixels for pixels, _ in cache._decoded(found, 4, "RGB", 100)])
+    decoded = np.concatenate([chunk.pixels for chunk in cache._decoded(found, 4, "RGB", 100)])
     assert methods == ["spawn"]
-    assert np.array_equal(decoded, cache._decode_chunk(found, 4, "RGB", 100)[0])
+    assert np.array_equal(decoded, cache._decode_chunk(found, 4, "RGB", 100).pixels)
 
 
 @pytest.mark.slow

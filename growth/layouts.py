@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -16,7 +17,7 @@ from common.errors import UserError, listed
 from common.files import expand
 from common.image_files import SUFFIXES, ImageFile, find_given
 from growth import dacon
-from growth.days import read_days, tell_days
+from growth.days import read_days, tell_days, told_day
 from growth.name_pattern import parse_pattern, read_names, split_name
 from growth.own import PAIRS, WRITTEN, read_own_pairs, read_own_training_set
 from growth.photo_table import PHOTOS
@@ -123,6 +124,9 @@ def _refuse_order(files: list[ImageFile], plant: str) -> None:
     """Refuse photos of a plant given in an order that contradicts the days in their names."""
     stems = [file.name.stem for file in files]
     days = read_days("", plant, stems)[0] if tell_days(plant, stems) else []
+    if not days:  # where a time of day is uncertain, the dates still are not
+        told = [told_day(stem) for stem in stems]
+        days = [one.day if one and one.dated else math.nan for one in told]
     for (day, file), (next_day, later) in pairwise(zip(days, files, strict=False)):
         if day > next_day:
             raise UserError(f"--images: {file} is typed before {later}, but is the later one by their names; swap them")

@@ -1,7 +1,7 @@
 """The user's photos whose plants and days are listed in a table next to them, ``photos.csv``.
 
 Columns, in any order: ``photo`` (path relative to the table), ``plant``, ``day`` (a number) or ``date`` (ISO 8601,
-with or without a time of day and its offset from UTC), and, if there are several, ``species``.
+with or without a time of day and its offset from UTC; or 2024-05-31 10:15 PM), and, if there are several, ``species``.
 """
 
 from __future__ import annotations
@@ -27,6 +27,9 @@ _NUMBER = re.compile(r"-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
 _DATE = re.compile(
     r"(?:19|20)[0-9]{2}(?:-[0-9]{2}-[0-9]{2}|[0-9]{4})"
     r"(?P<time>[T ][0-9]{2}(?::?[0-9]{2}(?::?[0-9]{2}(?:\.[0-9]+)?)?)?(?P<offset>Z|[+-][0-9]{2}(?::?[0-9]{2})?)?)?"
+)
+_HALF_DAY = re.compile(
+    r"(?P<date>.*[T ])(?P<hour>0?[1-9]|1[0-2])(?P<rest>(?::[0-9]{2}){0,2})\s?(?P<half>[AP])\.?M\.?", re.IGNORECASE
 )
 _EITHER = re.compile(r"([0-9]{1,2})([-/.])([0-9]{1,2})\2((?:19|20)?[0-9]{2})(?![0-9]).*")
 _DECIMAL_COMMA = re.compile(r"-?[0-9]*,[0-9]+")
@@ -98,7 +101,7 @@ def _fault_of_day(text: str) -> str:
 
 def _days_of_dates(path: Path, plant: pd.Series, column: pd.Series) -> pd.Series:
     """Turn dates into days since the first of each plant, in UTC if they state their offset from it."""
-    column = column.str.strip()
+    column = column.str.strip().map(_of_24_hours)
     refuse(path, column, _fault_of_date)
     matches = [match.groupdict() for text in column if (match := _DATE.fullmatch(text))]
     forms = pd.DataFrame(matches, index=column.index).notna()
@@ -114,6 +117,14 @@ def _days_of_dates(path: Path, plant: pd.Series, column: pd.Series) -> pd.Series
             )
     moments = column.map(_moment)
     return (moments - moments.groupby(plant).transform("min")).dt.total_seconds() / SECONDS_OF_A_DAY
+
+
+def _of_24_hours(text: str) -> str:
+    """Write 2024-05-31 10:15 PM as 2024-05-31 22:15."""
+    if match := _HALF_DAY.fullmatch(text):
+        hour = int(match["hour"]) % 12 + 12 * (match["half"] in "pP")
+        return f"{match['date']}{hour:02}{match['rest']}"
+    return text
 
 
 def _fault_of_date(text: str) -> str:

@@ -96,6 +96,7 @@ def test_columns_stand_in_any_order_with_species(root: Path) -> None:
         (("2024-05-31", "2024-06-01"), 1),
         (("20240531", "20240602"), 2),
         (("2024-05-31T10:15", "2024-05-31 22:15"), 0.5),
+        (("2024-05-31 12:15 AM", "2024-05-31 10:15:00\u202fpm"), 22 / 24),
         (("2024-05-31T10:00Z", "2024-05-31T22:00+09:00"), 0.125),  # 13:00 UTC
         (("2024-03-30T12:00+01:00", "2024-03-31T12:00+02:00"), 23 / 24),
     ],
@@ -179,6 +180,7 @@ def test_a_row_that_says_nothing_or_two_things(root: Path, lines: tuple[str, ...
         (("2024-02-30", "2024-06-01"), "row 2: date 2024-02-30 (day is out of range for month"),
         (("2024-W22", "2024-06-01"), "row 2: date 2024-W22 (not a date"),
         (("7", "8"), "row 2: date 7 (not a date"),
+        (("2024-05-31 13:15 PM", "2024-06-01"), "row 2: date 2024-05-31 13:15 PM (not a date such as 2024-05-31"),
         (("45413", "45414"), "row 2: date 45413 (may be Excel's number of a date; show the column as yyyy-mm-dd"),
         (("2024-05-31T10:00", "2024-06-01"), "plant P1 has dates with a time of day (row 2) and without (row 3)"),
         (
@@ -327,6 +329,10 @@ def test_a_pattern_with_days_and_species(tmp_path: Path) -> None:
         ("{plant}{*}{*}_{date}", "P_2024-05-31", ["P 2024-05-31"]),
         ("{plant}_{date}{*}", "P_20240531_101500", ["P 20240531_101500"]),
         ("{plant}_{date}", "P_20240531_101500", ["P 20240531_101500"]),
+        ("{plant}_{date}{*}", "P_20240531_0001", ["P 20240531_0001", "P 20240531"]),
+        ("{plant}_{date}_{*}", "P_20240531_0001", ["P 20240531"]),
+        ("{plant}_{date}{*}", "P_20240531 0115 PM", ["P 20240531 0115 PM"]),
+        ("{plant}_{date}{*}", "P_20240531 1315 PM", ["P 20240531 1315 PM", "P 20240531"]),
         ("{plant}_{date}", "_2024-05-31", []),
         ("{*}{plant}aa{day}", "aaaab1", []),
         ("{*}-" * 50 + "{plant}-{day}", "-" * 50 + "p-1", ["p 1"]),
@@ -388,6 +394,16 @@ def test_what_is_no_pattern(root: Path, pattern: str, message: str) -> None:
             ("P_2024-04-03.png", "P_2024-04-04_101500.png"),
             "{plant}_{date}",
             "a time of day, unlike others of the plant",
+        ),
+        (
+            ("P_20240531_0001.png", "P_20240601_0002.png"),
+            "{plant}_{date}{*}",
+            "2 names in two ways: P_20240531_0001.png (plant=P date=20240531_0001 or plant=P date=20240531), P_2024",
+        ),
+        (
+            ("P_20240531_0001.png", "P_20240601_0002.png"),
+            "{plant}_{date}",
+            "P_20240531_0001.png (0001 may be the time 00:01, if so to be written T0001, or a number)",
         ),
         (("P_100001.png", "P_1.png"), "{plant}_{day}", "P_100001.png (not a day up to 100,000)"),
         (("P_1.png", "Q_1.png", "Q_2.png"), "{plant}_{day}", "1 plant has one photo, which makes no pair: P"),

@@ -51,6 +51,11 @@ _UNIT_AFTER = re.compile(
     rf"[ _.-]*(?:(?:weeks?|wks?|w|months?|mo|hours?|hrs?|h|[ap]m|years?|{_MONTHS})(?![a-z])|주|개월|월|시|년)",
     re.IGNORECASE,
 )
+_TIME_BESIDE = re.compile(
+    rf"(?<![a-z])(?:dat|day|das|dap|week|wk|month|{_MONTHS})s?[ _.-]*[0-9]|"
+    rf"[0-9][ _.-]*(?:(?:st|nd|rd|th)?[ _.-]*(?:days?|weeks?|wks?|months?|{_MONTHS})(?![a-z])|일|주|개월|월)",
+    re.IGNORECASE,
+)
 _CALLED_DAY = re.compile(r"(?<![a-z])(?:dat|day|das|dap)[ _-]?([0-9]{1,6})(?![0-9])", re.IGNORECASE)
 _DAY_BEFORE = re.compile(r"(?<![a-z])(?:dat|day|das|dap|d)[ _-]?\Z", re.IGNORECASE)
 
@@ -158,6 +163,12 @@ def read_days(species: str, plant: str, stems: Sequence[str]) -> tuple[list[floa
 def tell_days(plant: str, stems: Sequence[str]) -> bool:
     """Return whether any of a plant's names has a date, or a number marked as a day, such as DAT07."""
     return any(mark.dated or mark.named for stem in stems for mark in _marks("", plant, with_dashes(stem)))
+
+
+def names_a_day(folder: str) -> bool:
+    """Return whether a folder is named after a date, or a number beside a word such as day or week."""
+    name = with_dashes(folder)
+    return _TIME_BESIDE.search(name) is not None or any(mark.dated for mark in _marks("", "", name))
 
 
 def ends_of_date(name: str, start: int) -> list[int]:

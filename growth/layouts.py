@@ -19,6 +19,7 @@ from common.image_files import SUFFIXES, ImageFile, find_given
 from growth import dacon
 from growth.days import read_days, tell_days, told_day
 from growth.name_pattern import parse_pattern, read_names, split_name
+from growth.names import refuse_folders_of_days
 from growth.own import PAIRS, WRITTEN, read_own_pairs, read_own_training_set
 from growth.photo_table import PHOTOS
 from growth.photos import ONE_PHOTO, PhotoPairs, Photos, days_in_names, pairs_of, refuse_lone, refuse_uncertain
@@ -105,6 +106,10 @@ def read_given(given: Sequence[str], pattern: str | None) -> PhotoPairs:
         raise UserError(f"--images: photos in {where} may be of one plant or of several; give the folders for several")
     if inside:
         table["plant"] = _plants_of(homes, inside)
+        below = table["plant"].replace("", inside[0].resolve().name)
+        refuse_folders_of_days(
+            "--images", below if len(inside) == 1 else pd.Series(home.name for home in homes), table["path"]
+        )
         table = table.iloc[sorted(range(len(table)), key=lambda row: _natural(table["path"][row]))]
         table = table.reset_index(drop=True)
     else:

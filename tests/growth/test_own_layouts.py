@@ -15,7 +15,7 @@ from hypothesis import strategies as some
 from PIL import Image
 
 from common.errors import UserError
-from growth.layouts import read_test_set, read_training_set
+from growth.layouts import read_given, read_test_set, read_training_set
 from growth.name_pattern import parse_pattern, split_name
 from growth.own import find_photos
 from growth.photos import PhotoPairs, Photos, pairs_of
@@ -289,6 +289,32 @@ def test_folders_that_say_nothing_or_two_things(root: Path, names: tuple[str, ..
     found = refusal(add(root, *names))
     assert message in found
     assert "open.zip" not in found
+
+
+@pytest.mark.parametrize(
+    "folder", ["DAT01", "2024-05-11", "20240511", "11-05-2024 noon", "day 3", "1일차", "week2", "May 31", "trial_DAT7"]
+)
+def test_folders_of_days_are_not_read_as_plants(tmp_path: Path, folder: str) -> None:
+    root = add(tmp_path, *(f"{home}/P{number}.png" for home in (folder, "BC_01") for number in (1, 2)))
+    said = refusal(root)
+    assert f"folder {folder} may hold one day's photos of several plants, or one plant's photos of several" in said
+    assert f"{folder}/P1.png, {folder}/P2.png; make one folder for each plant" in said
+    with pytest.raises(UserError, match=f"--images: folder {folder} may hold one day's photos"):
+        read_given([str(root)], None)
+    with pytest.raises(UserError, match=f"--images: folder {folder} may hold one day's photos"):
+        read_given([str(root / folder)], None)
+    add(tmp_path / "prefixed", *(f"DAT01/DAT01_P{number}.png" for number in (1, 2)))
+    assert "folder DAT01 may hold" in refusal(tmp_path / "prefixed")
+    add(tmp_path / "competition", *(f"train_dataset/BC/{folder}/P{number}.png" for number in (1, 2)))
+    assert f"folder {folder} may hold" in refusal(tmp_path / "competition")
+
+
+@pytest.mark.parametrize("folder", ["1", "2024_trial", "BC_01", "20", "209111", "Daisy 3", "D7", "sown 2024-05-01"])
+def test_folders_of_plants_that_are_called_by_numbers(tmp_path: Path, folder: str) -> None:
+    names = ("DAT01", "DAT02") if folder.startswith("sown") else ("1", "2")
+    root = add(tmp_path, *(f"{folder}/{name}.png" for name in names))
+    assert days_of(read_training_set(root)) == {f"{folder}/{name}": int(name[-1]) for name in names}
+    assert len(read_given([str(root)], None).files) == 2
 
 
 # Names by a pattern

@@ -317,6 +317,34 @@ def test_folders_of_plants_that_are_called_by_numbers(tmp_path: Path, folder: st
     assert len(read_given([str(root)], None).files) == 2
 
 
+# Images that are given
+
+
+def test_photos_of_a_pattern_come_in_the_order_of_those_of_a_folder(tmp_path: Path) -> None:
+    numbers = [1, 2, 9, 10, 11, 100]
+    root = add(tmp_path / "own", *(f"IMG_{number}.png" for number in numbers))
+    names = [f"IMG_{number}" for number in numbers]
+    typed = [str(root / f"{name}.png") for name in names]
+    for words in ([str(root)], [str(root / "IMG_*.png")], typed):
+        assert [file.name.stem for file in read_given(words, None).files] == names
+
+
+@pytest.mark.parametrize("order", [(1, 10, 11, 2), (10, 11, 1, 2), (10, 9)])
+def test_photos_in_an_order_that_a_shell_has_chosen(tmp_path: Path, order: tuple[int, ...]) -> None:
+    root = add(tmp_path, *(f"IMG_{number}.png" for number in order))
+    with pytest.raises(UserError) as caught:
+        read_given([str(root / f"IMG_{number}.png") for number in order], None)
+    by_shell, by_number = (", ".join(f"IMG_{one}.png" for one in numbers) for numbers in (order, sorted(order)))
+    said = f"--images: the order may be {by_shell}, as a shell sorts them, or {by_number}, as their numbers do; give"
+    assert said in str(caught.value)
+
+
+def test_photos_in_an_order_that_somebody_has_chosen(tmp_path: Path) -> None:
+    for names in (("2", "1", "10"), ("b", "a", "c"), ("10-05-2024", "13-5-2024", "2-06-2024"), ("before10", "after9")):
+        root = add(tmp_path, *(f"{name}.png" for name in names))
+        assert len(read_given([str(root / f"{name}.png") for name in names], None).files) == len(names)
+
+
 # Names by a pattern
 
 
@@ -653,6 +681,21 @@ def test_names_of_photos_to_predict_that_contradict_folder_or_order(tmp_path: Pa
     line = refusal(root, read=read_test_set)
     assert "test/rose/lily_DAT09.png (of plant rose, but named after lily)" in line
     assert "rose/lily_3.png (of plant rose, but named after lily)" in refusal(add(root, "rose/lily_3.png"))
+
+
+@pytest.mark.parametrize("pattern", [None, "{plant}_{day}", "{plant}_{date}"])
+def test_numbers_in_names_of_photos_to_predict_that_contradict_the_order(tmp_path: Path, pattern: str | None) -> None:
+    day = "2024-05-" if pattern == "{plant}_{date}" else ""
+    home, prefix = ("A/", day) if pattern is None else ("", f"A_{day}")
+    known, ninth, twelfth, unknown = f"{home}{prefix}10.png", *(f"test/A/{prefix}{n}.png" for n in ("09", "12", "x"))
+    root = add(tmp_path, f"{home}{prefix}03.png", known, ninth, twelfth, unknown)
+    write(root, "pairs.csv", "before,after", f"{known},{twelfth}", f"{known},{unknown}", f"{ninth},{twelfth}")
+    assert len(read_test_set(root, pattern).before) == 3
+    for before in (known, twelfth):
+        write(root, "pairs.csv", "before,after", f"{before},{ninth}")
+        line = refusal(root, pattern, read_test_set)
+        assert "pairs.csv: row 2: " in line and "swap them" in line
+        assert before in line and ninth in line
 
 
 def test_photos_to_predict_of_another_plant_by_the_pattern(tmp_path: Path) -> None:

@@ -162,9 +162,10 @@ def _named(root: Path, table: pd.DataFrame) -> pd.DataFrame:
 
 def _refuse_alike(root: Path, column: str, table: pd.DataFrame, name: pd.Series) -> None:
     """Refuse names (N) in a column of the table (N) that differ only in case, spaces, leading zeros, ``-`` for ``_``,
-    or invisible characters.
+    invisible characters, or a decimal point and zeros after a number.
     """
     key = [re.sub(r"\s|(?<![0-9.])0+(?=[0-9])", "", _plain(text)) for text in table[column]]
+    key = [re.sub(r"^([0-9]+)\.0+$", r"\1", text) for text in key]
     first = table.assign(key=key, said=name).drop_duplicates("said")
     for _, alike in first.groupby("key"):
         if len(alike) > 1:

@@ -22,6 +22,7 @@ from growth.days import fault_of_number
 from growth.names import refuse_other_days
 
 PHOTOS = "photos.csv"
+MISSING = ("nan", "na", "n/a", "#n/a", "<na>", "none", "null")  # as pandas, R, spreadsheets and databases write it
 SECONDS_OF_A_DAY = 86400
 _NUMBER = re.compile(r"-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
 _DATE = re.compile(
@@ -63,6 +64,8 @@ def read_photo_table(root: Path, found: Mapping[str, ImageFile]) -> pd.DataFrame
     if "species" not in table:
         table["species"] = ""
     table["day"] = _days(path, table["day"]) if "day" in table else _days_of_dates(path, table["plant"], table["date"])
+    for name in ("plant", "species"):
+        refuse(path, table[name], _fault_of_name)
     refuse_other_days(path, table)
     return table
 
@@ -82,6 +85,11 @@ def refuse(path: Path, column: pd.Series, fault: Callable[[str], str]) -> None:
     said = [(row, text, fault(text)) for row, text in column.items()]
     if faults := [f"{rows(pd.Index([row]))}: {column.name} {text} ({why})" for row, text, why in said if why]:
         raise UserError(f"{path}: {listed(faults, most=3)}")
+
+
+def _fault_of_name(text: str) -> str:
+    missing = text.strip().casefold() in MISSING
+    return "may be a missing value, or a name; fill it in, or give it another name" if missing else ""
 
 
 def _days(path: Path, column: pd.Series) -> pd.Series:

@@ -15,6 +15,7 @@ from hypothesis import strategies as some
 from PIL import Image
 
 from common.errors import UserError
+from growth.data import GrowthData
 from growth.layouts import read_given, read_test_set, read_training_set
 from growth.name_pattern import parse_pattern, split_name
 from growth.own import find_photos
@@ -158,6 +159,10 @@ def test_letters_in_pieces_are_the_same_letters(tmp_path: Path) -> None:
         ((*ROWS[:3], "b/2.png,p2 ,7"), "one plant or 2: 'P2' (row 4), 'p2 ' (row 5); give each one name"),
         ((*ROWS[:3], "b/2.png,P02,7"), "one plant or 2: 'P2' (row 4), 'P02' (row 5)"),
         ((*ROWS[:3], "b/2.png,P2\u200b,7"), "one plant or 2: 'P2' (row 4), 'P2\\u200b' (row 5)"),
+        (("a/1.png,1,0", "a/2.png,1.0,1", *ROWS[2:]), "one plant or 2: '1' (row 2), '1.0' (row 3); give each one name"),
+        (("a/1.png,12.00,0", "a/2.png,12,1", *ROWS[2:]), "one plant or 2: '12.00' (row 2), '12' (row 3)"),
+        ((*ROWS[:3], "b/2.png,nan,7"), "row 5: plant nan (may be a missing value, or a name; fill it in, or give it"),
+        ((*ROWS[:2], "b/1.png,None,1", "b/2.png, NaN,7"), "row 4: plant None (may be a missing value, or a name"),
         (("a/1.png,P-1,0", "a/2.png,P_1,1", *ROWS[2:]), "one plant or 2: 'P-1' (row 2), 'P_1' (row 3)"),
         ((*ROWS[:2], "b/1.png,P2,7", "b/2.png,P3,7"), "2 plants have one photo, which makes no pair: P2, P3"),
         (
@@ -219,6 +224,11 @@ def test_a_plant_of_two_species(root: Path) -> None:
     lines = [f"{row},{species}" for row, species in zip(ROWS, ("KM", "KM", "KM", "AT"), strict=True)]
     message = refusal(table(root, *lines, header="photo,plant,day,species"))
     assert "one plant or 2: 'P2 of species KM' (row 4), 'P2 of species AT' (row 5); give each one name" in message
+    lines = [f"{row},{species}" for row, species in zip(ROWS, ("KM", "KM", "km", "km"), strict=True)]
+    lines = [f"{row},{species}" for row, species in zip(ROWS, ("KM", "KM", "nan", "nan"), strict=True)]
+    assert "row 4: species nan (may be a missing value, or a name" in refusal(
+        table(root, *lines, header="photo,plant,day,species")
+    )
     lines = [f"{row},{species}" for row, species in zip(ROWS, ("KM", "KM", "km", "km"), strict=True)]
     assert "one species or 2: 'KM' (row 2), 'km' (row 4)" in refusal(
         table(root, *lines, header="photo,plant,day,species")
@@ -547,6 +557,11 @@ def test_a_table_below_the_folder_is_not_left_out(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=f"A/{name}: such tables are read in .* alone; move them there"):
             find_photos(tmp_path)
         (tmp_path / "A" / name).unlink()
+
+
+def test_no_species_at_all(root: Path) -> None:
+    with pytest.raises(UserError, match=r"--data.species \[\]: give one species or more, or leave it out"):
+        GrowthData(str(root), species=[]).read_training_set()
 
 
 def test_a_file_for_a_folder(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ T = TypeVar("T")
 def expand(flag: str, word: str) -> list[Path]:
     """Turn what was typed into paths: a pattern (``*``, ``?``, ``[...]``, and ``**`` for any folders), or a name.
 
+    What a pattern matches comes in the order of the numbers in the names, as in a folder.
+
     Raises:
         UserError: the pattern matches nothing, or there is no name.
     """
@@ -29,7 +32,8 @@ def expand(flag: str, word: str) -> list[Path]:
         raise UserError(f"{flag}: an empty name, as of a variable that is not set; give a file")
     if not has_magic(word) or Path(word).exists():
         return [Path(word)]
-    paths = sorted(map(Path, glob(word, recursive=True)))  # noqa: PTH207, of any root
+    found = sorted(glob(word, recursive=True))  # noqa: PTH207, of any root
+    paths = sorted(map(Path, found), key=lambda path: natural(str(path)))
     if not paths:
         raise UserError(f"{flag} {word}: the pattern matches no file")
     return paths
@@ -41,6 +45,11 @@ def other_case(folder: Path, names: Collection[str]) -> str:
     found = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     alike = [name for name in found if name.lower() in wanted and name not in names]
     return "".join(f" (rename {name} to {wanted[name.lower()]})" for name in alike)
+
+
+def natural(name: str) -> list[str | int]:
+    """Return a key that sorts ``photo 10`` after ``photo 9``."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
 
 
 def check_folder(path: Path, flag: str) -> None:

@@ -24,7 +24,7 @@ from common.files import other_case
 from common.image_files import ImageFile, find_images, refuse_unlike
 from common.platforms import quoted
 from common.tables import TableFile, read_table, refuse_doubles, rows
-from growth.names import refuse_other_plants
+from growth.names import refuse_folders_of_days, refuse_other_plants
 from growth.photos import SAMPLE_COLUMNS, PhotoPairs, Photos, days_in_names, refuse_lone, refuse_mixed, refuse_uncertain
 
 _TEST_NAME = re.compile(r"idx_(.+)_(.+)_[0-9]+")  # species, plant and number
@@ -62,6 +62,7 @@ def read_training_set(root: Path) -> Photos:
     named = table["plant"].map(lambda plant: _folders(plant)[1])
     path = table["plant"] + "/" + table["name"] + table["suffix"]
     refuse_other_plants(listing.source, table.assign(path=path, where=path, plant=named))
+    refuse_folders_of_days(listing.source, named, path)
     return Photos.of(table)
 
 

@@ -103,6 +103,8 @@ class GrowthData(ImageData):
     def read_training_set(self) -> Listing:
         photos = read_training_set(self.root, self.pattern)
         if self.only_species is not None:
+            if not self.only_species:
+                raise UserError("--data.species []: give one species or more, or leave it out")
             found = sorted(set(photos.species.tolist()))
             if absent := [name for name in self.only_species if name not in found]:
                 told = listed(filter(None, found)) or "none"

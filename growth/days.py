@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,19 +15,25 @@ import numpy as np
 MINUTES_OF_A_DAY = 24 * 60
 MAX_DAY = 100_000  # 273 years; larger numbers mean something else
 
-# A date (2024-05-31, 2024.5.31, 20240531, 31-05-2024), optionally followed by a time (1015, 101500, 101500123,
-# 10.15, 10-15-00, T10); otherwise a number.
+_HALF = r"(?:[ap]\.?m(?![^\W\d_])|오[전후])"  # of a day
+_HALVES = re.compile(rf"(?<![^\W\d_]){_HALF}(?![0-9])", re.IGNORECASE)
+# A date (2024-05-31, 2024.5.31, 20240531, 31-05-2024), optionally followed by a time of a clock of 12 hours (1.15 PM,
+# 0115PM, 9 AM) or of 24 (1015, 101500, 101500123, 10.15, 10-15-00, T10); otherwise a number.
 _MARK = re.compile(
     r"""(?<![0-9])
     (?: (?P<year>(?:19|20)[0-9]{2}) (?P<a>[-_. ]) (?P<month>[0-9]{1,2}) (?P=a) (?P<day>[0-9]{1,2})
       | (?P<compact>(?:19|20)[0-9]{6})
       | (?P<first>[0-9]{1,2}) (?P<b>[-_. ]) (?P<second>[0-9]{1,2}) (?P=b) (?P<last>(?:19|20)[0-9]{2}) )
-    (?P<time> [T _.-]? (?!(?:19|20)[0-9]{2}[-_. ][0-9]) HOUR SIXTY (?: SIXTY (?:[0-9]{3})? )?
-      | (?:[T _]|[ ]at[ ]) HOUR [-.:h] SIXTY (?![-.:]?[0-9])
-      | (?:[T _.-]|[ ]at[ ]) HOUR (?P<c>[-_.:]) SIXTY (?P=c) SIXTY (?: [.,][0-9]+ )?
-      | T HOUR )?
+    (?P<time> (?:[T\s_.-]|\sat\s|,\s) [0-9]{1,2}
+        (?: (?:(?:[-_.:h][0-9]{2}){1,2}(?:[.,][0-9]+)?|[0-9]{4}) [\W_]* | (?:[0-9]{2})? \s* ) HALF
+      | (?: [T\s_.-]? (?!(?:19|20)[0-9]{2}[-_. ][0-9]) HOUR SIXTY (?: SIXTY (?:[0-9]{3})? )?
+          | (?:[T\s_]|\sat\s) HOUR [-.:h] SIXTY (?![-.:]?[0-9])
+          | (?:[T\s_.-]|\sat\s) HOUR (?P<c>[-_.:]) SIXTY (?P=c) SIXTY (?: [.,][0-9]+ )?
+          | T HOUR ) (?![\W_]* HALF) )?
     (?![0-9])
-    | [\d²³¹⁰-⁹₀-₉①-⑳]+""".replace("HOUR", "(?:[01][0-9]|2[0-3])").replace("SIXTY", "[0-5][0-9]"),
+    | [\d²³¹⁰-⁹₀-₉①-⑳]+""".replace("HOUR", "(?:[01][0-9]|2[0-3])")
+    .replace("SIXTY", "[0-5][0-9]")
+    .replace("HALF", _HALF),
     re.VERBOSE | re.IGNORECASE,
 )
 _KOREAN_DATE = re.compile(r"((?:19|20)[0-9]{2})년[ _]?([0-9]{1,2})월[ _]?([0-9]{1,2})일")
@@ -41,7 +48,13 @@ _UNIT_BEFORE = re.compile(
     re.IGNORECASE,
 )
 _UNIT_AFTER = re.compile(
-    rf"[ _.-]*(?:(?:weeks?|wks?|w|months?|mo|hours?|hrs?|h|years?|{_MONTHS})(?![a-z])|주|개월|월|시|년)", re.IGNORECASE
+    rf"[ _.-]*(?:(?:weeks?|wks?|w|months?|mo|hours?|hrs?|h|[ap]m|years?|{_MONTHS})(?![a-z])|주|개월|월|시|년)",
+    re.IGNORECASE,
+)
+_TIME_BESIDE = re.compile(
+    rf"(?<![a-z])(?:dat|day|das|dap|week|wk|month|{_MONTHS})s?[ _.-]*[0-9]|"
+    rf"[0-9][ _.-]*(?:(?:st|nd|rd|th)?[ _.-]*(?:days?|weeks?|wks?|months?|{_MONTHS})(?![a-z])|일|주|개월|월)",
+    re.IGNORECASE,
 )
 _CALLED_DAY = re.compile(r"(?<![a-z])(?:dat|day|das|dap)[ _-]?([0-9]{1,6})(?![0-9])", re.IGNORECASE)
 _DAY_BEFORE = re.compile(r"(?<![a-z])(?:dat|day|das|dap|d)[ _-]?\Z", re.IGNORECASE)
@@ -55,7 +68,9 @@ class _Mark:
         text: as written, a number with the letters before it.
         readings: the possible meanings, in words, with the day or moment of each; empty if there is none.
         dated: whether it is written as a date.
-        timed: whether a time of day follows the date.
+        time: the time of day that follows the date, as written; empty if there is none.
+        clock: whether there is a time, in words.
+        doubt: why the time is uncertain, and left out of the reading; empty if it is certain.
         dash: whether the number follows a dash, which may be a minus sign.
         named: whether a word before the number marks it as a day.
     """
@@ -63,9 +78,11 @@ class _Mark:
     text: str
     readings: dict[str, int | datetime]
     dated: bool
-    timed: bool
-    dash: bool
-    named: bool
+    time: str = ""
+    clock: str = "no time of day"
+    doubt: str = ""
+    dash: bool = False
+    named: bool = False
 
 
 class Told(NamedTuple):
@@ -109,11 +126,14 @@ def read_days(species: str, plant: str, stems: Sequence[str]) -> tuple[list[floa
         Days, N, as numbered in the names or, for dates, since the first photo, but none if any day is uncertain; and
         what makes each day uncertain, N, an empty string if nothing does.
     """
-    marks = [_marks(species, plant, with_dashes(stem)) for stem in stems]
+    stems = [with_dashes(stem) for stem in stems]
+    marks = [_marks(species, plant, stem) for stem in stems]
     faults = [_fault(found) for found in marks]
     chosen = {row: max(marks[row], key=lambda mark: mark.dated) for row in range(len(stems)) if not faults[row]}
     forms = {mark.dated for mark in chosen.values()}
-    timed = {mark.timed for mark in chosen.values() if mark.dated}
+    times = {mark.time for mark in chosen.values() if mark.dated}
+    clocks = {mark.clock for mark in chosen.values() if mark.dated}
+    halves = {tuple(_HALVES.findall(stems[row].lower().replace(mark.text.lower(), ""))) for row, mark in chosen.items()}
     beside = {tuple(mark.text for mark in marks[row] if mark is not chosen[row]) for row in chosen}
     constant = set.intersection(*({mark.text for mark in found} for found in marks)) if marks else set()
     # Dashes before all numbers of a plant are separators if some have leading zeros; otherwise they may be minus signs.
@@ -125,8 +145,12 @@ def read_days(species: str, plant: str, stems: Sequence[str]) -> tuple[list[floa
             faults[row] = f"{mark.text} is a {'date' if mark.dated else 'number'}, unlike others of the plant"
         elif len(beside) > 1:
             faults[row] = _either([one for one in marks[row] if one is mark or one.text not in constant])
-        elif len(timed) > 1:
-            faults[row] = f"{'a' if mark.timed else 'no'} time of day, unlike others of the plant"
+        elif mark.doubt and len(times) > 1:  # what all share does not change the days between them
+            faults[row] = mark.doubt
+        elif len(clocks) > 1:
+            faults[row] = f"{mark.clock}, unlike others of the plant"
+        elif len(halves) > 1:  # such as 2024-05-31 PM
+            faults[row] = f"AM or PM, but not after the time of {mark.text}, such as 2024-05-31 01.15 PM"
         elif mark.dash and not divides:
             faults[row] = f"-{mark.text} may be day {int(mark.text)} or day -{int(mark.text)}"
     if any(faults):
@@ -141,16 +165,23 @@ def tell_days(plant: str, stems: Sequence[str]) -> bool:
     return any(mark.dated or mark.named for stem in stems for mark in _marks("", plant, with_dashes(stem)))
 
 
-def end_of_date(name: str, start: int) -> int | None:
-    """Return where the date that starts at ``start`` ends, including any time of day; None if no date starts there."""
+def names_a_day(folder: str) -> bool:
+    """Return whether a folder is named after a date, or a number beside a word such as day or week."""
+    name = with_dashes(folder)
+    return _TIME_BESIDE.search(name) is not None or any(mark.dated for mark in _marks("", "", name))
+
+
+def ends_of_date(name: str, start: int) -> list[int]:
+    """Return where the date that starts at ``start`` may end: after its time of day, or before an uncertain one."""
     match = _MARK.match(name, start)
-    dated = match is not None and any(match[form] for form in ("year", "compact", "last"))
-    return match.end() if match is not None and dated else None
+    if match is None or not any(match[form] for form in ("year", "compact", "last")):
+        return []
+    return [match.end(), *([match.start("time")] if match["time"] and _clock(match["time"])[1] else [])]
 
 
 def with_dashes(name: str) -> str:
-    """Write Korean dates as 2024-05-31."""
-    return _KOREAN_DATE.sub(r"\1-\2-\3", name)
+    """Write Korean dates as 2024-05-31, even where macOS has decomposed their letters."""
+    return _KOREAN_DATE.sub(r"\1-\2-\3", unicodedata.normalize("NFC", name))
 
 
 def fault_of_number(day: float) -> str:
@@ -199,21 +230,37 @@ def _mark(match: re.Match[str], stem: str) -> _Mark:
     else:
         label = re.split(r"[\W\d_]", before)[-1] + text
         dash, named = before.endswith(("-", "−", "–")), _DAY_BEFORE.search(before) is not None
-        return _Mark(label, _meanings(text, before, after), False, False, dash, named)
-    moments = [_moment(date, part["time"] or "") for date in dates]
-    return _Mark(
-        text, {f"{moment:%Y-%m-%d}": moment for moment in moments if moment}, True, bool(part["time"]), False, False
-    )
+        return _Mark(label, _meanings(text, before, after), dated=False, dash=dash, named=named)
+    time = part["time"] or ""
+    since_midnight, doubt = _clock(time) if time else (timedelta(), "")
+    moments = [moment + since_midnight for date in dates if (moment := _midnight(date))]
+    clock = "a time with AM or PM" if re.search(_HALF, time, re.IGNORECASE) else "a time of day"
+    clock = clock if time else "no time of day"
+    return _Mark(text, {f"{moment:%Y-%m-%d}": moment for moment in moments}, True, time, clock, doubt)
 
 
-def _moment(date: tuple[str, str, str], time: str) -> datetime | None:
-    digits = re.sub("[^0-9]", "", time)
-    hour, minute, second = (int(digits[start : start + 2] or 0) for start in (0, 2, 4))
+def _midnight(date: tuple[str, str, str]) -> datetime | None:
     try:
         year, month, day = map(int, date)
-        return datetime(year, month, day, hour, minute, second) + timedelta(seconds=float(f"0.{digits[6:]}"))
+        return datetime(year, month, day)
     except ValueError:
         return None
+
+
+def _clock(time: str) -> tuple[timedelta, str]:
+    """Return a time of day, and why it is uncertain: an empty string if it is not, and midnight if it is."""
+    digits, half = "".join(re.findall("[0-9]+", time)), re.search(_HALF, time, re.IGNORECASE)
+    if half and len(re.findall("[0-9]+", time)[0]) % 2:  # an hour of one digit
+        digits = f"0{digits}"
+    hour, minute, second = (int(digits[start : start + 2] or 0) for start in (0, 2, 4))
+    if half and not (1 <= hour <= 12 and minute < 60 and second < 60):
+        return timedelta(), f"{time.strip(' _.-')} may be a time of 24 hours, or a misspelt one of 12"
+    if re.fullmatch("[^0-9T]?[0-9]{4}", time, re.IGNORECASE):
+        said = f"{digits} may be the time {digits[:2]}:{digits[2:]}, if so to be written T{digits}, or a number"
+        return timedelta(), said
+    if half:
+        hour = hour % 12 + 12 * (half[0][0] in "pP" or half[0].endswith("후"))
+    return timedelta(hours=hour, minutes=minute, seconds=second + float(f"0.{digits[6:]}")), ""
 
 
 def _meanings(text: str, before: str, after: str) -> dict[str, int | datetime]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,11 +14,12 @@ import pandas as pd
 
 from common.arguments import T
 from common.errors import UserError, listed
-from common.files import expand
+from common.files import expand, natural
 from common.image_files import SUFFIXES, ImageFile, find_given
 from growth import dacon
-from growth.days import read_days, tell_days
+from growth.days import read_days, tell_days, told_day
 from growth.name_pattern import parse_pattern, read_names, split_name
+from growth.names import refuse_folders_of_days
 from growth.own import PAIRS, WRITTEN, read_own_pairs, read_own_training_set
 from growth.photo_table import PHOTOS
 from growth.photos import ONE_PHOTO, PhotoPairs, Photos, days_in_names, pairs_of, refuse_lone, refuse_uncertain
@@ -104,7 +106,11 @@ def read_given(given: Sequence[str], pattern: str | None) -> PhotoPairs:
         raise UserError(f"--images: photos in {where} may be of one plant or of several; give the folders for several")
     if inside:
         table["plant"] = _plants_of(homes, inside)
-        table = table.iloc[sorted(range(len(table)), key=lambda row: _natural(table["path"][row]))]
+        below = table["plant"].replace("", inside[0].resolve().name)
+        refuse_folders_of_days(
+            "--images", below if len(inside) == 1 else pd.Series(home.name for home in homes), table["path"]
+        )
+        table = table.iloc[sorted(range(len(table)), key=lambda row: natural(table["path"][row]))]
         table = table.reset_index(drop=True)
     else:
         _refuse_order(files, homes[0].name)
@@ -120,12 +126,30 @@ def read_given(given: Sequence[str], pattern: str | None) -> PhotoPairs:
 
 
 def _refuse_order(files: list[ImageFile], plant: str) -> None:
-    """Refuse photos of a plant given in an order that contradicts the days in their names."""
+    """Refuse photos of a plant in an order that contradicts the days in their names, or that a shell has chosen."""
     stems = [file.name.stem for file in files]
-    days = read_days("", plant, stems)[0] if tell_days(plant, stems) else []
+    if not tell_days(plant, stems):
+        _refuse_order_of_a_shell([file.name.name for file in files])
+        return
+    days = read_days("", plant, stems)[0]
+    if not days:  # where a time of day is uncertain, the dates still are not
+        told = [told_day(stem) for stem in stems]
+        days = [one.day if one and one.dated else math.nan for one in told]
     for (day, file), (next_day, later) in pairwise(zip(days, files, strict=False)):
         if day > next_day:
             raise UserError(f"--images: {file} is typed before {later}, but is the later one by their names; swap them")
+
+
+def _refuse_order_of_a_shell(names: list[str]) -> None:
+    """Refuse names sorted as text, 1, 10, 2, where their numbers say 1, 2, 10; some systems pass over punctuation."""
+    by_text = names in (sorted(names), sorted(names, key=lambda name: re.sub(r"[\W_]", "", name)))
+    by_number = sorted(names, key=natural)
+    if by_text and names != by_number:
+        said = f"{listed(names, most=4)}, as a shell sorts them, or {listed(by_number, most=4)}, as their numbers do"
+        raise UserError(
+            f"--images: the order may be {said}; give the folder, or a pattern in quotes, for the latter; rename the "
+            "photos for the former"
+        )
 
 
 def _plants_of(homes: list[Path], inside: list[Path]) -> list[str]:
@@ -133,11 +157,6 @@ def _plants_of(homes: list[Path], inside: list[Path]) -> list[str]:
     if len(inside) > 1:
         return [home.as_posix() for home in homes]
     return ["" if home == inside[0] else home.relative_to(inside[0]).as_posix() for home in homes]
-
-
-def _natural(path: str) -> list[str | int]:
-    """Return a key that sorts ``photo 10`` after ``photo 9``."""
-    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path)]
 
 
 def _is_competition(root: Path, pattern: str | None) -> bool:

@@ -20,7 +20,7 @@ import pandas as pd
 
 from common.errors import UserError, counted, listed
 from common.image_files import ImageFile
-from growth.days import end_of_date, fault_of_number, with_dashes
+from growth.days import ends_of_date, fault_of_number, with_dashes
 from growth.photos import days_in_names, refuse_uncertain
 
 FIELDS = ("plant", "date", "day", "species", "camera", "*")
@@ -133,8 +133,7 @@ def _is_field(token: str) -> bool:
 def _ends(name: str, stem: str, start: int) -> Iterable[int]:
     """Return where a field that starts at ``start`` may end."""
     if name == "date":
-        end = end_of_date(stem, start)
-        return [] if end is None else [end]
+        return ends_of_date(stem, start)
     ends = range(start + (name != "*"), len(stem) + 1)
     return ends if name != "day" else [end for end in ends if _NUMBER.fullmatch(stem, start, end)]
 

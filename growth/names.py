@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from common.errors import UserError, listed
-from growth.days import told_day
+from growth.days import names_a_day, tell_days, told_day
 
 ROUNDED = 1.1  # days by which whole days and dates may differ from moments, with an hour of daylight saving
 
@@ -39,6 +39,23 @@ def refuse_other_plants(source: object, table: pd.DataFrame) -> None:
             faults.append(f"{row}{path} (of plant {plant}, but named after {plants[others[0]]})")
     if faults:
         raise UserError(f"{source}: {listed(faults)}; rename these photos, or give them their plant")
+
+
+def refuse_folders_of_days(source: object, folder: pd.Series, photo: pd.Series) -> None:
+    """Refuse folders (N) named after a day, unless their photos (N) tell days of their own.
+
+    Raises:
+        UserError: there are such folders; the message states both readings.
+    """
+    for name, own in photo.groupby(folder):
+        # One is enough: whatever the other folders are, this one can be read in two ways.
+        stems = [PurePosixPath(path).stem for path in own]
+        if names_a_day(str(name)) and not tell_days(PurePosixPath(str(name)).name, stems):
+            said = f"folder {name} may hold one day's photos of several plants, or one plant's photos of several days"
+            raise UserError(
+                f"{source}: {said}: {listed(own, most=3)}; make one folder for each plant, with names like DAT07 or "
+                "2024-05-31 in it, rename the folder if it is a plant, or tell plants and days by photos.csv"
+            )
 
 
 def whole_word(pattern: str) -> re.Pattern[str]:

@@ -21,8 +21,9 @@ import pandas as pd
 from common.errors import UserError, counted, listed
 from common.image_files import ImageFile, find_images
 from common.tables import read_table, refuse_doubles, rows
+from growth.days import read_days
 from growth.name_pattern import parse_pattern, read_names, split_name
-from growth.names import refuse_other_order, refuse_other_plants
+from growth.names import refuse_folders_of_days, refuse_other_order, refuse_other_plants
 from growth.photo_table import PHOTOS, clean_path, read_photo_table, refuse
 from growth.photos import PhotoPairs, Photos, days_in_names, pairs_of, refuse_lone, refuse_mixed, refuse_uncertain
 
@@ -67,7 +68,8 @@ def read_own_pairs(root: Path, pattern: str | None) -> PhotoPairs | None:
     if not len(table) + len(more):
         return None
     table = _named(root, pd.concat([part for part in (table, more) if len(part)], ignore_index=True))
-    return _pairs(root, table.assign(name=table["path"]).sort_values(["species", "plant", "name"], ignore_index=True))
+    table = table.assign(name=table["path"]).sort_values(["species", "plant", "name"], ignore_index=True)
+    return _pairs(root, table, pattern)
 
 
 def find_photos(root: Path) -> dict[str, ImageFile]:
@@ -122,6 +124,7 @@ def _read_folders(root: Path, found: Mapping[str, ImageFile]) -> pd.DataFrame:
         )
     table = pd.DataFrame({"path": list(found), "where": list(found), "file": list(found.values()), "species": ""})
     table["plant"] = [PurePosixPath(path).parts[0] for path in found]
+    refuse_folders_of_days(root, table["plant"], table["path"])
     stems = pd.Series([PurePosixPath(path).stem for path in found])
     table["day"], table["fault"] = days_in_names(table["plant"], stems, lambda plant: ("", plant))
     return table
@@ -159,9 +162,10 @@ def _named(root: Path, table: pd.DataFrame) -> pd.DataFrame:
 
 def _refuse_alike(root: Path, column: str, table: pd.DataFrame, name: pd.Series) -> None:
     """Refuse names (N) in a column of the table (N) that differ only in case, spaces, leading zeros, ``-`` for ``_``,
-    or invisible characters.
+    invisible characters, or a decimal point and zeros after a number.
     """
     key = [re.sub(r"\s|(?<![0-9.])0+(?=[0-9])", "", _plain(text)) for text in table[column]]
+    key = [re.sub(r"^([0-9]+)\.0+$", r"\1", text) for text in key]
     first = table.assign(key=key, said=name).drop_duplicates("said")
     for _, alike in first.groupby("key"):
         if len(alike) > 1:
@@ -179,7 +183,7 @@ def _plain(text: str) -> str:
     return unicodedata.normalize("NFKC", seen).casefold().replace("-", "_")
 
 
-def _pairs(root: Path, photos: pd.DataFrame) -> PhotoPairs:
+def _pairs(root: Path, photos: pd.DataFrame, pattern: str | None) -> PhotoPairs:
     path = root / PAIRS
     pairs = read_table(path, ["before", "after"], optional=["idx"])
     called: dict[str, set[int]] = {}
@@ -208,7 +212,28 @@ def _pairs(root: Path, photos: pd.DataFrame) -> PhotoPairs:
     unknown = pairs[np.isnan(day[before]) | np.isnan(day[after])]
     where = pd.Series([rows([row]) for row in unknown.index])
     refuse_other_order(path, where, unknown["before"], unknown["after"])
+    told = day if (root / PHOTOS).is_file() else _days_by_names(photos, pattern)
+    if len(late := pairs[told[before] > told[after]]):
+        said = f"{late['before'].iloc[0]} is of a later day than {late['after'].iloc[0]} by the names"
+        raise UserError(f"{path}: {rows(late.index)}: {said}; swap them, or rename the photos without their days")
     if "idx" not in pairs:
         pairs["idx"] = [str(row) for row in range(len(pairs))]
     refuse_doubles(path, pairs["idx"])
     return PhotoPairs.of(photos, before, after, pairs["idx"].tolist())
+
+
+def _days_by_names(photos: pd.DataFrame, pattern: str | None) -> np.ndarray:
+    """Return the days of photos (N), and for those of unknown day what the layout would read in their names, or NaN."""
+    day, tokens = photos["day"].to_numpy(float).copy(), parse_pattern(pattern or "{plant}{day}")
+
+    def said(row: int) -> str:
+        stem = PurePosixPath(photos["path"][row]).stem
+        readings = [dict(fields) for fields in split_name(tokens, stem)] if pattern is not None else [{"date": stem}]
+        return readings[0].get("date") or readings[0]["day"] if len(readings) == 1 else ""
+
+    for plant, own in photos.groupby("plant").indices.items():
+        known = [row for row in own if not np.isnan(day[row])]
+        for row in set(own) - set(known) if known else ():
+            days, _ = read_days("", str(plant) if pattern is None else "", [said(known[0]), said(row)])
+            day[row] = day[known[0]] + days[1] - days[0] if days else np.nan
+    return day

@@ -1,7 +1,7 @@
 """The user's photos whose plants and days are listed in a table next to them, ``photos.csv``.
 
 Columns, in any order: ``photo`` (path relative to the table), ``plant``, ``day`` (a number) or ``date`` (ISO 8601,
-with or without a time of day and its offset from UTC), and, if there are several, ``species``.
+with or without a time of day and its offset from UTC; or 2024-05-31 10:15 PM), and, if there are several, ``species``.
 """
 
 from __future__ import annotations
@@ -22,11 +22,15 @@ from growth.days import fault_of_number
 from growth.names import refuse_other_days
 
 PHOTOS = "photos.csv"
+MISSING = ("nan", "na", "n/a", "#n/a", "<na>", "none", "null")  # as pandas, R, spreadsheets and databases write it
 SECONDS_OF_A_DAY = 86400
 _NUMBER = re.compile(r"-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
 _DATE = re.compile(
     r"(?:19|20)[0-9]{2}(?:-[0-9]{2}-[0-9]{2}|[0-9]{4})"
     r"(?P<time>[T ][0-9]{2}(?::?[0-9]{2}(?::?[0-9]{2}(?:\.[0-9]+)?)?)?(?P<offset>Z|[+-][0-9]{2}(?::?[0-9]{2})?)?)?"
+)
+_HALF_DAY = re.compile(
+    r"(?P<date>.*[T ])(?P<hour>0?[1-9]|1[0-2])(?P<rest>(?::[0-9]{2}){0,2})\s?(?P<half>[AP])\.?M\.?", re.IGNORECASE
 )
 _EITHER = re.compile(r"([0-9]{1,2})([-/.])([0-9]{1,2})\2((?:19|20)?[0-9]{2})(?![0-9]).*")
 _DECIMAL_COMMA = re.compile(r"-?[0-9]*,[0-9]+")
@@ -60,6 +64,8 @@ def read_photo_table(root: Path, found: Mapping[str, ImageFile]) -> pd.DataFrame
     if "species" not in table:
         table["species"] = ""
     table["day"] = _days(path, table["day"]) if "day" in table else _days_of_dates(path, table["plant"], table["date"])
+    for name in ("plant", "species"):
+        refuse(path, table[name], _fault_of_name)
     refuse_other_days(path, table)
     return table
 
@@ -81,6 +87,11 @@ def refuse(path: Path, column: pd.Series, fault: Callable[[str], str]) -> None:
         raise UserError(f"{path}: {listed(faults, most=3)}")
 
 
+def _fault_of_name(text: str) -> str:
+    missing = text.strip().casefold() in MISSING
+    return "may be a missing value, or a name; fill it in, or give it another name" if missing else ""
+
+
 def _days(path: Path, column: pd.Series) -> pd.Series:
     column = column.str.strip()
     refuse(path, column, _fault_of_day)
@@ -98,7 +109,7 @@ def _fault_of_day(text: str) -> str:
 
 def _days_of_dates(path: Path, plant: pd.Series, column: pd.Series) -> pd.Series:
     """Turn dates into days since the first of each plant, in UTC if they state their offset from it."""
-    column = column.str.strip()
+    column = column.str.strip().map(_of_24_hours)
     refuse(path, column, _fault_of_date)
     matches = [match.groupdict() for text in column if (match := _DATE.fullmatch(text))]
     forms = pd.DataFrame(matches, index=column.index).notna()
@@ -114,6 +125,14 @@ def _days_of_dates(path: Path, plant: pd.Series, column: pd.Series) -> pd.Series
             )
     moments = column.map(_moment)
     return (moments - moments.groupby(plant).transform("min")).dt.total_seconds() / SECONDS_OF_A_DAY
+
+
+def _of_24_hours(text: str) -> str:
+    """Write 2024-05-31 10:15 PM as 2024-05-31 22:15."""
+    if match := _HALF_DAY.fullmatch(text):
+        hour = int(match["hour"]) % 12 + 12 * (match["half"] in "pP")
+        return f"{match['date']}{hour:02}{match['rest']}"
+    return text
 
 
 def _fault_of_date(text: str) -> str:

@@ -226,6 +226,11 @@ def test_names_tell_days_for_certain_or_an_order(
     said = "DAT10.png is typed before named/DAT2.png, but is the later one by their names; swap them"
     assert said in refused(*predict, *typed)
     assert len(answered(run, path, *typed[1:], typed[0])) == 3
+    names = ("2024-05-11 09.15.00 AM", "2024-05-11 05.15.00 PM", "20240601_0002", "20240531_0003")
+    morning, evening, june, may = (Path(named(*names), f"{name}.png") for name in names)
+    assert len(answered(run, path, morning, evening)) == 2
+    assert "is typed before" in refused(*predict, evening, morning)
+    assert "is typed before" in refused(*predict, june, may)  # whatever the digits after the dates mean
     assert "IMG_5.png (5 may be day 5 or something else" in refused(*predict, named("DAT01", "DAT03", "IMG_5"))
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -30,7 +32,10 @@ from tests.conftest import REAL_DATA
         ("PXL_20240531_101500123 PXL_20240531_221500123", [0, 0.5]),
         ("2024-05-31T10.15.00 2024-06-01T22:15:00 2024-06-02T101500Z", [0, 1.5, 2]),
         ("2024-05-31T10 2024-05-31T16 2024-05-31_22-00", [0, 0.25, 0.5]),
-        ("20240531101500 202406011015", [0, 1]),
+        ("20240531101500 20240601101500", [0, 1]),
+        ("20240531T1001 2024-06-01_10h01 2024.06.02-10.01.00", [0, 1, 2]),
+        ("20240531_1001 20240601_1001", [0, 1]),  # the same of all, whatever it means
+        ("AM1_2024-05-31_AM AM1_2024-06-01_AM", [0, 1]),
         ("BR017-209111-2018-06-06_00_VIS_sv_000 BR017-209111-2018-06-09_00_VIS_sv_000", [0, 3]),
         ("20240531_9999_cam1 20240601_9999_cam1", [0, 1]),
     ],
@@ -79,12 +84,45 @@ def test_a_name_that_can_be_read_in_one_way(stems: str, days: list[float]) -> No
         ("DAT01 2024-05-31", "DAT01 is a number, unlike others of the plant"),
         ("2024-05-31 DAT01", "2024-05-31 is a date, unlike others of the plant"),
         ("2024-05-31 2024-06-01T10.15", "no time of day, unlike others of the plant"),
+        ("20240531_0001 20240601_0002", "0001 may be the time 00:01, if so to be written T0001, or a number"),
+        ("P1-2024-05-31-1001 P1-2024-05-31-1002", "1001 may be the time 10:01, if so to be written T1001, or a number"),
+        ("202405311001 202406011002", "1001 may be the time 10:01, if so to be written T1001, or a number"),
+        ("20240531_1001 20240601", "1001 may be the time 10:01, if so to be written T1001, or a number"),
+        ("2024-05-31_13.15PM 2024-05-31_01.15PM", "13.15PM may be a time of 24 hours, or a misspelt one of 12"),
+        ("2024-05-31_0.15PM 2024-05-31_1.15PM", "0.15PM may be a time of 24 hours, or a misspelt one of 12"),
+        ("2024-05-31_09.15AM 2024-05-31_17.15", "a time with AM or PM, unlike others of the plant"),
+        ("2024-05-31_AM 2024-06-01_PM", "AM or PM, but not after the time of 2024-05-31, such as 2024-05-31 01.15 PM"),
+        ("2024-05-31_0115PM2 2024-06-01_0115AM2", "2024-05-31 or PM2 may be the day"),
+        ("7PM 8PM", "7 may be day 7 or something else, by the word beside it"),
     ],
 )
 def test_a_name_that_can_be_read_in_none_or_two_ways(stems: str, fault: str) -> None:
     days, faults = read_days("BC", "BC_03", stems.split())
     assert not days
     assert faults[0] == fault
+
+
+@pytest.mark.parametrize(
+    ("names", "hours"),
+    [
+        ("2024-05-11 at 09.15.00 AM, 2024-05-11 at 05.15.00 PM", 8),
+        ("Screenshot 2024-05-31 at 9.15.00\u202fAM, Screenshot 2024-05-31 at 10.15.00\u202fPM", 13),
+        ("2024-05-31_1215AM, 2024-05-31_1215PM", 12),
+        ("2024-05-31_12.00.30 am, 2024-05-31_01.00.30 am", 1),
+        ("2024-05-31 11-15 am, 2024-05-31 01-15 pm", 2),
+        ("20240531_111500_AM, 20240531_011500_PM", 2),
+        ("20240531 115 AM, 20240531 0115 PM", 12),
+        ("2024-05-31 9 a.m., 2024-05-31 9 p.m.", 12),
+        ("31-05-2024 11.59 (AM), 31-05-2024 12.29 (PM)", 0.5),
+        ("2024년5월31일 1.15 오전, 2024년5월31일 1.15 오후", 12),
+        ("2024-05-31 13.15 PM, 2024-06-01 13.15 PM", 24),  # the same of both, whatever it means
+    ],
+)
+@pytest.mark.parametrize("form", ["NFC", "NFD"])  # macOS decomposes letters
+def test_a_clock_of_12_hours(names: str, hours: float, form: Literal["NFC", "NFD"]) -> None:
+    found, faults = read_days("BC", "BC_03", unicodedata.normalize(form, names).split(", "))
+    assert not any(faults)
+    assert found == pytest.approx([0, hours / 24])
 
 
 @pytest.mark.parametrize(
@@ -112,7 +150,14 @@ def test_every_day_is_read_as_it_was_written(days: list[int]) -> None:
 def test_every_date_is_read_as_it_was_written(dates: list) -> None:
     dates = [date.replace(year=2000 + date.year % 100, day=min(date.day, 28), microsecond=0) for date in dates]
     days = [(date - min(dates)).total_seconds() / 86400 for date in dates]
-    for form in ("%Y-%m-%dT%H.%M.%S", "%Y%m%d_%H%M%S", "x %Y_%m_%d_%H_%M_%S", "%Y.%m.%d at %H-%M-%S", "%Y%m%d%H%M%S"):
+    for form in (
+        "%Y-%m-%dT%H.%M.%S",
+        "%Y%m%d_%H%M%S",
+        "x %Y_%m_%d_%H_%M_%S",
+        "%Y.%m.%d at %H-%M-%S",
+        "%Y%m%d%H%M%S",
+        "%Y-%m-%d %I.%M.%S %p",
+    ):
         found, faults = read_days("BC", "BC_03", [date.strftime(form) for date in dates])
         assert not any(faults), faults
         assert found == pytest.approx(days)

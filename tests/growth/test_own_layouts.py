@@ -15,7 +15,8 @@ from hypothesis import strategies as some
 from PIL import Image
 
 from common.errors import UserError
-from growth.layouts import read_test_set, read_training_set
+from growth.data import GrowthData
+from growth.layouts import read_given, read_test_set, read_training_set
 from growth.name_pattern import parse_pattern, split_name
 from growth.own import find_photos
 from growth.photos import PhotoPairs, Photos, pairs_of
@@ -96,6 +97,7 @@ def test_columns_stand_in_any_order_with_species(root: Path) -> None:
         (("2024-05-31", "2024-06-01"), 1),
         (("20240531", "20240602"), 2),
         (("2024-05-31T10:15", "2024-05-31 22:15"), 0.5),
+        (("2024-05-31 12:15 AM", "2024-05-31 10:15:00\u202fpm"), 22 / 24),
         (("2024-05-31T10:00Z", "2024-05-31T22:00+09:00"), 0.125),  # 13:00 UTC
         (("2024-03-30T12:00+01:00", "2024-03-31T12:00+02:00"), 23 / 24),
     ],
@@ -157,6 +159,10 @@ def test_letters_in_pieces_are_the_same_letters(tmp_path: Path) -> None:
         ((*ROWS[:3], "b/2.png,p2 ,7"), "one plant or 2: 'P2' (row 4), 'p2 ' (row 5); give each one name"),
         ((*ROWS[:3], "b/2.png,P02,7"), "one plant or 2: 'P2' (row 4), 'P02' (row 5)"),
         ((*ROWS[:3], "b/2.png,P2\u200b,7"), "one plant or 2: 'P2' (row 4), 'P2\\u200b' (row 5)"),
+        (("a/1.png,1,0", "a/2.png,1.0,1", *ROWS[2:]), "one plant or 2: '1' (row 2), '1.0' (row 3); give each one name"),
+        (("a/1.png,12.00,0", "a/2.png,12,1", *ROWS[2:]), "one plant or 2: '12.00' (row 2), '12' (row 3)"),
+        ((*ROWS[:3], "b/2.png,nan,7"), "row 5: plant nan (may be a missing value, or a name; fill it in, or give it"),
+        ((*ROWS[:2], "b/1.png,None,1", "b/2.png, NaN,7"), "row 4: plant None (may be a missing value, or a name"),
         (("a/1.png,P-1,0", "a/2.png,P_1,1", *ROWS[2:]), "one plant or 2: 'P-1' (row 2), 'P_1' (row 3)"),
         ((*ROWS[:2], "b/1.png,P2,7", "b/2.png,P3,7"), "2 plants have one photo, which makes no pair: P2, P3"),
         (
@@ -179,6 +185,7 @@ def test_a_row_that_says_nothing_or_two_things(root: Path, lines: tuple[str, ...
         (("2024-02-30", "2024-06-01"), "row 2: date 2024-02-30 (day is out of range for month"),
         (("2024-W22", "2024-06-01"), "row 2: date 2024-W22 (not a date"),
         (("7", "8"), "row 2: date 7 (not a date"),
+        (("2024-05-31 13:15 PM", "2024-06-01"), "row 2: date 2024-05-31 13:15 PM (not a date such as 2024-05-31"),
         (("45413", "45414"), "row 2: date 45413 (may be Excel's number of a date; show the column as yyyy-mm-dd"),
         (("2024-05-31T10:00", "2024-06-01"), "plant P1 has dates with a time of day (row 2) and without (row 3)"),
         (
@@ -217,6 +224,11 @@ def test_a_plant_of_two_species(root: Path) -> None:
     lines = [f"{row},{species}" for row, species in zip(ROWS, ("KM", "KM", "KM", "AT"), strict=True)]
     message = refusal(table(root, *lines, header="photo,plant,day,species"))
     assert "one plant or 2: 'P2 of species KM' (row 4), 'P2 of species AT' (row 5); give each one name" in message
+    lines = [f"{row},{species}" for row, species in zip(ROWS, ("KM", "KM", "km", "km"), strict=True)]
+    lines = [f"{row},{species}" for row, species in zip(ROWS, ("KM", "KM", "nan", "nan"), strict=True)]
+    assert "row 4: species nan (may be a missing value, or a name" in refusal(
+        table(root, *lines, header="photo,plant,day,species")
+    )
     lines = [f"{row},{species}" for row, species in zip(ROWS, ("KM", "KM", "km", "km"), strict=True)]
     assert "one species or 2: 'KM' (row 2), 'km' (row 4)" in refusal(
         table(root, *lines, header="photo,plant,day,species")
@@ -289,6 +301,60 @@ def test_folders_that_say_nothing_or_two_things(root: Path, names: tuple[str, ..
     assert "open.zip" not in found
 
 
+@pytest.mark.parametrize(
+    "folder", ["DAT01", "2024-05-11", "20240511", "11-05-2024 noon", "day 3", "1일차", "week2", "May 31", "trial_DAT7"]
+)
+def test_folders_of_days_are_not_read_as_plants(tmp_path: Path, folder: str) -> None:
+    root = add(tmp_path, *(f"{home}/P{number}.png" for home in (folder, "BC_01") for number in (1, 2)))
+    said = refusal(root)
+    assert f"folder {folder} may hold one day's photos of several plants, or one plant's photos of several" in said
+    assert f"{folder}/P1.png, {folder}/P2.png; make one folder for each plant" in said
+    with pytest.raises(UserError, match=f"--images: folder {folder} may hold one day's photos"):
+        read_given([str(root)], None)
+    with pytest.raises(UserError, match=f"--images: folder {folder} may hold one day's photos"):
+        read_given([str(root / folder)], None)
+    add(tmp_path / "prefixed", *(f"DAT01/DAT01_P{number}.png" for number in (1, 2)))
+    assert "folder DAT01 may hold" in refusal(tmp_path / "prefixed")
+    add(tmp_path / "competition", *(f"train_dataset/BC/{folder}/P{number}.png" for number in (1, 2)))
+    assert f"folder {folder} may hold" in refusal(tmp_path / "competition")
+
+
+@pytest.mark.parametrize("folder", ["1", "2024_trial", "BC_01", "20", "209111", "Daisy 3", "D7", "sown 2024-05-01"])
+def test_folders_of_plants_that_are_called_by_numbers(tmp_path: Path, folder: str) -> None:
+    names = ("DAT01", "DAT02") if folder.startswith("sown") else ("1", "2")
+    root = add(tmp_path, *(f"{folder}/{name}.png" for name in names))
+    assert days_of(read_training_set(root)) == {f"{folder}/{name}": int(name[-1]) for name in names}
+    assert len(read_given([str(root)], None).files) == 2
+
+
+# Images that are given
+
+
+def test_photos_of_a_pattern_come_in_the_order_of_those_of_a_folder(tmp_path: Path) -> None:
+    numbers = [1, 2, 9, 10, 11, 100]
+    root = add(tmp_path / "own", *(f"IMG_{number}.png" for number in numbers))
+    names = [f"IMG_{number}" for number in numbers]
+    typed = [str(root / f"{name}.png") for name in names]
+    for words in ([str(root)], [str(root / "IMG_*.png")], typed):
+        assert [file.name.stem for file in read_given(words, None).files] == names
+
+
+@pytest.mark.parametrize("order", [(1, 10, 11, 2), (10, 11, 1, 2), (10, 9)])
+def test_photos_in_an_order_that_a_shell_has_chosen(tmp_path: Path, order: tuple[int, ...]) -> None:
+    root = add(tmp_path, *(f"IMG_{number}.png" for number in order))
+    with pytest.raises(UserError) as caught:
+        read_given([str(root / f"IMG_{number}.png") for number in order], None)
+    by_shell, by_number = (", ".join(f"IMG_{one}.png" for one in numbers) for numbers in (order, sorted(order)))
+    said = f"--images: the order may be {by_shell}, as a shell sorts them, or {by_number}, as their numbers do; give"
+    assert said in str(caught.value)
+
+
+def test_photos_in_an_order_that_somebody_has_chosen(tmp_path: Path) -> None:
+    for names in (("2", "1", "10"), ("b", "a", "c"), ("10-05-2024", "13-5-2024", "2-06-2024"), ("before10", "after9")):
+        root = add(tmp_path, *(f"{name}.png" for name in names))
+        assert len(read_given([str(root / f"{name}.png") for name in names], None).files) == len(names)
+
+
 # Names by a pattern
 
 
@@ -327,6 +393,10 @@ def test_a_pattern_with_days_and_species(tmp_path: Path) -> None:
         ("{plant}{*}{*}_{date}", "P_2024-05-31", ["P 2024-05-31"]),
         ("{plant}_{date}{*}", "P_20240531_101500", ["P 20240531_101500"]),
         ("{plant}_{date}", "P_20240531_101500", ["P 20240531_101500"]),
+        ("{plant}_{date}{*}", "P_20240531_0001", ["P 20240531_0001", "P 20240531"]),
+        ("{plant}_{date}_{*}", "P_20240531_0001", ["P 20240531"]),
+        ("{plant}_{date}{*}", "P_20240531 0115 PM", ["P 20240531 0115 PM"]),
+        ("{plant}_{date}{*}", "P_20240531 1315 PM", ["P 20240531 1315 PM", "P 20240531"]),
         ("{plant}_{date}", "_2024-05-31", []),
         ("{*}{plant}aa{day}", "aaaab1", []),
         ("{*}-" * 50 + "{plant}-{day}", "-" * 50 + "p-1", ["p 1"]),
@@ -388,6 +458,16 @@ def test_what_is_no_pattern(root: Path, pattern: str, message: str) -> None:
             ("P_2024-04-03.png", "P_2024-04-04_101500.png"),
             "{plant}_{date}",
             "a time of day, unlike others of the plant",
+        ),
+        (
+            ("P_20240531_0001.png", "P_20240601_0002.png"),
+            "{plant}_{date}{*}",
+            "2 names in two ways: P_20240531_0001.png (plant=P date=20240531_0001 or plant=P date=20240531), P_2024",
+        ),
+        (
+            ("P_20240531_0001.png", "P_20240601_0002.png"),
+            "{plant}_{date}",
+            "P_20240531_0001.png (0001 may be the time 00:01, if so to be written T0001, or a number)",
         ),
         (("P_100001.png", "P_1.png"), "{plant}_{day}", "P_100001.png (not a day up to 100,000)"),
         (("P_1.png", "Q_1.png", "Q_2.png"), "{plant}_{day}", "1 plant has one photo, which makes no pair: P"),
@@ -477,6 +557,11 @@ def test_a_table_below_the_folder_is_not_left_out(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=f"A/{name}: such tables are read in .* alone; move them there"):
             find_photos(tmp_path)
         (tmp_path / "A" / name).unlink()
+
+
+def test_no_species_at_all(root: Path) -> None:
+    with pytest.raises(UserError, match=r"--data.species \[\]: give one species or more, or leave it out"):
+        GrowthData(str(root), species=[]).read_training_set()
 
 
 def test_a_file_for_a_folder(tmp_path: Path) -> None:
@@ -611,6 +696,21 @@ def test_names_of_photos_to_predict_that_contradict_folder_or_order(tmp_path: Pa
     line = refusal(root, read=read_test_set)
     assert "test/rose/lily_DAT09.png (of plant rose, but named after lily)" in line
     assert "rose/lily_3.png (of plant rose, but named after lily)" in refusal(add(root, "rose/lily_3.png"))
+
+
+@pytest.mark.parametrize("pattern", [None, "{plant}_{day}", "{plant}_{date}"])
+def test_numbers_in_names_of_photos_to_predict_that_contradict_the_order(tmp_path: Path, pattern: str | None) -> None:
+    day = "2024-05-" if pattern == "{plant}_{date}" else ""
+    home, prefix = ("A/", day) if pattern is None else ("", f"A_{day}")
+    known, ninth, twelfth, unknown = f"{home}{prefix}10.png", *(f"test/A/{prefix}{n}.png" for n in ("09", "12", "x"))
+    root = add(tmp_path, f"{home}{prefix}03.png", known, ninth, twelfth, unknown)
+    write(root, "pairs.csv", "before,after", f"{known},{twelfth}", f"{known},{unknown}", f"{ninth},{twelfth}")
+    assert len(read_test_set(root, pattern).before) == 3
+    for before in (known, twelfth):
+        write(root, "pairs.csv", "before,after", f"{before},{ninth}")
+        line = refusal(root, pattern, read_test_set)
+        assert "pairs.csv: row 2: " in line and "swap them" in line
+        assert before in line and ninth in line
 
 
 def test_photos_to_predict_of_another_plant_by_the_pattern(tmp_path: Path) -> None:

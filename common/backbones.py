@@ -21,7 +21,7 @@ from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (
 from torchvision import models
 
 from common.errors import UserError, counted, no_such
-from common.networks import IMAGENET, Airbench, Constants, Float32Linear, LeNet
+from common.networks import IMAGENET, Airbench, AirbenchResidual, Constants, Float32Linear, LeNet
 from common.pretrained import Pretrained, is_checkpoint, not_downloaded, read_state
 from common.timm_backbones import PREFIX, build_timm, constants_of_timm, give_outputs, has_plain_stem, names_of_timm
 
@@ -32,7 +32,7 @@ Own = Callable[[int, int, int], nn.Module]  # from channels, outputs and pixels 
 IMAGENET_CLASSES = 1000
 WITH_AUXILIARY_HEADS = ("googlenet", "inception_v3")  # for training; their weights include them
 LARGEST_MINIMUM = 75  # pixels per side: no network needs more than inception_v3
-OURS: dict[str, Own] = {"airbench": Airbench, "lenet": LeNet}
+OURS: dict[str, Own] = {"airbench": Airbench, "airbench_residual": AirbenchResidual, "lenet": LeNet}
 
 
 def build_backbone(
@@ -49,7 +49,7 @@ def build_backbone(
     """Build an encoder: N×in_channels×image_size×image_size, float → N×num_outputs.
 
     Args:
-        name: ``airbench``, ``lenet``, one of ``own``, a classifier of
+        name: ``airbench``, ``airbench_residual``, ``lenet``, one of ``own``, a classifier of
             ``torchvision.models.list_models(torchvision.models)``, or ``timm/`` and a name of ``timm.list_models()`` or
             ``timm.list_pretrained()``.
         in_channels: channels of the images; if there are not 3, the pretrained first layer's RGB weights are summed

@@ -54,7 +54,7 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
     as ``_calibrated``: each fifth is scaled by the temperature of the others.
 
     Args:
-        backbone: a torchvision or timm (timm/<name>) classifier, airbench or lenet.
+        backbone: a torchvision or timm (timm/<name>) classifier, airbench, airbench_residual or lenet.
         stem: imagenet, or small: a 3×3 first convolution with stride 1, for images of few pixels.
         head: linear, or imagenet to keep the 1000 logits and put a linear layer on top of them.
         image_size: side of the square that bitmaps are resized to, in pixels.

@@ -116,11 +116,13 @@ def test_image_normalisation_takes_light_and_contrast_away() -> None:
 
 
 @pytest.mark.parametrize("size", [8, 9, 32, 48])
-def test_airbench_takes_any_size_from_8(size: int) -> None:
-    network = build_backbone("airbench", in_channels=1, num_outputs=62, image_size=size)
+@pytest.mark.parametrize(("name", "weights"), [("airbench", 1_981_344), ("airbench_residual", 7_345_184)])
+def test_airbench_takes_any_size_from_8(name: str, weights: int, size: int) -> None:
+    network = build_backbone(name, in_channels=1, num_outputs=62, image_size=size)
+    assert sum(parameter.numel() for parameter in network.parameters()) == weights
     assert network(torch.zeros(2, 1, size, size)).shape == (2, 62)
-    with pytest.raises(UserError, match="too small for airbench"):
-        build_backbone("airbench", in_channels=1, num_outputs=62, image_size=7)
+    with pytest.raises(UserError, match=f"too small for {name}"):
+        build_backbone(name, in_channels=1, num_outputs=62, image_size=7)
 
 
 @pytest.mark.parametrize(("name", "size"), [("googlenet", 32), ("inception_v3", 75)])

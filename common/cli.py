@@ -159,6 +159,8 @@ class TaskCLI(LightningCLI):
         act_alone(self.settings.trainer)
         given, takes = self.settings.ckpt_path or [], CHECKPOINTS[subcommand]
         given = [given] if isinstance(given, str) else given  # as a configuration may have it
+        if not given and any(flag == "--ckpt_path" for flag, _ in given_words(words)):
+            raise UserError("--ckpt_path: the configuration after it has ckpt_path: null; give it after --config")
         if takes == "none" and given:
             raise UserError(f"--ckpt_path {given[0]}: {subcommand} takes none; leave it out")
         if takes in ("one", "several") and not given:

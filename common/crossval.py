@@ -211,7 +211,7 @@ class CrossValidation:
         about = {"metric": metric, "value": overall, "rows": len(ids), "digest": digest, "folds": len(folds)}
         write_json(
             self.folder / f"crossval{views}.json",
-            about | {"runs": fitted, "seconds": float(summary["seconds"].sum())},
+            about | {"views": int(self.tta), "runs": fitted, "seconds": float(summary["seconds"].sum())},
         )
         table = summary.to_string(index=False, formatters={metric: "{:.4f}".format, "seconds": "{:.0f}".format})
         self._say(f"\n{table}")

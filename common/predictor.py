@@ -157,11 +157,12 @@ def as_image(picture: Picture, mode: Mode, max_pixels: int, name: str) -> Image.
         raise UserError(f"{name}: a PIL image of mode {picture.mode}; give 8 bits a channel, such as RGB or L")
     if not picture.width * picture.height:
         raise UserError(f"{name}: {picture.width}×{picture.height} pixels, nothing to see")
-    if fault := several_pictures(picture):
-        raise UserError(f"{name}: {fault}; give one of them as an array")
     if picture.width * picture.height > max_pixels:
         raise UserError(f"{name}: {picture.width}×{picture.height} pixels, over the limit of {max_pixels:,}")
     try:
+        if fault := several_pictures(picture):
+            raise UserError(f"{name}: {fault}; give one of them as an array")
         return flatten(ImageOps.exif_transpose(picture), mode)
-    except (OSError, ValueError) as error:  # a file that was closed before PIL had read it
-        raise UserError(f"{name}: cannot be read ({error}); give its path") from None
+    except (OSError, ValueError, AssertionError) as error:  # PIL's, of a file that was closed before it was read
+        reason = str(error) or "its file is closed"
+        raise UserError(f"{name}: cannot be read ({reason}); give its path") from None

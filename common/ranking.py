@@ -116,7 +116,9 @@ def _cross_validation(folder: Path, folds: list[Run]) -> Run:
     """Combine the folds of a cross-validation into one run, with its metric over all out-of-fold rows, if known."""
     first = next((run for run in folds if run.path == latest_of(run.path.parent)), folds[0])
     arguments = {name: value for name, value in first.arguments.items() if name != "data.fold"}
-    result = read_json(folder / "crossval.json", CrossValidated, [])
+    # Of one view or, if that has not been measured, of several.
+    names = [folder / "crossval.json", *sorted(folder.glob("crossval_tta*.json"))]
+    result = next((found for name in names if (found := read_json(name, CrossValidated, []))), None)
     scored = [folder / run for run in result.get("runs", [])] if result else []
     if any(latest_of(run.parent) != run for run in scored):
         result = None  # a fold has been fitted again since

@@ -74,6 +74,7 @@ class CrossValidated(TypedDict):
     digest: str
     folds: int
     seconds: float
+    views: NotRequired[int]  # of each image, averaged; 1 if not stated
     runs: NotRequired[list[str]]  # of each fold, as fold_<k>/version_N; not stated by earlier versions
 
 
@@ -210,10 +211,11 @@ class Run:
 
     @property
     def state(self) -> str:
-        """Whether it is unfinished, or how many folds it has, in words; empty otherwise."""
-        if self.result is None:
-            return "unfinished"
-        return f"{self.result['folds']} folds" if "folds" in self.result else ""
+        """Whether it is unfinished, or how many folds and views it has, in words; empty otherwise."""
+        if self.result is None or "folds" not in self.result:
+            return "" if self.result else "unfinished"
+        views = f", {self.result['views']} views" if self.result.get("views", 1) > 1 else ""
+        return f"{self.result['folds']} folds{views}"
 
     @property
     def seed(self) -> str:

@@ -53,16 +53,16 @@ def read_training_set(root: Path) -> Photos:
     if listing is None:
         raise _not_found(root, ["train_dataset/"])
     table = _photo_table(listing, "train_dataset")
+    path = table["plant"] + "/" + table["name"] + table["suffix"]
+    named = table["plant"].map(lambda plant: _folders(plant)[1])
+    refuse_folders_of_days(listing.source, named, path)
     table["day"], faults = days_in_names(table["plant"], table["name"], _folders)
-    refuse_uncertain(listing.source, table["plant"] + "/" + table["name"] + table["suffix"], faults)
+    refuse_uncertain(listing.source, path, faults)
     table = table.sort_values(["species", "plant", "day", "name"])
     if len(doubled := table[table.duplicated(["plant", "day"], keep=False)]):
         raise UserError(f"two photos of one plant and day: {listed(doubled['file'])}; remove one of each")
     refuse_lone(listing.source, table["plant"], table["day"])
-    named = table["plant"].map(lambda plant: _folders(plant)[1])
-    path = table["plant"] + "/" + table["name"] + table["suffix"]
     refuse_other_plants(listing.source, table.assign(path=path, where=path, plant=named))
-    refuse_folders_of_days(listing.source, named, path)
     return Photos.of(table)
 
 

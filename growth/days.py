@@ -41,12 +41,9 @@ _MONTHS = (
     "jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|"
     "nov(?:ember)?|dec(?:ember)?"
 )
-# Words that say that the number next to them is not a day, and words that say it is.
-_UNIT_BEFORE = re.compile(
-    rf"(?<![a-z])(?:week|wk|month|hour|hr|year|{_MONTHS}|cam|camera|view|angle|side|copy|img|mvimg|mg|dsc[fn]?|pxl|gopr)s?"
-    r"[ _.-]*\Z",
-    re.IGNORECASE,
-)
+# A number beside a word is a day only if the word says so, since it may count anything.
+_WORD_BEFORE = re.compile(r"[^\W\d_][ _.-]*\Z")
+_WORD_AFTER = re.compile(r"[^\W\d_]")
 _UNIT_AFTER = re.compile(
     rf"[ _.-]*(?:(?:weeks?|wks?|w|months?|mo|hours?|hrs?|h|[ap]m|years?|{_MONTHS})(?![a-z])|주|개월|월|시|년)",
     re.IGNORECASE,
@@ -57,6 +54,7 @@ _TIME_BESIDE = re.compile(
     re.IGNORECASE,
 )
 _CALLED_DAY = re.compile(r"(?<![a-z])(?:dat|day|das|dap)[ _-]?([0-9]{1,6})(?![0-9])", re.IGNORECASE)
+_DAY_AFTER = re.compile(r"[ _-]?(?:d|days?|dat|das|dap|일차?)(?![^\W\d_])", re.IGNORECASE)
 _DAY_BEFORE = re.compile(r"(?<![a-z])(?:dat|day|das|dap|d)[ _-]?\Z", re.IGNORECASE)
 
 
@@ -215,12 +213,13 @@ def _marks(species: str, plant: str, stem: str) -> list[_Mark]:
     folders = (re.match(name, stem, re.IGNORECASE) for name in (plant, rf"{species}[\W_]*{plant}", species))
     start = max((folder.end() for folder in folders if folder), default=0)
     found = list(_MARK.finditer(stem))
-    return [_mark(mark, stem) for mark in [mark for mark in found if mark.end() > start] or found]
+    return [_mark(mark, stem, start) for mark in [mark for mark in found if mark.end() > start] or found]
 
 
-def _mark(match: re.Match[str], stem: str) -> _Mark:
+def _mark(match: re.Match[str], stem: str, start: int) -> _Mark:
     text, part = match.group(), match.groupdict()
     before, after = stem[: match.start()], stem[match.end() :]
+    own = stem[start : match.start()]  # without the names of its folders
     if compact := part["compact"]:
         dates = [(compact[:4], compact[4:6], compact[6:])]
     elif part["year"]:
@@ -230,7 +229,7 @@ def _mark(match: re.Match[str], stem: str) -> _Mark:
     else:
         label = re.split(r"[\W\d_]", before)[-1] + text
         dash, named = before.endswith(("-", "−", "–")), _DAY_BEFORE.search(before) is not None
-        return _Mark(label, _meanings(text, before, after), dated=False, dash=dash, named=named)
+        return _Mark(label, _meanings(text, before, own, after), dated=False, dash=dash, named=named)
     time = part["time"] or ""
     since_midnight, doubt = _clock(time) if time else (timedelta(), "")
     moments = [moment + since_midnight for date in dates if (moment := _midnight(date))]
@@ -263,11 +262,11 @@ def _clock(time: str) -> tuple[timedelta, str]:
     return timedelta(hours=hour, minutes=minute, seconds=second + float(f"0.{digits[6:]}")), ""
 
 
-def _meanings(text: str, before: str, after: str) -> dict[str, int | datetime]:
+def _meanings(text: str, before: str, own: str, after: str) -> dict[str, int | datetime]:
     """List what a number may mean: a day, a date without dashes, a year, or what the word next to it counts."""
     number = int(text) if text.isascii() and len(text.lstrip("0")) < 10 else 10**10
     meanings: dict[str, int | datetime] = {f"day {number}": number}
-    if _DAY_BEFORE.search(before):
+    if _DAY_BEFORE.search(before) or _DAY_AFTER.match(after):
         return meanings if number <= MAX_DAY else {}
     for form in {4: ("%m%d%Y", "%d%m%Y"), 6: ("%y%m%d", "%d%m%y", "%m%d%y")}.get(len(text), ()):
         with contextlib.suppress(ValueError):
@@ -277,6 +276,6 @@ def _meanings(text: str, before: str, after: str) -> dict[str, int | datetime]:
         return {}
     if re.fullmatch("(?:19|20)[0-9]{2}", text):
         meanings["a year"] = number
-    if _UNIT_BEFORE.search(before) or _UNIT_AFTER.match(after):
+    if _WORD_BEFORE.search(own) or _WORD_AFTER.match(after) or _UNIT_AFTER.match(after):
         meanings["something else, by the word beside it"] = number
     return meanings

@@ -112,6 +112,9 @@ def read_given(given: Sequence[str], pattern: str | None) -> PhotoPairs:
         )
         table = table.iloc[sorted(range(len(table)), key=lambda row: natural(table["path"][row]))]
         table = table.reset_index(drop=True)
+        for plant, names in table.groupby("plant")["name"].agg(list).items():
+            if not tell_days(PurePosixPath(str(plant)).name, names):
+                _refuse_unordered(names)
     else:
         _refuse_order(files, homes[0].name)
     day, dated = np.arange(len(table), dtype=np.float32), False
@@ -123,6 +126,18 @@ def read_given(given: Sequence[str], pattern: str | None) -> PhotoPairs:
     refuse_lone(given[0], table["plant"].replace("", given[0]), pd.Series(day))
     pairs = pairs_of(Photos.of(table.assign(day=day)))[0]
     return pairs if dated else replace(pairs, day=None)
+
+
+def _refuse_unordered(names: list[str]) -> None:
+    """Refuse names whose order no single number tells, such as before and after, or 31 May and 1 June."""
+    parts = [re.split(r"(\d+)", name) for name in names]
+    differ: set[int] = set()
+    for name, other in zip(names, parts, strict=True):
+        differ |= {place for place, pair in enumerate(zip(parts[0], other, strict=False)) if len({*pair}) > 1}
+        alike = len(other) == len(parts[0]) and len(differ) < 2 and all(place % 2 for place in differ)
+        if not alike or any(other[place - 1].endswith(".") for place in differ):
+            said = f"{names[0]} and {name} have no number that tells which is the earlier photo"
+            raise UserError(f"--images: {said}; name them like DAT07 or 2024-05-31, or type them in their order")
 
 
 def _refuse_order(files: list[ImageFile], plant: str) -> None:

@@ -304,6 +304,13 @@ def test_a_mistyped_flag_suggests_those_like_it(refused: Run, typed: str, meant:
     )
 
 
+def test_a_configuration_after_a_checkpoint_does_not_undo_it(refused: Run) -> None:
+    Path("run.yaml").write_text("ckpt_path: null\n")
+    for command in ("fit", "predict"):
+        line = refused("julia", command, "--ckpt_path", "last", "--config", "run.yaml")
+        assert line == "error: --ckpt_path: the configuration after it has ckpt_path: null; give it after --config"
+
+
 def test_a_mistyped_configuration_suggests_those_like_it(refused: Run) -> None:
     Path("mine.yaml").touch()
     for flag in ("--config", "-c"):

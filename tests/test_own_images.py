@@ -215,11 +215,13 @@ def test_names_tell_days_for_certain_or_an_order(
             shutil.copy(photo, f"named/{name}.png")
         return "named"
 
-    for names in (("2", "1", "10"), ("IMG_4712", "IMG_4711", "IMG_4720"), ("b", "a", "c")):
+    for names in (("2", "1", "10"), ("IMG_4712", "IMG_4711", "IMG_4720")):
         table = answered(run, path, named(*names))
         assert "day" not in table and [Path(name).stem for name in table["photo"]] == [names[1], names[0], names[2]]
     assert answered(run, path, named("DAT02", "DAT01", "DAT10"))["day"].tolist() == [0, 1, 9]
     predict = ("growth", "predict", "--ckpt_path", path, "--images")
+    for names in (("before", "after"), ("31 May 2024", "1 June 2024"), ("31.05.24", "30.06.24"), ("1.5", "1.25")):
+        assert "have no number that tells which is the earlier photo" in refused(*predict, named(*names))
     assert "03-04-2024 may be 2024-04-03 or 2024-03-04" in refused(*predict, named("03-04-2024", "02-05-2024"))
     folder = Path(named("DAT10", "DAT2", "DAT03"))
     typed = [folder / f"{name}.png" for name in ("DAT10", "DAT2", "DAT03")]  # as a shell sorts the first two
@@ -288,6 +290,11 @@ def test_arrays_that_can_be_read_in_two_ways_are_refused(best: Callable[[str], P
     ):
         with pytest.raises(UserError, match=f"image 1: .*{reason}"):
             model.classify([np.zeros((8, 8), np.uint8), picture])  # type: ignore[list-item]
+    for name in ("whole.png", "film.gif"):
+        with Image.open(name) as closed:
+            pass
+        with pytest.raises(UserError, match="image 0: cannot be read .*; give its path"):
+            model.classify([closed])
     # Of what a phone saves, the first picture is meant, by PIL as by its path.
     frames[0].convert("RGB").save("phone.jpg", "MPO", save_all=True, append_images=[frames[1].convert("RGB")])
     with Image.open("phone.jpg") as phone:

@@ -198,6 +198,11 @@ def test_damaged_cache_is_built_again(folder: Path, left: int) -> None:
     (array,) = (folder.parent / "cache").glob("*/images.npy")
     array.write_bytes(array.read_bytes()[:left])
     assert np.array_equal(build(folder), first)
+    digests = array.with_name("sha256.txt")
+    whole = digests.read_text()
+    for damaged in (whole.encode()[:left], b"\xff"):
+        digests.write_bytes(damaged)
+        assert np.array_equal(build(folder), first) and digests.read_text() == whole
 
 
 def test_unreadable_files_are_counted_and_ten_named(folder: Path) -> None:

@@ -75,7 +75,13 @@ def test_folds_stand_under_their_cross_validation_with_its_pooled_figure(make: M
         write_json(Path("runs/julia/cv/crossval.json"), {"metric": "val/acc"} | figures | runs)
         typed("runs/julia", "--csv", "runs.csv")
         assert pd.read_csv("runs.csv", keep_default_na=False).set_index("run").loc["cv", "state"] == state
-    Path("runs/julia/cv/crossval.json").unlink()
+    Path("runs/julia/cv/crossval.json").rename("runs/julia/cv/crossval_tta10.json")
+    views = {"value": 0.6, "views": 10}
+    write_json(Path("runs/julia/cv/crossval_tta10.json"), {"metric": "val/acc"} | figures | views)
+    typed("runs/julia", "--csv", "runs.csv")
+    row = pd.read_csv("runs.csv", keep_default_na=False).set_index("run").loc["cv"]
+    assert row["state"] == "2 folds, 10 views" and float(row["best"]) == 0.6
+    Path("runs/julia/cv/crossval_tta10.json").unlink()
     typed("runs/julia/cv", "--csv", "runs.csv")
     table = pd.read_csv("runs.csv", keep_default_na=False)
     assert table["best"].tolist() == ["", 0.9, 0.1] or table["best"].tolist() == ["", "0.9", "0.1"]

@@ -22,7 +22,7 @@ from tests.conftest import REAL_DATA
         ("BC_BC_03_07 BC_08", [7, 8]),
         ("DAT-07 DAT-10", [7, 10]),
         ("DAT07a DAT08d", [7, 8]),
-        ("Marigold_03 Marchand_04 hourglass_05", [3, 4, 5]),
+        ("07d 08days 9일", [7, 8, 9]),
         ("plant_2024-05-31 plant_2024-06-01", [0, 1]),
         ("20240228 2024_03_01 2024.3.2", [0, 2, 3]),
         ("2023-12-31 2024-01-01", [0, 1]),
@@ -64,6 +64,9 @@ def test_a_name_that_can_be_read_in_one_way(stems: str, days: list[float]) -> No
         ("2024-05-31_7 2024-06-01_8", "2024-05-31 or 7 may be the day"),
         ("BR017_2024-05-31_00_7 BR017_2024-06-01_00_8", "2024-05-31 or 7 may be the day"),  # not what all names have
         ("DAT07_2024-05-31 DAT08_2024-06-01", "DAT07 or 2024-05-31 may be the day"),
+        ("KW22 KW23", "KW22 may be day 22 or something else, by the word beside it"),
+        ("frame_0001 frame_0010", "0001 may be day 1 or something else, by the word beside it"),
+        ("07WAP 08WAP", "07 may be day 7 or something else, by the word beside it"),
         ("week1 week2", "week1 may be day 1 or something else, by the word beside it"),
         ("May31 Jun01", "May31 may be day 31 or something else, by the word beside it"),
         ("24h 48h", "24 may be day 24 or something else, by the word beside it"),

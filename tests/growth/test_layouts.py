@@ -17,7 +17,7 @@ from tests.conftest import REAL_DATA
 
 TRAINING = {
     "LT/LT 01": ["DAT02.png", "DAT10.JPG"],
-    "배추/식물 1": ["사진 03.png", "사진 01.png", "사진 02.png"],
+    "배추/식물 1": ["사진 03일.png", "사진 01일.png", "사진 02일.png"],
     "배추/LT 01": ["2021-05-01.jpeg", "2021-05-09.png"],
 }
 TEST = {
@@ -99,9 +99,9 @@ def test_training_rows_are_sorted_by_species_plant_and_day(root: Path) -> None:
         ("LT", "LT/LT 01", 10, "DAT10.JPG"),
         ("배추", "배추/LT 01", 0, "2021-05-01.jpeg"),
         ("배추", "배추/LT 01", 8, "2021-05-09.png"),
-        ("배추", "배추/식물 1", 1, "사진 01.png"),
-        ("배추", "배추/식물 1", 2, "사진 02.png"),
-        ("배추", "배추/식물 1", 3, "사진 03.png"),
+        ("배추", "배추/식물 1", 1, "사진 01일.png"),
+        ("배추", "배추/식물 1", 2, "사진 02일.png"),
+        ("배추", "배추/식물 1", 3, "사진 03일.png"),
     ]
     assert photos.day.dtype == np.float32
     assert photos.species.dtype.kind == photos.plant.dtype.kind == "U"
@@ -319,10 +319,10 @@ def test_one_photo_of_a_plant(root: Path) -> None:
 
 
 def test_two_photos_of_one_day(root: Path) -> None:
-    add(root / "train_dataset" / "LT" / "LT 01" / "again02.png")
+    add(root / "train_dataset" / "LT" / "LT 01" / "02 again.png")
     message = refusal(read_training_set, root)
     assert message.startswith("two photos of one plant and day: ")
-    assert "DAT02.png" in message and "again02.png" in message
+    assert "DAT02.png" in message and "02 again.png" in message
 
 
 @pytest.mark.parametrize("zipped", [False, True])

@@ -288,8 +288,8 @@ def test_what_fits_have_written_is_passed_over(root: Path) -> None:
         (("c/x.png", "c/2.png"), "1 photo has no certain day: c/x.png (no number); name each like DAT07.png"),
         (("c/03-04-2024.png",), "03-04-2024.png (03-04-2024 may be 2024-04-03 or 2024-03-04)"),
         (
-            ("a/x2.png",),
-            "two photos of one plant and day: a/2.png, a/x2.png; remove one of each, or tell their days by",
+            ("a/02.png",),
+            "two photos of one plant and day: a/02.png, a/2.png; remove one of each, or tell their days by",
         ),
         (("c/1.png",), "1 plant has one photo, which makes no pair: c"),
         (("A/1.png", "A/2.png"), "one plant or 2: 'A' (A/1.png), 'a' (a/1.png)"),
@@ -695,7 +695,7 @@ def test_names_of_photos_to_predict_that_contradict_folder_or_order(tmp_path: Pa
     add(root, "test/rose/lily_DAT09.png")
     line = refusal(root, read=read_test_set)
     assert "test/rose/lily_DAT09.png (of plant rose, but named after lily)" in line
-    assert "rose/lily_3.png (of plant rose, but named after lily)" in refusal(add(root, "rose/lily_3.png"))
+    assert "rose/lily_DAT3.png (of plant rose, but named after lily)" in refusal(add(root, "rose/lily_DAT3.png"))
 
 
 @pytest.mark.parametrize("pattern", [None, "{plant}_{day}", "{plant}_{date}"])

@@ -24,7 +24,7 @@ def refuse_other_plants(source: object, table: pd.DataFrame) -> None:
     Raises:
         UserError: there are such photos; the message names both plants.
     """
-    plants = {name.casefold(): name for name in table["plant"].unique()}
+    plants = {_plain(name): name for name in table["plant"].unique()}
     # A bare number or a single letter may denote a camera.
     names = [re.escape(name) for name in sorted(plants, key=len, reverse=True) if re.search(r"[^\W\d].|.[^\W\d]", name)]
     if not names:
@@ -32,13 +32,18 @@ def refuse_other_plants(source: object, table: pd.DataFrame) -> None:
     within, faults = whole_word("|".join(names)), []
     for path, where, plant in zip(table["path"], table["where"], table["plant"], strict=True):
         *folders, stem = PurePosixPath(path).with_suffix("").parts
-        others = within.findall(stem.casefold()) or [part for part in map(str.casefold, folders) if part in plants]
-        own = stem if within.search(stem.casefold()) else path
-        if others and not whole_word(re.escape(plant.casefold())).search(own.casefold()):
+        others = within.findall(_plain(stem)) or [part for part in map(_plain, folders) if part in plants]
+        own = stem if within.search(_plain(stem)) else path
+        if others and not whole_word(re.escape(_plain(plant))).search(_plain(own)):
             row = "" if where == path else f"{where}: "
             faults.append(f"{row}{path} (of plant {plant}, but named after {plants[others[0]]})")
     if faults:
         raise UserError(f"{source}: {listed(faults)}; rename these photos, or give them their plant")
+
+
+def _plain(name: str) -> str:
+    """Write spaces and dashes as ``_``, and capitals as small letters."""
+    return re.sub(r"[\s_-]+", "_", name.casefold())
 
 
 def refuse_folders_of_days(source: object, folder: pd.Series, photo: pd.Series) -> None:

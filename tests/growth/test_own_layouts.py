@@ -698,6 +698,12 @@ def test_names_of_photos_to_predict_that_contradict_folder_or_order(tmp_path: Pa
     assert "rose/lily_DAT3.png (of plant rose, but named after lily)" in refusal(add(root, "rose/lily_DAT3.png"))
 
 
+def test_a_photo_may_write_its_plant_with_another_sign(tmp_path: Path) -> None:
+    names = ("basil/basil_DAT01.png", "basil/basil_DAT02.png", "lemon basil/lemon_basil_DAT01.png")
+    root = add(tmp_path, *names, "lemon basil/lemon-basil_DAT02.png")
+    assert read_training_set(root).plant.tolist() == ["basil", "basil", "lemon basil", "lemon basil"]
+
+
 @pytest.mark.parametrize("pattern", [None, "{plant}_{day}", "{plant}_{date}"])
 def test_numbers_in_names_of_photos_to_predict_that_contradict_the_order(tmp_path: Path, pattern: str | None) -> None:
     day = "2024-05-" if pattern == "{plant}_{date}" else ""

@@ -216,7 +216,7 @@ def test_shuffled_days_are_guessed_no_better_than_by_the_mean(run: Run, growth_r
     for plant in sorted((shuffled / "train_dataset").glob("*/*")):
         names = sorted(photo.name for photo in plant.iterdir())
         for old, new in zip(names, rng.permutation(names), strict=True):
-            (plant / old).rename(plant / f"new{new}")
+            (plant / old).rename(plant / f"new_{new}")
     words = ("--model.backbone", "lenet", "--model.image_size", 48, "--model.lr", 2e-3, "--model.pretrained", "false")
     changes = [f"--data.{name}=0" for name in ("rotation", "shift", "zoom", "brightness", "contrast")]
     data = ("--data.root", shuffled, "--data.plants_per_batch", 3, "--data.flip", "false", *changes)

@@ -29,6 +29,7 @@ from common.out_of_fold import Estimates, read_others
 from common.pictures import entitled
 from common.platforms import end, quoted
 from common.plots import save_png
+from common.resume import is_being_fitted
 from common.runs import is_finished, latest_of, read_result
 from common.submission import Outputs
 from common.task import AnyTask
@@ -117,6 +118,10 @@ class CrossValidation:
         reason = self._why_again(fold, latest_of(home))
         if not reason:
             return self._say(f"fold {fold}: finished in {latest_of(home)}, not fitted again")
+        if self.leads and (run := latest_of(home)) is not None and is_being_fitted(run):
+            raise UserError(
+                f"fold {fold}: another process is fitting it in {run}; wait for its end, or give others by --folds"
+            )
         if any(home.glob("version_*")):
             self._say(f"fold {fold}: {reason}, fitting it again")
         self._say(f"fold {fold} ({position}): fitting")

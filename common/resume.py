@@ -53,6 +53,15 @@ def lock_run(run: Path) -> None:
     LOCKED[path] = stream
 
 
+def is_being_fitted(run: Path) -> bool:
+    """Whether another process writes to a run folder."""
+    path = run.resolve() / ".lock"
+    if path in LOCKED or not path.is_file():
+        return False
+    with path.open("ab") as stream:
+        return not lock(stream.fileno())
+
+
 class WholeFiles(TorchCheckpointIO):
     """Write a checkpoint to a temporary file beside its target and, once it is on disk, rename it.
 

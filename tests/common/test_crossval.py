@@ -5,6 +5,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 import time
 import weakref
 from pathlib import Path
@@ -289,6 +291,20 @@ def test_a_fold_that_fails_says_so_once_and_leaves_no_table(crossval: Run) -> No
     diverges = ("--model.lr", 1e20, "--model.warmup", 0, "--trainer.precision", "32-true")
     assert "error: " not in crossval(*diverges, fails=True)  # the fold's own process has said it
     assert not list(Path().glob("runs/julia/airbench/*.csv"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="locked by fcntl")
+def test_a_fold_that_another_process_is_fitting_is_left_to_it(refused: Run, julia_root: Path) -> None:
+    run = Path("runs/julia/busy/fold_0/version_0")
+    run.mkdir(parents=True)
+    (run / "metrics.csv").touch()
+    code = "import fcntl, sys; file = open(sys.argv[1], 'ab'); fcntl.lockf(file, fcntl.LOCK_EX); print(); input()"
+    words = [sys.executable, "-c", code, str(run / ".lock")]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None and other.stdout.readline()
+        error = refused("julia", "crossval", "--data.root", julia_root, "--name", "busy")
+        other.kill()
+    assert f"fold 0: another process is fitting it in {run}; wait for its end" in error
 
 
 def test_members_of_an_ensemble_leave_memory_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,6 +99,12 @@ def experiment(settings: Mapping[str, object], machine: Iterable[str]) -> dict[s
     }
 
 
+def differing(one: Mapping[str, object], other: Mapping[str, object], machine: Iterable[str]) -> list[str]:
+    """List the paths of the settings that affect the result and differ, sorted."""
+    left, right = experiment(one, machine), experiment(other, machine)
+    return sorted(name for name in {*left, *right} if left.get(name) != right.get(name))
+
+
 def in_words(arguments: Mapping[str, object]) -> dict[str, str]:
     """Show arguments, keyed by path, as they would be typed, but each class as a single word.
 

@@ -21,7 +21,7 @@ from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import (
 from torchvision import models
 
 from common.errors import UserError, counted, no_such
-from common.networks import IMAGENET, Airbench, AirbenchResidual, Constants, Float32Linear, LeNet
+from common.networks import IMAGENET, Airbench, AirbenchResidual, Constants, Float32Linear, LeNet, refuse_small
 from common.pretrained import Pretrained, is_checkpoint, not_downloaded, read_state
 from common.timm_backbones import PREFIX, build_timm, constants_of_timm, give_outputs, has_plain_stem, names_of_timm
 
@@ -170,8 +170,8 @@ def _check_strides(name: str, network: nn.Module, image_size: int, stem: Stem) -
     smallest = 9 if stem == "small" else 17
     convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
     strided = [layer for layer in convolutions if layer.stride != (1, 1) and layer.kernel_size != (1, 1)]
-    if image_size < smallest and len(strided) > 1:
-        raise UserError(f"--model.image_size {image_size} is too small for {name}; give {smallest} or more")
+    if len(strided) > 1:
+        refuse_small(name, image_size, smallest)
 
 
 def _pretrained_state(name: str, network: nn.Module, pretrained: Pretrained) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
-from common.arguments import RESUMED, Kind, experiment, kinds_of, machine_arguments
+from common.arguments import RESUMED, Kind, differing, kinds_of, machine_arguments
 from common.checkpoints import Checkpoint, precision_of
 from common.data import ImageData
 from common.errors import UserError, counted, listed
@@ -75,12 +75,12 @@ class Guard:
             UserError: there are such folds; the error names the settings in which they differ.
         """
         machine = machine_arguments(self.task, self.data) | {"data.fold"}
-        first: dict[Path, tuple[Checkpoint, dict[str, object]]] = {}
+        first: dict[Path, Checkpoint] = {}
         for member in self.checkpoints:
             if is_fold(member.run):
-                ours = experiment({"model": member.model, "data": member.data}, machine)
-                other, theirs = first.setdefault(member.run.parent.parent, (member, ours))
-                if names := sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name)):
+                other = first.setdefault(member.run.parent.parent, member)
+                ours, theirs = ({"model": one.model, "data": one.data} for one in (member, other))
+                if names := differing(ours, theirs, machine):
                     which = f"fitted with another {listed(names)} than {other.path}, in another cross-validation"
                     raise UserError(f"--ckpt_path {member.path}: {which}; give the folds of one")
 

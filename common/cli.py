@@ -51,7 +51,8 @@ from common.timm_backbones import SyncBatchNorm
 from common.trainer import Trainer
 
 CONFIG = ("-c", "--config")
-FILES = (*CONFIG, "--model", "--data", "--trainer")  # flags that may take a file of settings
+GROUPS = ("model", "data", "trainer", "submission")  # of settings
+FILES = (*CONFIG, *(f"--{group}" for group in GROUPS))  # flags that may take a file of settings
 
 
 class TaskCLI(LightningCLI):
@@ -137,9 +138,10 @@ class TaskCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         words = sys.argv[1:]
-        for flag, value in given_words(words):
+        typed = given_words(words)
+        for flag, value in typed:
             if flag in FILES and Path(value).is_file():
-                read_config(Path(value), groups=("model", "data", "trainer", "submission") if flag in CONFIG else ())
+                read_config(Path(value), groups=GROUPS if flag in CONFIG else ())
             elif flag in CONFIG and Path(value).suffix in (".yaml", ".yml"):
                 raise no_such("--config", value, [str(path) for path in Path(value).parent.glob("*.y*ml")], "configs/")
         # Added here, since those above go to every subcommand, and those of a method's signature take a single word.
@@ -155,11 +157,11 @@ class TaskCLI(LightningCLI):
             parser_of(self, "dashboard").add_argument("--report", action="store_true", help=flag)
         self.config = parse(parser, words)
         self.subcommand = subcommand = self.config.subcommand
-        check_values(self.settings, given_words(words))
+        check_values(self.settings, typed)
         act_alone(self.settings.trainer)
         given, takes = self.settings.ckpt_path or [], CHECKPOINTS[subcommand]
         given = [given] if isinstance(given, str) else given  # as a configuration may have it
-        if not given and any(flag == "--ckpt_path" for flag, _ in given_words(words)):
+        if not given and any(flag == "--ckpt_path" for flag, _ in typed):
             raise UserError("--ckpt_path: the configuration after it has ckpt_path: null; give it after --config")
         if takes == "none" and given:
             raise UserError(f"--ckpt_path {given[0]}: {subcommand} takes none; leave it out")

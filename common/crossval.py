@@ -16,7 +16,7 @@ import pandas as pd
 import yaml
 from lightning import pytorch as pl
 
-from common.arguments import Settings, experiment, machine_arguments
+from common.arguments import Settings, differing, machine_arguments
 from common.calibration import NONE
 from common.checkpoints import Checkpoint, read_checkpoint
 from common.config import read_config
@@ -102,15 +102,15 @@ class CrossValidation:
 
     def _match(self, others: list[Estimates], folds: list[int]) -> None:
         """Refuse others that are of other rows than those held out by these folds."""
-        parts = [self.data.like(fold=fold) for fold in folds if others]
+        if not others:
+            return
+        parts = [self.data.like(fold=fold) for fold in folds]
         for part in parts:
             part.held_out = True
             part.setup("fit")
+        ids = np.concatenate([np.asarray(part.sample.ids) for part in parts])
+        truth = np.concatenate([part.truth for part in parts])
         for other in others:
-            ids, truth = (
-                np.concatenate(arrays)
-                for arrays in zip(*((part.sample.ids, part.truth) for part in parts), strict=True)
-            )
             other.sorted_as(ids, truth, (len(ids), *other.values.shape[1:]))
 
     def _fit(self, fold: int, position: str) -> None:
@@ -164,8 +164,7 @@ class CrossValidation:
         machine = machine_arguments(type(self.model), type(self.data)) | {"data.fold"}
         # A fit that was resumed needs no pretrained weights.
         machine |= {"model.pretrained"} if theirs.get("ckpt_path") else set()
-        fitted, wanted = experiment(theirs, machine), experiment(ours, machine)
-        if names := sorted(name for name in {*fitted, *wanted} if fitted.get(name) != wanted.get(name)):
+        if names := differing(theirs, ours, machine):
             return f"{run} was fitted with another {listed(names)}"
         try:
             checkpoint = read_checkpoint(run / LAST, type(self.model))

@@ -147,10 +147,10 @@ def read_image(path: Path, mode: Mode, max_pixels: int) -> Image.Image:
         data = path.read_bytes()
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    return read_bytes(data, str(path), mode, max_pixels)
+    return decode_named(data, str(path), mode, max_pixels)
 
 
-def read_bytes(data: bytes, name: str, mode: Mode, max_pixels: int) -> Image.Image:
+def decode_named(data: bytes, name: str, mode: Mode, max_pixels: int) -> Image.Image:
     """Decode a file's bytes, as :func:`decode` does; raise a :class:`UserError` with its ``name`` if that fails."""
     try:
         return decode(data, mode, max_pixels)

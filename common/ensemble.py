@@ -183,5 +183,5 @@ def unlike_training(data: ImageData, kinds: Sequence[str], member: Checkpoint) -
 def data_of(member: Checkpoint, data: ImageData) -> ImageData:
     """Make the data module of a member: as it was fitted, but with the arguments of ``data`` about this machine."""
     kinds = kinds_of(type(data))
-    fitted = {name: value for name, value in member.data.items() if kinds.get(name, Kind.MACHINE) is not Kind.MACHINE}
+    fitted = {name: value for name, value in member.data.items() if kinds.get(name) not in (None, Kind.MACHINE)}
     return data.like(**fitted | {name: member.model[name] for name in ("image_size", "channels")})

@@ -35,8 +35,8 @@ def check_trainer(subcommand: str, flags: Namespace) -> None:
         none_left = "it leaves no run to predict from; leave it out"
         refused += [(flag, flags[flag] is False, none_left) for flag in ("logger", "enable_checkpointing")]
     if subcommand in ("fit", "crossval"):
-        at_least = ("accumulate_grad_batches", "check_val_every_n_epoch", "val_check_interval", "limit_train_batches")
-        refused += [(flag, flags[flag] == 0, "give more than 0") for flag in at_least]
+        above_0 = ("accumulate_grad_batches", "check_val_every_n_epoch", "val_check_interval", "limit_train_batches")
+        refused += [(flag, flags[flag] == 0, "give more than 0") for flag in above_0]
         refused += [(flag, flags[flag] == 0, "nothing would be trained") for flag in ("max_epochs", "max_steps")]
         endless = flags.max_epochs in (None, -1) and flags.max_steps == -1
         no_end = "the learning rate's schedule must know the end; give a number of epochs"

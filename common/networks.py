@@ -95,6 +95,12 @@ def head_of(network: nn.Module) -> list[str]:
     return heads or layers[-1:]
 
 
+def refuse_small(name: str, image_size: int, least: int) -> None:
+    """Raise a :class:`UserError` if images have fewer pixels per side than a network needs."""
+    if image_size < least:
+        raise UserError(f"--model.image_size {image_size} is too small for {name}; give {least} or more")
+
+
 class LeNet(nn.Sequential):
     """LeNet as in the seed design for 224×224: 16·54·54 → 120 → 84 → 10 → outputs.
 
@@ -104,8 +110,7 @@ class LeNet(nn.Sequential):
 
     def __init__(self, in_channels: int, num_outputs: int, image_size: int) -> None:
         side = (image_size // 2 - 4) // 2
-        if side < 1:
-            raise UserError(f"--model.image_size {image_size} is too small for lenet; give 12 or more")
+        refuse_small("lenet", image_size, 12)
         super().__init__(
             *(nn.Conv2d(in_channels, 6, 5, padding=2), nn.ReLU(), nn.AvgPool2d(2)),
             *(nn.Conv2d(6, 16, 5), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten()),
@@ -125,8 +130,7 @@ class Airbench(nn.Sequential):
     """
 
     def __init__(self, in_channels: int, num_outputs: int, image_size: int) -> None:
-        if image_size < 8:
-            raise UserError(f"--model.image_size {image_size} is too small for airbench; give 8 or more")
+        refuse_small("airbench", image_size, 8)
         layers: list[nn.Module] = [nn.Conv2d(in_channels, 16, 3, padding=1), nn.GELU()]
         for before, width in ((16, 64), (64, 256), (256, 256)):
             layers += [nn.Conv2d(before, width, 3, padding=1, bias=False), nn.MaxPool2d(2)]
@@ -145,8 +149,7 @@ class AirbenchResidual(nn.Sequential):
     """
 
     def __init__(self, in_channels: int, num_outputs: int, image_size: int) -> None:
-        if image_size < 8:
-            raise UserError(f"--model.image_size {image_size} is too small for airbench_residual; give 8 or more")
+        refuse_small("airbench_residual", image_size, 8)
         stages = [_ResidualStage(before, width) for before, width in ((16, 64), (64, 256), (256, 512))]
         head = (nn.AdaptiveMaxPool2d(1), nn.Flatten(), Float32Linear(512, num_outputs, bias=False))
         super().__init__(nn.Conv2d(in_channels, 16, 3, padding=1), nn.GELU(), *stages, *head)

@@ -19,7 +19,16 @@ from common.batches import ImageDataset
 from common.calibration import average_calibrations
 from common.checkpoints import find_checkpoints, precision_of, read_checkpoint
 from common.data import ImageData
-from common.decoding import Mode, bytes_of, flatten, lost_once_decoded, read_bytes, read_image, resize, several_pictures
+from common.decoding import (
+    Mode,
+    bytes_of,
+    decode_named,
+    flatten,
+    lost_once_decoded,
+    read_image,
+    resize,
+    several_pictures,
+)
 from common.ensemble import average_members, average_views, data_of, learned_views, on_cpu, unlike_training
 from common.errors import UserError
 from common.machine import default_precision
@@ -150,7 +159,7 @@ def as_image(picture: Picture, mode: Mode, max_pixels: int, name: str) -> Image.
     if not isinstance(picture, Image.Image):
         raise UserError(f"{name}: a {type(picture).__name__}; give a path, a PIL image or an array")
     if (data := bytes_of(picture)) is not None:
-        return read_bytes(data, name, mode, max_pixels)
+        return decode_named(data, name, mode, max_pixels)
     if lost_once_decoded(picture):
         raise UserError(f"{name}: PIL may have misread this {picture.format}; give its path")
     if picture.mode not in READ:

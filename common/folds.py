@@ -15,6 +15,7 @@ from common.errors import UserError, counted, listed
 from common.image_files import ImageFile
 
 Indices = npt.NDArray[np.int64]
+DIGITS = 12  # of a digest that is kept of each file: among a million, two are alike with a chance of 1 in 500
 
 
 def digest_of(ids: Sequence[str], values: np.ndarray) -> str:
@@ -41,13 +42,20 @@ class Listing(NamedTuple):
 
 
 class Split(NamedTuple):
-    """The rows that a fit trains on and holds out, by their ids, in order."""
+    """The rows that a fit trains on and holds out.
+
+    Attributes:
+        trained, held_out: their ids, in order.
+        digests: of each side's ids with their true values, of all with their sizes, and of the files' contents;
+            checkpoints of earlier versions lack the last one or two.
+        contents: the start of each file's SHA-256, of those trained on and then of those held out; empty in checkpoints
+            of earlier versions.
+    """
 
     trained: Sequence[str]
     held_out: Sequence[str]
-    # Of each side's ids with their true values, of all with their sizes, and of the files' contents; checkpoints of
-    # earlier versions lack the last one or two.
     digests: Sequence[str]
+    contents: Sequence[str] = ()
 
     @classmethod
     def of(cls, listing: Listing, train: Indices, val: Indices, contents: Sequence[str]) -> Split:
@@ -56,7 +64,23 @@ class Split(NamedTuple):
         trained, held_out = ([ids[row] for row in rows] for rows in (train, val))
         sizes = np.array([file.size for file in listing.files])
         sides = digest_of(trained, truth[train]), digest_of(held_out, truth[val])
-        return cls(trained, held_out, (*sides, digest_of(ids, sizes), digest_of(ids, np.array(contents))))
+        digests = *sides, digest_of(ids, sizes), digest_of(ids, np.array(contents))
+        return cls(trained, held_out, digests, [contents[row][:DIGITS] for row in (*train, *val)])
+
+    def find_learned(self, earlier: Split | None) -> list[str]:
+        """Say how many held-out images are trained on under another name, or were by an earlier fit."""
+        number, lines = f"of the {len(self.held_out)} held-out images", []
+        own = dict(zip(self.contents, self.trained, strict=False))
+        held_out = dict(zip(self.held_out, self.contents[len(self.trained) :], strict=True)) if self.contents else {}
+        if copies := [f"{name} is {own[content]}" for name, content in held_out.items() if content in own]:
+            lines.append(f"{len(copies)} {number} are also trained on, under other names ({listed(copies, most=3)})")
+        if earlier and held_out and earlier.contents:
+            learned = {*earlier.contents[: len(earlier.trained)]}.intersection(held_out.values())
+            lines += [f"the pretrained weights have learned from {len(learned)} {number}"] * bool(learned)
+        elif earlier and (same := {*earlier.trained}.intersection(self.held_out)):
+            known = "if equal names mean equal images"
+            lines.append(f"the pretrained weights have learned from {len(same)} {number}, {known}")
+        return lines
 
     def check(self, fitted: Split) -> None:
         """Raise a :class:`UserError` that says how this split differs from the one that a model was fitted with."""

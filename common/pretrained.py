@@ -17,6 +17,7 @@ from torch import Tensor
 from common.arguments import Settings
 from common.errors import UserError, counted, listed
 from common.files import shown
+from common.folds import Split
 from common.machine import is_first_process
 from common.networks import Normalize, head_of
 from common.runs import LATEST, RUNS, below_runs
@@ -134,14 +135,14 @@ def read_state(path: str, expected: str, download: Callable[[], object] | None =
     return state
 
 
-def take_weights(model: AnyTask, path: str) -> set[str]:
+def take_weights(model: AnyTask, path: str) -> Split | None:
     """Start from the encoders of an earlier fit, of this task or another, and say on stderr what was loaded.
 
     The output layer (the head) is loaded if its outputs mean the same: those of the same task, with as many classes in
     the same order, and with equal ``model.output_arguments``.
 
     Returns:
-        The ids that the earlier fit was trained on, if it was of this task.
+        The rows that the earlier fit was trained on, if it was of this task and says so.
 
     Raises:
         UserError: the file is not a checkpoint, or its encoder was built or its images were normalised differently.
@@ -178,10 +179,11 @@ def take_weights(model: AnyTask, path: str) -> set[str]:
             f"pretrained: {len(moved)} of {len(names) * len(encoders)} tensors from {shown(path)}{left}",
             file=sys.stderr,
         )
-    splits = [
-        part["split"] for part in saved.values() if isinstance(part, dict) and isinstance(part.get("split"), dict)
-    ]
-    return {str(name) for split in splits if saved["task"] == model.task for name in split.get("trained", [])}
+    parts = [part for part in saved.values() if isinstance(part, dict) and isinstance(part.get("split"), dict)]
+    try:
+        return Split(**parts[0]["split"]) if parts and saved["task"] == model.task else None
+    except TypeError:
+        raise UserError(f"--model.pretrained {path}: {DAMAGED}") from None
 
 
 def _check_arguments(path: str, model: AnyTask, theirs: Settings, state: State) -> None:

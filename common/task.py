@@ -79,7 +79,7 @@ class ImageTask(LightningModule, Calibrated, HeldOutTables[Data], ABC, Generic[D
         about_items: a few words on the contents of :meth:`table_of_items`, and how to read it.
         output_arguments: names of the arguments that determine what the network's outputs mean, such as their unit.
         chosen: names of the arguments that a fit has chosen from its data, since they were null.
-        learned_from: ids that an earlier fit of this task was trained on, if this fit starts from its weights.
+        learned_from: the split of an earlier fit of this task, if this fit starts from its weights.
         evaluated: the rows :meth:`evaluate` returned for all held-out data at the latest validation, M×columns.
     """
 
@@ -121,7 +121,7 @@ class ImageTask(LightningModule, Calibrated, HeldOutTables[Data], ABC, Generic[D
         self.train_metrics = MetricCollection({name: metrics[name].clone()}, prefix="train/", compute_groups=False)
         self.evaluated = np.empty((0, len(self.columns)), dtype=np.float32)
         self.rows = CatMetric(nan_strategy="disable")
-        self.learned_from: set[str] = take_weights(self, str(pretrained)) if is_checkpoint(pretrained) else set()
+        self.learned_from = take_weights(self, str(pretrained)) if is_checkpoint(pretrained) else None
 
     # What a task implements.
 
@@ -238,11 +238,8 @@ class ImageTask(LightningModule, Calibrated, HeldOutTables[Data], ABC, Generic[D
         return data
 
     def on_fit_start(self) -> None:
-        held_out = self.data.split.held_out if self.learned_from else []
-        if (seen := self.learned_from.intersection(held_out)) and self.trainer.is_global_zero:
-            number = f"{len(seen)} of the {len(held_out)} held-out rows"
-            line = f"warning: the pretrained weights have learned from {number}, if equal names mean equal images"
-            print(f"{line}: what is measured on them is too good", file=sys.stderr)
+        for line in self.data.split.find_learned(self.learned_from) if self.trainer.is_global_zero else ():
+            print(f"warning: {line}: what is measured on them is too good", file=sys.stderr)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss = self.compute_loss(batch)

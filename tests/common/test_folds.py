@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from common.folds import grouped_folds, grouped_split, keep_fraction, stratified_split
+from common.folds import Split, grouped_folds, grouped_split, keep_fraction, stratified_split
 
 
 def test_split_keeps_each_class_its_share_and_every_row_one_side() -> None:
@@ -167,3 +167,14 @@ def test_shares_are_of_whole_plants_and_of_every_species(shape: dict[str, int], 
 def test_share_to_train_on_is_one_above_0_and_at_most_1(fraction: Any) -> None:
     with pytest.raises(UserError, match=r"--data\.train_fraction .*: give a fraction above 0 and at most 1"):
         keep_fraction(np.arange(4), np.zeros(4), None, fraction, seed=0)
+
+
+def test_held_out_images_that_were_learned_from_are_counted_by_content() -> None:
+    split = Split(["1", "2", "3"], ["4", "5"], (), ["a", "b", "c", "d", "a"])
+    copies = "1 of the 2 held-out images are also trained on, under other names (5 is 1)"
+    learned = "the pretrained weights have learned from 1 of the 2 held-out images"
+    assert split.find_learned(None) == [copies]
+    assert split.find_learned(Split(["7", "8"], ["9"], (), ["d", "e", "a"])) == [copies, learned]
+    other = split._replace(contents=["a", "b", "c", "d", "e"])
+    assert other.find_learned(Split(["4", "5"], [], (), ["x", "y"])) == []
+    assert other.find_learned(Split(["4", "1"], ["5"], ())) == [f"{learned}, if equal names mean equal images"]

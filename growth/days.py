@@ -18,7 +18,8 @@ MAX_DAY = 100_000  # 273 years; larger numbers mean something else
 _HALF = r"(?:[ap]\.?m(?![^\W\d_])|오[전후])"  # of a day
 _HALVES = re.compile(rf"(?<![^\W\d_]){_HALF}(?![0-9])", re.IGNORECASE)
 # A date (2024-05-31, 2024.5.31, 20240531, 31-05-2024), optionally followed by a time of a clock of 12 hours (1.15 PM,
-# 0115PM, 9 AM) or of 24 (1015, 101500, 101500123, 10.15, 10-15-00, T10); otherwise a number.
+# 0115PM, 9 AM) or of 24 (1015, 101500, 101500123, 10.15, 10-15-00, T10); otherwise a number. After a time with seconds,
+# phones write milliseconds or number copies (101500_123, 101500~2, 101500(1)), which say nothing more about the day.
 _MARK = re.compile(
     r"""(?<![0-9])
     (?: (?P<year>(?:19|20)[0-9]{2}) (?P<a>[-_. ]) (?P<month>[0-9]{1,2}) (?P=a) (?P<day>[0-9]{1,2})
@@ -30,6 +31,8 @@ _MARK = re.compile(
           | (?:[T\s_]|\sat\s) HOUR [-.:h] SIXTY (?![-.:]?[0-9])
           | (?:[T\s_.-]|\sat\s) HOUR (?P<c>[-_.:]) SIXTY (?P=c) SIXTY (?: [.,][0-9]+ )?
           | T HOUR ) (?![\W_]* HALF) )?
+    (?(time) (?P<mark> (?: (?<=[0-9]{6}) | (?<=[0-9]{2}[-_.:][0-9]{2}[-_.:][0-9]{2}) )
+        (?: [-_][0-9]{3} | ~[0-9]+ | \s?\([0-9]+\) ) )? )
     (?![0-9])
     | [\d²³¹⁰-⁹₀-₉①-⑳]+""".replace("HOUR", "(?:[01][0-9]|2[0-3])")
     .replace("SIXTY", "[0-5][0-9]")
@@ -169,12 +172,19 @@ def names_a_day(folder: str) -> bool:
     return _TIME_BESIDE.search(name) is not None or any(mark.dated for mark in _marks("", "", name))
 
 
+def may_be_date(folder: str) -> bool:
+    """Return whether a folder's name is a number that may be a date without dashes, such as 240531 or 0531."""
+    whole = re.fullmatch("[0-9]{4}|[0-9]{6}", folder) is not None
+    return whole and any(isinstance(reading, datetime) for reading in _meanings(folder, "", "", "").values())
+
+
 def ends_of_date(name: str, start: int) -> list[int]:
     """Return where the date that starts at ``start`` may end: after its time of day, or before an uncertain one."""
     match = _MARK.match(name, start)
     if match is None or not any(match[form] for form in ("year", "compact", "last")):
         return []
-    return [match.end(), *([match.start("time")] if match["time"] and _clock(match["time"])[1] else [])]
+    end = match.start("mark") if match["mark"] else match.end()  # it may be a camera
+    return [end, *([match.start("time")] if match["time"] and _clock(match["time"])[1] else [])]
 
 
 def with_dashes(name: str) -> str:
@@ -217,7 +227,8 @@ def _marks(species: str, plant: str, stem: str) -> list[_Mark]:
 
 
 def _mark(match: re.Match[str], stem: str, start: int) -> _Mark:
-    text, part = match.group(), match.groupdict()
+    part = match.groupdict()
+    text = match.group().removesuffix(part["mark"] or "")
     before, after = stem[: match.start()], stem[match.end() :]
     own = stem[start : match.start()]  # without the names of its folders
     if compact := part["compact"]:

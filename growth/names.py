@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from common.errors import UserError, listed
-from growth.days import names_a_day, tell_days, told_day
+from growth.days import may_be_date, names_a_day, tell_days, told_day
 
 ROUNDED = 1.1  # days by which whole days and dates may differ from moments, with an hour of daylight saving
 
@@ -52,10 +52,12 @@ def refuse_folders_of_days(source: object, folder: pd.Series, photo: pd.Series) 
     Raises:
         UserError: there are such folders; the message states both readings.
     """
+    names = {PurePosixPath(name).name for name in folder}
+    numbered = len(names) > 1 and all(map(may_be_date, names))  # plants are seldom numbered so that each may be a date
     for name, own in photo.groupby(folder):
         # One is enough: whatever the other folders are, this one can be read in two ways.
         stems = [PurePosixPath(path).stem for path in own]
-        if names_a_day(str(name)) and not tell_days(PurePosixPath(str(name)).name, stems):
+        if (numbered or names_a_day(str(name))) and not tell_days(PurePosixPath(str(name)).name, stems):
             said = f"folder {name} may hold one day's photos of several plants, or one plant's photos of several days"
             raise UserError(
                 f"{source}: {said}: {listed(own, most=3)}; make one folder for each plant, with names like DAT07 or "

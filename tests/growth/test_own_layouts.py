@@ -319,6 +319,19 @@ def test_folders_of_days_are_not_read_as_plants(tmp_path: Path, folder: str) -> 
     assert f"folder {folder} may hold" in refusal(tmp_path / "competition")
 
 
+@pytest.mark.parametrize("folders", [("240531", "240607"), ("0511", "0512"), ("110524", "120524")])
+def test_folders_numbered_like_dates_may_be_plants_or_days(tmp_path: Path, folders: tuple[str, str]) -> None:
+    root = add(tmp_path / "days", *(f"{folder}/{number}.png" for folder in folders for number in (1, 2)))
+    said = f"folder {folders[0]} may hold one day's photos of several plants, or one plant's"
+    assert said in refusal(root)
+    with pytest.raises(UserError, match=f"--images: {said}"):
+        read_given([str(root)], None)
+    plants = add(root, "1088/1.png", "1088/2.png")  # which is none
+    assert len(read_training_set(plants).files) == len(read_given([str(root)], None).files) == 6
+    dated = add(tmp_path / "dated", *(f"{folder}/DAT{number}.png" for folder in folders for number in (1, 2)))
+    assert len(read_training_set(dated).files) == 4
+
+
 @pytest.mark.parametrize("folder", ["1", "2024_trial", "BC_01", "20", "209111", "Daisy 3", "D7", "sown 2024-05-01"])
 def test_folders_of_plants_that_are_called_by_numbers(tmp_path: Path, folder: str) -> None:
     names = ("DAT01", "DAT02") if folder.startswith("sown") else ("1", "2")

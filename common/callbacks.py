@@ -170,7 +170,7 @@ class LastCheckpoint(ModelCheckpoint):
             raise SIGTERMException(0)  # or Lightning would end rank 0 before it has done so itself
         name = signal.Signals(self.asked).name
         path = quoted(str(self.path))
-        print(f"stopped by {name}; to resume, give the same command --ckpt_path {path}", file=sys.stderr)
+        print(f"stopped by {name}; to resume, give the same command with --ckpt_path {path}", file=sys.stderr)
         raise SIGTERMException(128 + self.asked)
 
     def write(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

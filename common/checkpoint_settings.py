@@ -57,14 +57,19 @@ class Guard:
         """
         first = self.checkpoints[0]
         stay = {Kind.GUARDED} if self.resuming else {Kind.GUARDED, Kind.RESUMABLE}
+        other: dict[str, object] = {}
         for part, declaring, saved in (("model", self.task, first.model), ("data", self.data, first.data)):
             for name, kind in kinds_of(declaring).items():
                 typed = settings[part].get(name)
-                has = f"the checkpoint {first.path} has {saved.get(name)}"
                 if kind in stay and name in saved and typed != saved[name]:
-                    raise UserError(f"--{part}.{name} {typed}: {has}, which stays; leave it out")
+                    other[f"--{part}.{name} {typed}"] = saved[name]
                 if kind is Kind.ANSWERING and typed is None and saved.get(name) is not None and not self.resuming:
+                    has = f"the checkpoint {first.path} has {saved.get(name)}"
                     raise UserError(f"--{part}.{name} null: {has}; leave it out, or give another value")
+        if other:
+            has = f"the checkpoint {first.path} has {listed(other.values())}"
+            remedy = "which stay; give these after any --config" if len(other) > 1 else "which stays; leave it out"
+            raise UserError(f"{listed(other)}: {has}, {remedy}")
         if self.resuming:
             self._check_resumable(settings.trainer.max_epochs)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import filecmp
 import io
 import re
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import TypedDict, TypeVar
 
@@ -39,13 +41,17 @@ def find_checkpoints(given: Sequence[str], runs: Path, name: str | None) -> list
         name: name of the runs among which last and best are looked up; all if None.
 
     Raises:
-        UserError: a pattern matches nothing, or there is no run.
+        UserError: a pattern matches nothing, there is no run, or a file is a copy of another.
     """
     found: dict[Path, Path] = {}
     for word in given:
         for path in [_newest(word, runs, name)] if word in SHORTCUTS else _expand(word):
             found.setdefault(path.resolve(), path)  # a run may also be found through the link latest
-    return list(found.values())
+    paths = list(found.values())
+    for one, other in combinations([path for path in paths if path.is_file()], 2):
+        if one.stat().st_size == other.stat().st_size and filecmp.cmp(one, other, shallow=False):
+            raise UserError(f"--ckpt_path {other}: a copy of {one}, it would count twice; leave it out")
+    return paths
 
 
 def _expand(word: str) -> list[Path]:

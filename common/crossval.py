@@ -225,7 +225,7 @@ class CrossValidation:
         self._say(f"{metric} over all {len(ids)} out-of-fold rows: {overall:.4f}")
         if others:
             self._say(f"{metric} averaged with {counted(len(others), 'other')}: {member.measure(average, truth):.4f}")
-        if len(folds) > 1:
+        if len(folds) == self.data.num_folds:  # fewer would undo what all folds have taught
             self._calibrate(held_out, estimates, truth, groups, np.concatenate(calibrated), views)
         self._say(f"tables: {rows_path}, {summary_path.name}, {estimates_path.name}")
         members = [f"fold_{fold}" for fold in folds]

@@ -115,10 +115,10 @@ def open_run(
 
 
 def continued_run(path: Path, home: Path, name: str | None) -> Path | None:
-    """Return the run whose folder a fit continues in, if it resumes from where that stopped, not from earlier."""
+    """Return the run whose folder a fit continues in, if it resumes from where that stopped, under the same name."""
     run = run_of(path).resolve()
-    ours = run.is_relative_to(home.resolve()) and number_of(run) >= 0
-    return run if ours and name is None and path.name == "last.ckpt" else None
+    ours = run.is_relative_to(home.resolve()) and number_of(run) >= 0 and path.name == "last.ckpt"
+    return run if ours and (name is None or run.parent == (home / name).resolve()) else None
 
 
 def finish_run(trainer: pl.Trainer, model: AnyTask, seconds: float, log_model: bool) -> None:

@@ -41,6 +41,27 @@ class Listing(NamedTuple):
     groups: np.ndarray | None = None
 
 
+def find_contradictions(listing: Listing, contents: Sequence[str], group: str) -> list[str]:
+    """Say how many images appear twice with different true values, or in two groups (called ``group``).
+
+    Args:
+        listing: the training set.
+        contents: digest of each file's contents, N.
+    """
+    first: dict[str, int] = {}
+    groups = listing.strata if listing.groups is None else listing.groups
+    found = [
+        f"{listing.ids[one]} is {listing.ids[row]}"
+        for row, content in enumerate(contents)
+        if (one := first.setdefault(content, row)) != row
+        and (listing.truth[one] != listing.truth[row] or groups[one] != groups[row])
+    ]
+    than = "another true value" if listing.groups is None else f"another true value, or among other {group}"
+    return [
+        f"{counted(len(found), 'image appears', 'images appear')} twice, with {than} ({listed(found, most=3)})"
+    ] * bool(found)
+
+
 class Split(NamedTuple):
     """The rows that a fit trains on and holds out.
 

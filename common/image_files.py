@@ -6,7 +6,8 @@ import contextlib
 import os
 import re
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
@@ -39,6 +40,7 @@ PICTURE = re.compile(
     re.DOTALL,
 )
 MAX_FILE_BYTES = 512 * 2**20
+COMPARED = 2**20  # larger files seldom have the same size by chance, and take long to read
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +112,28 @@ def find_images(source: Path, keep: Callable[[str], bool] = bool) -> list[ImageF
     return sorted(found, key=lambda file: str(file).replace(os.sep, "/"))  # the same order on all systems
 
 
-def refuse_unlike(folder: object, unpacked: Sequence[ImageFile], archive: object, packed: Sequence[ImageFile]) -> None:
-    """Raise a :class:`UserError` if a folder and an archive beside it hold different images, by name and size."""
-    one, other = ({(file.name.name, file.size) for file in files} for files in (unpacked, packed))
-    if unlike := sorted(name for name, _ in one ^ other):
-        said = f"{folder} and {archive} hold different images ({listed(dict.fromkeys(unlike), most=3)})"
+def refuse_unlike(one: object, ours: Mapping[str, ImageFile], other: object, theirs: Mapping[str, ImageFile]) -> None:
+    """Refuse two copies of a set, such as a folder and an archive, whose images differ.
+
+    Args:
+        one, other: the copies.
+        ours, theirs: the images in each, by their path within the set.
+
+    Raises:
+        UserError: a path is in one of them only, or its image differs in size or, up to ``COMPARED`` bytes, in content.
+    """
+    names = ours.keys() | theirs.keys()
+    if unlike := sorted(n for n in names if not (n in ours and n in theirs and _is_copy(ours[n], theirs[n]))):
+        said = f"{one} and {other} hold different images ({listed(unlike, most=3)})"
         raise UserError(f"{said}; remove one of the two")
+
+
+def _is_copy(one: ImageFile, other: ImageFile) -> bool:
+    return one.size == other.size and (one.size > COMPARED or _checksum(one) == _checksum(other))
+
+
+def _checksum(file: ImageFile) -> int:
+    return int(file.stamp.rpartition("-")[2]) if file.member else zlib.crc32(file.path.read_bytes())
 
 
 def _files_below(folder: Path) -> Iterator[Path]:

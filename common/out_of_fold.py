@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
 from zipfile import BadZipFile
@@ -72,4 +73,8 @@ def read_others(paths: Sequence[Path], own: Path) -> list[Estimates]:
         if path.resolve() in seen or path.resolve().is_relative_to(own.resolve()):
             raise UserError(f"--others {path}: it would count twice; leave it out")
         seen.add(path.resolve())
-    return [Estimates.read(path) for path in paths]
+    read = [Estimates.read(path) for path in paths]
+    for one, other in combinations(read, 2):
+        if np.array_equal(one.ids, other.ids) and np.array_equal(one.values, other.values):
+            raise UserError(f"--others {other.path}: a copy of {one.path}, it would count twice; leave it out")
+    return read

@@ -28,7 +28,7 @@ def write_report(groups: list[Group], about: About) -> str:
     lowest_first, unit = about["directions"][monitor] == "min", about.get("units", {}).get(monitor)
     measured = f"`{monitor}`{f' in {unit}' if unit else ''}, {'lower' if lowest_first else 'higher'} is better"
     runs = counted(sum(len(group.runs) for group in groups), "run")
-    apart = ", each set of held-out rows for itself: figures of other rows cannot be ranked" if len(groups) > 1 else ""
+    apart = ", each set of held-out rows separately, since it takes the same rows to rank" if len(groups) > 1 else ""
     lines = [f"# Runs of {about['task']}: which is best, and why", "", f"{runs}, by {measured}{apart}."]
     lines += ["A row of several seeds stands for their mean; its range is in brackets."]
     table = table_of(groups)
@@ -48,7 +48,7 @@ def _section(roots: list[Node], columns: list[str], monitor: str) -> list[str]:
     if any(run.result is None for run in best.fitted()):
         lines[-1] += " It is unfinished."
     if best.run is None or "folds" not in (best.run.result or {}):
-        lines.append("The best epoch was chosen by these very rows; `crossval` gives a figure that was not.")
+        lines.append("These very rows chose the best epoch; `crossval` gives a figure that is free of this choice.")
     if not others:
         return [*lines, "", "No other run was measured on these rows."]
     lines += ["", *_beside(best, others[0])]

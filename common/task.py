@@ -19,7 +19,9 @@ from torchmetrics import CatMetric, Metric, MetricCollection
 
 from common.arguments import Settings, keep_own, kinds_of
 from common.batches import HasImages, ImageBatch
+from common.cache import digests_of
 from common.calibration import Calibrated
+from common.folds import find_contradictions
 from common.held_out_tables import Data, HeldOutTables
 from common.optim import adamw_warmup_cosine
 from common.plots import Direction, Gallery, of_metric
@@ -238,8 +240,12 @@ class ImageTask(LightningModule, Calibrated, HeldOutTables[Data], ABC, Generic[D
         return data
 
     def on_fit_start(self) -> None:
-        for line in self.data.split.find_learned(self.learned_from) if self.trainer.is_global_zero else ():
-            print(f"warning: {line}: what is measured on them is too good", file=sys.stderr)
+        if self.trainer.is_global_zero:
+            data = self.data
+            for line in find_contradictions(data.listing, digests_of(data.train_set.images), data.group):
+                print(f"warning: {line}: one of the two must be wrong", file=sys.stderr)
+            for line in data.split.find_learned(self.learned_from):
+                print(f"warning: {line}: what is measured on them is too good", file=sys.stderr)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss = self.compute_loss(batch)

@@ -24,7 +24,7 @@ from common.files import other_case
 from common.image_files import ImageFile, find_images, refuse_unlike
 from common.platforms import quoted
 from common.tables import TableFile, read_table, refuse_doubles, rows
-from growth.names import refuse_folders_of_days, refuse_other_plants
+from growth.names import refuse_alike, refuse_folders_of_days, refuse_other_order, refuse_other_plants
 from growth.photos import SAMPLE_COLUMNS, PhotoPairs, Photos, days_in_names, refuse_lone, refuse_mixed, refuse_uncertain
 
 _TEST_NAME = re.compile(r"idx_(.+)_(.+)_[0-9]+")  # species, plant and number
@@ -62,6 +62,7 @@ def read_training_set(root: Path) -> Photos:
     if len(doubled := table[table.duplicated(["plant", "day"], keep=False)]):
         raise UserError(f"two photos of one plant and day: {listed(doubled['file'])}; remove one of each")
     refuse_lone(listing.source, table["plant"], table["day"])
+    refuse_alike(listing.source, table.assign(where=path))
     refuse_other_plants(listing.source, table.assign(path=path, where=path, plant=named))
     return Photos.of(table)
 
@@ -97,6 +98,7 @@ def read_test_set(root: Path) -> PhotoPairs:
     number = pd.Index(photos["name"])
     earlier, later = (number.get_indexer(pd.Index(names)) for names in (before, after))
     refuse_mixed(path, pairs, earlier, later, photos["plant"].to_numpy())
+    refuse_other_order(path, pd.Series([rows([row]) for row in pairs.index]), before, after)
     ids = _ids(root, path, pairs["idx"])
     order = pd.Index(pairs["idx"]).get_indexer(pd.Index(ids))
     return PhotoPairs.of(photos, earlier[order], later[order], ids)
@@ -137,7 +139,7 @@ def _listing(root: Path, part: Part) -> _Listing | None:
             if archive.is_file() and (packed := _packed(archive, part)) is not None:
                 found.append(packed)
     for other in found[1:]:
-        ours, theirs = ([file for _, file in listing.images] for listing in (found[0], other))
+        ours, theirs = ({"/".join(parts): file for parts, file in one.images} for one in (found[0], other))
         refuse_unlike(found[0].source, ours, other.source, theirs)
     return found[0] if found else None
 

@@ -57,6 +57,7 @@ _TIME_BESIDE = re.compile(
     re.IGNORECASE,
 )
 _CALLED_DAY = re.compile(r"(?<![a-z])(?:dat|day|das|dap)[ _-]?([0-9]{1,6})(?![0-9])", re.IGNORECASE)
+_ZONE = re.compile(r"[\s_]?(Z|UTC|GMT|(?:[CEMP]|AK|H)[SD]T|(?:[CEW]E)S?T|[BIJK]ST|(?:AE|AC|AW|NZ)[SD]T)(?![^\W_])")
 _DAY_AFTER = re.compile(r"[ _-]?(?:d|days?|dat|das|dap|일차?)(?![^\W\d_])", re.IGNORECASE)
 _DAY_BEFORE = re.compile(r"(?<![a-z])(?:dat|day|das|dap|d)[ _-]?\Z", re.IGNORECASE)
 
@@ -70,7 +71,7 @@ class _Mark:
         readings: the possible meanings, in words, with the day or moment of each; empty if there is none.
         dated: whether it is written as a date.
         time: the time of day that follows the date, as written; empty if there is none.
-        clock: whether there is a time, in words.
+        clock: whether there is a time, and of which time zone, in words.
         doubt: why the time is uncertain, and left out of the reading; empty if it is certain.
         dash: whether the number follows a dash, which may be a minus sign.
         named: whether a word before the number marks it as a day.
@@ -246,6 +247,8 @@ def _mark(match: re.Match[str], stem: str, start: int) -> _Mark:
     moments = [moment + since_midnight for date in dates if (moment := _midnight(date))]
     clock = "a time with AM or PM" if re.search(_HALF, time, re.IGNORECASE) else "a time of day"
     clock = clock if time else "no time of day"
+    if time and (zone := _ZONE.match(after)):
+        clock = f"{clock} of {zone[1]}"
     return _Mark(text, {f"{moment:%Y-%m-%d}": moment for moment in moments}, True, time, clock, doubt)
 
 

@@ -132,9 +132,9 @@ def _refuse_unordered(names: list[str]) -> None:
     """Refuse names whose order no single number tells, such as before and after, or 31 May and 1 June."""
     parts = [re.split(r"(\d+)", name) for name in names]
     differ: set[int] = set()
-    for one, other in pairwise(names):
-        if natural(one) == natural(other):
-            said = f"{one} and {other} have the same number, so neither is the earlier photo"
+    for one, same in pairwise(names):
+        if natural(one) == natural(same):
+            said = f"{one} and {same} have the same number, so neither is the earlier photo"
             raise UserError(f"--images: {said}; renumber one, or remove it")
     for name, other in zip(names, parts, strict=True):
         differ |= {place for place, pair in enumerate(zip(parts[0], other, strict=False)) if len({*pair}) > 1}

@@ -21,6 +21,7 @@ import pandas as pd
 from common.errors import UserError, counted, listed
 from common.image_files import ImageFile
 from growth.days import ends_of_date, fault_of_number, with_dashes
+from growth.names import refuse_dates_as_numbers
 from growth.photos import days_in_names, refuse_uncertain
 
 FIELDS = ("plant", "date", "day", "species", "camera", "*")
@@ -146,6 +147,7 @@ def _days(root: Path, table: pd.DataFrame) -> np.ndarray:
     if table["date"].ne("").any():
         day, faults = days_in_names(table["plant"], table["date"], lambda _: ("", ""))
     else:
+        refuse_dates_as_numbers(root, table["day"], "write them like 2024-05-31, and {date} in --data.pattern")
         day = table["day"].to_numpy(np.float32)
         faults = [fault_of_number(float(text)) for text in table["day"]]
     refuse_uncertain(root, table["path"], faults)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -12,6 +13,7 @@ from common.errors import UserError, listed
 from growth.days import may_be_date, names_a_day, tell_days, told_day
 
 ROUNDED = 1.1  # days by which whole days and dates may differ from moments, with an hour of daylight saving
+SHIFTED = 0.05  # days by which clocks may be moved between two photos: that hour, and a little
 
 
 def refuse_other_plants(source: object, table: pd.DataFrame) -> None:
@@ -41,6 +43,38 @@ def refuse_other_plants(source: object, table: pd.DataFrame) -> None:
         raise UserError(f"{source}: {listed(faults)}; rename these photos, or give them their plant")
 
 
+def refuse_alike(source: object, table: pd.DataFrame) -> None:
+    """Refuse species and plants whose names may mean the same one, since a split would part their photos.
+
+    They differ only in case, spaces, leading zeros, ``-`` for ``_``, invisible characters, or a decimal point and zeros
+    after a number.
+
+    Args:
+        source: the folder or table.
+        table: where (its row, or its path), species (may be empty) and plant of each photo.
+
+    Raises:
+        UserError: there are such names.
+    """
+    plants = table.assign(said=table["plant"] + " of species " + table["species"])
+    for column, named in (("species", table.assign(said=table["species"])), ("plant", plants)):
+        first = named[named[column] != ""].drop_duplicates("said")
+        for _, alike in first.groupby(first[column].map(_key)):
+            if len(alike) > 1:
+                said = [
+                    f"{text.removesuffix(' of species ')!r} ({where})"
+                    for text, where in zip(alike["said"], alike["where"], strict=True)
+                ]
+                remedy = "give each one name, and each plant one species"
+                raise UserError(f"{source}: one {column} or {len(said)}: {listed(said)}; {remedy}")
+
+
+def _key(name: str) -> str:
+    seen = "".join(sign for sign in name if unicodedata.category(sign) != "Cf")  # no direction marks or zero widths
+    plain = unicodedata.normalize("NFKC", seen).casefold().replace("-", "_")
+    return re.sub(r"^([0-9]+)\.0+$", r"\1", re.sub(r"\s|(?<![0-9.])0+(?=[0-9])", "", plain))
+
+
 def _plain(name: str) -> str:
     """Write spaces and dashes as ``_``, and capitals as small letters."""
     return re.sub(r"[\s_-]+", "_", name.casefold())
@@ -63,6 +97,17 @@ def refuse_folders_of_days(source: object, folder: pd.Series, photo: pd.Series) 
                 f"{source}: {said}: {listed(own, most=3)}; make one folder for each plant, with names like DAT07 or "
                 "2024-05-31 in it, rename the folder if it is a plant, or tell plants and days by photos.csv"
             )
+
+
+def refuse_dates_as_numbers(source: object, days: pd.Series, remedy: str) -> None:
+    """Refuse days (N, str) that may all be dates without dashes, such as 0531 and 0601.
+
+    Raises:
+        UserError: they may; the message states both readings.
+    """
+    if days.nunique() > 1 and days.map(may_be_date).all():
+        said = f"days {listed(days.unique(), most=3)} may be numbers, or dates without dashes"
+        raise UserError(f"{source}: {said}; count days from the first, or {remedy}")
 
 
 def whole_word(pattern: str) -> re.Pattern[str]:
@@ -89,9 +134,20 @@ def refuse_other_days(source: Path, table: pd.DataFrame) -> None:
             said = f"{odd['where']}: {odd['path']} is of day {odd['day']:g}, but {odd['told'].text} by its name"
             remedy = "correct the row, or rename the photo without its day"
             raise UserError(f"{source}: {said}, unlike others of plant {plant}; {remedy}")
+        day = rows["told"].map(lambda one: one.day)
+        rows = rows.assign(named=day).sort_values("named")
+        latest = rows["day"].cummax()
+        before = np.searchsorted(rows["named"], rows["named"] - SHIFTED)  # photos that are earlier by their names
+        late = [row for row, number in enumerate(before) if number and latest.iloc[number - 1] > rows["day"].iloc[row]]
+        if late:
+            odd, early = rows.iloc[late[0]], rows.iloc[int(rows["day"].iloc[: before[late[0]]].argmax())]
+            said = f"{odd['where']}: {odd['path']} is of day {odd['day']:g}, {early['path']} of day {early['day']:g}"
+            raise UserError(
+                f"{source}: {said}, but the other way round by their names; correct the rows, or rename them"
+            )
 
 
-def refuse_other_order(source: Path, rows: pd.Series, before: pd.Series, after: pd.Series) -> None:
+def refuse_other_order(source: object, rows: pd.Series, before: pd.Series, after: pd.Series) -> None:
     """Refuse pairs (P) of photos with unknown days if the names say that the later photo comes first.
 
     Args:

@@ -23,7 +23,7 @@ from common.image_files import ImageFile, find_images
 from common.tables import read_table, refuse_doubles, rows
 from growth.days import read_days
 from growth.name_pattern import parse_pattern, read_names, split_name
-from growth.names import refuse_folders_of_days, refuse_other_order, refuse_other_plants
+from growth.names import refuse_alike, refuse_folders_of_days, refuse_other_order, refuse_other_plants
 from growth.photo_table import PHOTOS, clean_path, read_photo_table, refuse
 from growth.photos import PhotoPairs, Photos, days_in_names, pairs_of, refuse_lone, refuse_mixed, refuse_uncertain
 
@@ -153,34 +153,9 @@ def _refuse_other_plants_in_names(root: Path, test: Mapping[str, ImageFile], pat
 
 def _named(root: Path, table: pd.DataFrame) -> pd.DataFrame:
     """Refuse plants and species whose names may mean the same one, and strip the spaces around the names."""
-    species = table[table["species"] != ""]
-    _refuse_alike(root, "species", species, species["species"])
-    _refuse_alike(root, "plant", table, table["plant"] + " of species " + table["species"])
+    refuse_alike(root, table)
     refuse_other_plants(root, table)
     return table.assign(plant=table["plant"].str.strip(), species=table["species"].str.strip())
-
-
-def _refuse_alike(root: Path, column: str, table: pd.DataFrame, name: pd.Series) -> None:
-    """Refuse names (N) in a column of the table (N) that differ only in case, spaces, leading zeros, ``-`` for ``_``,
-    invisible characters, or a decimal point and zeros after a number.
-    """
-    key = [re.sub(r"\s|(?<![0-9.])0+(?=[0-9])", "", _plain(text)) for text in table[column]]
-    key = [re.sub(r"^([0-9]+)\.0+$", r"\1", text) for text in key]
-    first = table.assign(key=key, said=name).drop_duplicates("said")
-    for _, alike in first.groupby("key"):
-        if len(alike) > 1:
-            said = [
-                f"{text.removesuffix(' of species ')!r} ({where})"
-                for text, where in zip(alike["said"], alike["where"], strict=True)
-            ]
-            raise UserError(
-                f"{root}: one {column} or {len(said)}: {listed(said)}; give each one name, and each plant one species"
-            )
-
-
-def _plain(text: str) -> str:
-    seen = "".join(sign for sign in text if unicodedata.category(sign) != "Cf")  # no direction marks or zero widths
-    return unicodedata.normalize("NFKC", seen).casefold().replace("-", "_")
 
 
 def _pairs(root: Path, photos: pd.DataFrame, pattern: str | None) -> PhotoPairs:

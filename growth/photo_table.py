@@ -19,10 +19,10 @@ from common.errors import UserError, listed
 from common.image_files import ImageFile
 from common.tables import read_table, refuse_doubles, rows
 from growth.days import fault_of_number
-from growth.names import refuse_other_days
+from growth.names import refuse_dates_as_numbers, refuse_other_days
 
 PHOTOS = "photos.csv"
-MISSING = ("nan", "na", "n/a", "#n/a", "<na>", "none", "null")  # as pandas, R, spreadsheets and databases write it
+MISSING = ("nan", "nat", "na", "n/a", "<na>", "none", "null", "?", "-")  # as pandas, R, databases and people write it
 SECONDS_OF_A_DAY = 86400
 _NUMBER = re.compile(r"-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
 _DATE = re.compile(
@@ -88,13 +88,18 @@ def refuse(path: Path, column: pd.Series, fault: Callable[[str], str]) -> None:
 
 
 def _fault_of_name(text: str) -> str:
-    missing = text.strip().casefold() in MISSING
-    return "may be a missing value, or a name; fill it in, or give it another name" if missing else ""
+    text = text.strip()
+    if text.casefold() in MISSING or re.fullmatch(r"#[A-Z/0]+[!?]?", text, re.IGNORECASE):  # #N/A, #REF!, #NAME?
+        return "may be a missing value, or a name; fill it in, or give it another name"
+    if re.fullmatch(r"[0-9]+([.,][0-9]+)?E[+-]?[0-9]+", text, re.IGNORECASE):
+        return "may be a number that a spreadsheet has rounded; show the column as text there, and save it again"
+    return ""
 
 
 def _days(path: Path, column: pd.Series) -> pd.Series:
     column = column.str.strip()
     refuse(path, column, _fault_of_day)
+    refuse_dates_as_numbers(path, column, "write dates like 2024-05-31 into a column date")
     return column.astype(float)
 
 
@@ -109,7 +114,7 @@ def _fault_of_day(text: str) -> str:
 
 def _days_of_dates(path: Path, plant: pd.Series, column: pd.Series) -> pd.Series:
     """Turn dates into days since the first of each plant, in UTC if they state their offset from it."""
-    column = column.str.strip().map(_of_24_hours)
+    given, column = column, column.str.strip().map(_of_24_hours)
     refuse(path, column, _fault_of_date)
     matches = [match.groupdict() for text in column if (match := _DATE.fullmatch(text))]
     forms = pd.DataFrame(matches, index=column.index).notna()
@@ -117,12 +122,12 @@ def _days_of_dates(path: Path, plant: pd.Series, column: pd.Series) -> pd.Series
     if offset.any() and not offset.all():
         with_offset, without = (rows(column.index[kind]) for kind in (offset, ~offset))
         raise UserError(f"{path}: dates with an offset from UTC ({with_offset}) and without ({without}); give all one")
-    for name, timed in forms["time"].groupby(plant):
-        if timed.any() and not timed.all():
-            with_time, without = (rows(timed.index[kind]) for kind in (timed, ~timed))
-            raise UserError(
-                f"{path}: plant {name} has dates with a time of day ({with_time}) and without ({without}); give all one"
-            )
+    of_12_hours = given.str.strip().str.fullmatch(_HALF_DAY)
+    for forms_of, called in ((forms["time"], "dates with a time of day"), (of_12_hours, "times with AM or PM")):
+        for name, has in forms_of.groupby(plant):
+            if has.any() and not has.all():
+                with_it, without = (rows(has.index[kind]) for kind in (has, ~has))
+                raise UserError(f"{path}: plant {name} has {called} ({with_it}) and without ({without}); give all one")
     moments = column.map(_moment)
     return (moments - moments.groupby(plant).transform("min")).dt.total_seconds() / SECONDS_OF_A_DAY
 

@@ -89,7 +89,8 @@ def _bitmaps(root: Path, variant: Variant, part: Literal["train", "test"]) -> tu
         packed = found
         with suppress(UserError):  # a damaged archive is not needed
             packed = find_images(archive)
-        refuse_unlike(folder, found, archive, packed)
+        ours, theirs = ({file.name.name: file for file in files} for files in (found, packed))
+        refuse_unlike(folder, ours, archive, theirs)
     if not found:
         raise UserError(f"{source}: no image files in it; unpack {name}.zip there again")
     files: dict[str, ImageFile] = {}

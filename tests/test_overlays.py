@@ -62,6 +62,9 @@ def test_ema_joins_the_recipe(run: Run, growth_root: Path, refused: Run, julia_r
     assert not torch.equal(kept["net.after_net.head.weight"], current["net.after_net.head.weight"])
     error = refused(*JULIA, "--data.root", julia_root, "--config", EXTRA / "ema.yaml")
     assert "EMAWeightAveraging appears twice among the callbacks" in error
+    both = ("--config", EXTRA / "swa.yaml", "--config", EXTRA / "ema.yaml")
+    error = refused(*GROWTH, "--data.root", growth_root, *both)
+    assert "StochasticWeightAveraging and EMAWeightAveraging would each average the weights of the other" in error
 
 
 @pytest.mark.slow

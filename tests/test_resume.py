@@ -115,7 +115,7 @@ def test_a_signal_saves_at_the_step_and_the_run_goes_on_in_its_folder(
     assert torch.load(last, weights_only=True)["global_step"] == 20
     said = (home / "output.txt").read_text()
     path = last.resolve().relative_to(home)
-    assert f"stopped by {number.name}; to resume, give the same command --ckpt_path {path}" in said
+    assert f"stopped by {number.name}; to resume, give the same command with --ckpt_path {path}" in said
     assert ("stopping after this step; Ctrl-C again ends at once" in said) == (number == signal.SIGINT)
     assert not list(home.rglob("result.json"))
     kills.finish("julia", data, home)

@@ -79,13 +79,18 @@ def test_crossval_predicts_each_row_once_and_goes_on_where_it_stopped(
     shutil.copy(home / "out_of_fold.npz", "same.npz")
     output = crossval("--others", "[same.npz]")
     assert f"averaged with 1 other: {accuracy:.4f}" in output
-    for twice in (f"[{home}/out_of_fold.npz]", "[same.npz,./same.npz]"):
+    shutil.copy("same.npz", "copy.npz")
+    for twice in (f"[{home}/out_of_fold.npz]", "[same.npz,./same.npz]", "[same.npz,copy.npz]"):
         assert "it would count twice" in crossval("--others", twice, fails=True)
     error = crossval("--folds", "0,1", "--others", "[same.npz]", fails=True)
     assert "of other rows than these" in error
 
     # The folds as an ensemble: as many members, one submission.
-    output = run("julia", "predict", "--ckpt_path", f"{home}/fold_*/latest/checkpoints/last.ckpt")
+    folds = f"{home}/fold_*/latest/checkpoints/last.ckpt"
+    shutil.copy(folds.replace("*", "1"), "copy.ckpt")
+    error = run("julia", "predict", "--ckpt_path", folds, "copy.ckpt", fails=True)
+    assert "--ckpt_path copy.ckpt: a copy of" in error and "it would count twice" in error
+    output = run("julia", "predict", "--ckpt_path", folds)
     assert output.count("member: ") == 3
     assert (home / "submission_ensemble3.csv").is_file()
 

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from common.folds import Split, grouped_folds, grouped_split, keep_fraction, stratified_split
+from common.folds import (
+    Listing,
+    Split,
+    find_contradictions,
+    grouped_folds,
+    grouped_split,
+    keep_fraction,
+    stratified_split,
+)
 
 
 def test_split_keeps_each_class_its_share_and_every_row_one_side() -> None:
@@ -178,3 +186,15 @@ def test_held_out_images_that_were_learned_from_are_counted_by_content() -> None
     other = split._replace(contents=["a", "b", "c", "d", "e"])
     assert other.find_learned(Split(["4", "5"], [], (), ["x", "y"])) == []
     assert other.find_learned(Split(["4", "1"], ["5"], ())) == [f"{learned}, if equal names mean equal images"]
+
+
+@pytest.mark.parametrize(("groups", "than"), [(None, ""), (["P", "P", "P", "Q"], ", or among other plants")])
+def test_copies_with_another_truth_or_of_another_group_are_counted(groups: list[str] | None, than: str) -> None:
+    of = None if groups is None else np.array(groups)
+    listing = Listing([], list("1234"), np.array([5, 5, 6, 5]), np.zeros(4), of)
+    number = "1 image appears" if groups is None else "2 images appear"
+    which = "(1 is 3)" if groups is None else "(1 is 3, 1 is 4)"
+    assert find_contradictions(listing, ["a", "a", "a", "a"], "plants") == [
+        f"{number} twice, with another true value{than} {which}"
+    ]
+    assert find_contradictions(listing, ["a", "a", "b", "d"], "plants") == []

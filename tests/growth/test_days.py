@@ -33,7 +33,9 @@ from tests.conftest import REAL_DATA
         ("PXL_20240531_101500123~2 20240531_221500123(0)", [0, 0.5]),
         ("signal-2024-05-31-10-15-00-123 IMG_20240601_101500_456", [0, 1]),
         ("20240531_101500_001 20240531_101500_002", [0, 0]),  # cameras or milliseconds: one moment
-        ("2024-05-31T10.15.00 2024-06-01T22:15:00 2024-06-02T101500Z", [0, 1.5, 2]),
+        ("2024-05-31T10.15.00 2024-06-01T22:15:00 2024-06-02T101500", [0, 1.5, 2]),
+        ("2024-05-31T10.15.00UTC 2024-06-01T10.15.00UTC", [0, 1]),
+        ("20240531_101500_EDIT 20240601_101500", [0, 1]),
         ("2024-05-31T10 2024-05-31T16 2024-05-31_22-00", [0, 0.25, 0.5]),
         ("20240531101500 20240601101500", [0, 1]),
         ("20240531T1001 2024-06-01_10h01 2024.06.02-10.01.00", [0, 1, 2]),
@@ -101,6 +103,8 @@ def test_a_name_that_can_be_read_in_one_way(stems: str, days: list[float]) -> No
         ("2024-05-31_09.15AM 2024-05-31_17.15", "a time with AM or PM, unlike others of the plant"),
         ("2024-05-31_AM 2024-06-01_PM", "AM or PM, but not after the time of 2024-05-31, such as 2024-05-31 01.15 PM"),
         ("2024-05-31_0115PM2 2024-06-01_0115AM2", "2024-05-31 or PM2 may be the day"),
+        ("20240531T071500Z 20240601T071500", "a time of day of Z, unlike others of the plant"),
+        ("2024-03-30_12-00-00_CET 2024-04-01_12-00-00_CEST", "a time of day of CET, unlike others of the plant"),
         ("7PM 8PM", "7 may be day 7 or something else, by the word beside it"),
     ],
 )

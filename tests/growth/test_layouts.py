@@ -162,7 +162,45 @@ def test_an_archive_of_other_photos_beside_the_unpacked_ones(root: Path, archive
     assert len(read_training_set(root).files) == 7
     add(root / "train_dataset" / "LT" / "LT 01" / "DAT11.png")
     message = refusal(read_training_set, root)
-    assert archive in message and "hold different images (DAT11.png); remove one of the two" in message
+    assert archive in message and "hold different images (LT/LT 01/DAT11.png); remove one of the two" in message
+
+
+def test_copies_whose_photos_lie_elsewhere_or_hold_something_else_are_refused(root: Path) -> None:
+    shutil.copytree(root / "train_dataset", root / "open" / "train_dataset")
+    home = root / "open" / "train_dataset"
+    photo = home / "배추" / "식물 1" / "사진 01일.png"
+    content = photo.read_bytes()
+    photo.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))  # as long as before
+    assert "hold different images (배추/식물 1/사진 01일.png); remove one" in refusal(read_training_set, root)
+    photo.write_bytes(content)
+    photo.rename(home / "LT" / "LT 01" / photo.name)
+    moved = f"LT/LT 01/{photo.name}, 배추/식물 1/{photo.name}"
+    assert f"hold different images ({moved}); remove one" in refusal(read_training_set, root)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "message"),
+    [
+        ("LT 01", "LT1", "one plant or 2: 'LT/LT 01 of species LT' (LT/LT 01/DAT02.png), 'LT/LT1 of"),
+        ("", "lt", "one species or 2: 'LT' (LT/LT 01/DAT02.png), 'lt' (lt/LT 01/DAT02.png)"),
+    ],
+)
+def test_folders_that_may_mean_one_plant_or_species_are_refused(
+    root: Path, ours: str, theirs: str, message: str
+) -> None:
+    home = root / "train_dataset" / "LT" / ours
+    shutil.copytree(home, home.with_name(theirs))
+    assert message in refusal(read_training_set, root)
+
+
+def test_pairs_whose_names_tell_the_other_order_are_refused(root: Path) -> None:
+    folder = root / "test_dataset" / "LT" / "1088"
+    for number, name in ((7, "DAT09"), (10, "DAT03")):
+        (folder / f"idx_LT_1088_{number:05}.png").rename(folder / f"{name}.png")
+    path = root / "test_dataset" / "test_data.csv"
+    text = path.read_text(encoding="utf-8").replace("idx_LT_1088_00007", "DAT09").replace("idx_LT_1088_00010", "DAT03")
+    path.write_text(text, encoding="utf-8")
+    assert "before is DAT09 by its name DAT09, after is DAT03 by its name DAT03; swap" in refusal(read_test_set, root)
 
 
 def test_two_copies_of_the_photos_or_of_a_table_must_be_the_same(root: Path) -> None:
@@ -171,7 +209,10 @@ def test_two_copies_of_the_photos_or_of_a_table_must_be_the_same(root: Path) -> 
     assert len(read_test_set(root).files) == 4
     add(root / "open" / "train_dataset" / "LT" / "LT 01" / "DAT11.png")
     message = refusal(read_training_set, root)
-    assert f"{root / 'open' / 'train_dataset'} hold different images (DAT11.png); remove one of the two" in message
+    assert (
+        f"{root / 'open' / 'train_dataset'} hold different images (LT/LT 01/DAT11.png); remove one of the two"
+        in message
+    )
     for name in ("sample_submission.csv", "test_data.csv"):
         (path,) = (root / "open").rglob(name)
         path.write_text(path.read_text().replace("1,", "1x,", 1))

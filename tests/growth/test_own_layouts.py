@@ -161,6 +161,16 @@ def test_letters_in_pieces_are_the_same_letters(tmp_path: Path) -> None:
         ((*ROWS[:3], "b/2.png,P2\u200b,7"), "one plant or 2: 'P2' (row 4), 'P2\\u200b' (row 5)"),
         (("a/1.png,1,0", "a/2.png,1.0,1", *ROWS[2:]), "one plant or 2: '1' (row 2), '1.0' (row 3); give each one name"),
         (("a/1.png,12.00,0", "a/2.png,12,1", *ROWS[2:]), "one plant or 2: '12.00' (row 2), '12' (row 3)"),
+        ((*ROWS[:3], "b/2.png,#REF!,7"), "row 5: plant #REF! (may be a missing value, or a name"),
+        ((*ROWS[:3], "b/2.png,#N/A,7"), "row 5: plant #N/A (may be a missing value, or a name"),
+        (
+            (*ROWS[:3], "b/2.png,2.09111E+11,7"),
+            "row 5: plant 2.09111E+11 (may be a number that a spreadsheet has round",
+        ),
+        (
+            ("a/1.png,P1,0531", "a/2.png,P1,0601", "b/1.png,P2,0531", "b/2.png,P2,0607"),
+            "days 0531, 0601, 0607 may be numbers, or dates without dashes; count days from the first, or write dates",
+        ),
         ((*ROWS[:3], "b/2.png,nan,7"), "row 5: plant nan (may be a missing value, or a name; fill it in, or give it"),
         ((*ROWS[:2], "b/1.png,None,1", "b/2.png, NaN,7"), "row 4: plant None (may be a missing value, or a name"),
         (("a/1.png,P-1,0", "a/2.png,P_1,1", *ROWS[2:]), "one plant or 2: 'P-1' (row 2), 'P_1' (row 3)"),
@@ -187,6 +197,10 @@ def test_a_row_that_says_nothing_or_two_things(root: Path, lines: tuple[str, ...
         (("7", "8"), "row 2: date 7 (not a date"),
         (("2024-05-31 13:15 PM", "2024-06-01"), "row 2: date 2024-05-31 13:15 PM (not a date such as 2024-05-31"),
         (("45413", "45414"), "row 2: date 45413 (may be Excel's number of a date; show the column as yyyy-mm-dd"),
+        (
+            ("2024-05-31 01:15", "2024-05-31 10:15 PM"),
+            "plant P1 has times with AM or PM (row 3) and without (row 2); give all one",
+        ),
         (("2024-05-31T10:00", "2024-06-01"), "plant P1 has dates with a time of day (row 2) and without (row 3)"),
         (
             ("2024-05-31T10:00Z", "2024-06-01T10:00"),
@@ -679,6 +693,22 @@ def test_names_of_photos_that_contradict_their_rows(tmp_path: Path) -> None:
     assert "row 5: KM2/a.png (of plant KM1, but named after KM2)" in line
     line = refusal(table(root, *rows[:2], "x/KM1_DAT07.png,KM2,4", *rows[3:], last))
     assert "row 4: x/KM1_DAT07.png (of plant KM2, but named after KM1)" in line
+
+
+@pytest.mark.parametrize(
+    ("names", "days"),
+    [(("20240531_101500", "20240531_181500"), (1, 0.5)), (("DAT07", "DAT08", "DAT09"), (8, 7.9, 9.5))],
+)
+def test_names_of_photos_in_another_order_than_their_rows(
+    tmp_path: Path, names: tuple[str, ...], days: tuple[float, ...]
+) -> None:
+    paths = [f"x/{name}.png" for name in names]
+    root = add(tmp_path, *paths)
+    rows = [f"{path},P,{day}" for path, day in zip(paths, days, strict=True)]
+    line = refusal(table(root, *rows))
+    said = f"row 3: {paths[1]} is of day {days[1]}, {paths[0]} of day {days[0]}, but the other way round by their names"
+    assert said in line
+    assert len(read_training_set(table(root, *(f"{path},P,{n}" for n, path in enumerate(paths)))).files) == len(paths)
 
 
 def test_a_name_that_begins_like_another_is_another_plant(tmp_path: Path) -> None:

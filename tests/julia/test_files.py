@@ -66,6 +66,12 @@ def test_an_archive_of_other_bitmaps_beside_the_unpacked_ones(root: Path) -> Non
         for path in (root / "train").iterdir():
             archive.write(path, f"train/{path.name}")
     assert len(read_training_set(root, "original").ids) == 310
+    path = root / "train" / "8.Bmp"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))  # as long as before
+    with pytest.raises(UserError, match=r"train\.zip hold different images \(8\.Bmp\); remove one of the two"):
+        read_training_set(root, "original")
+    path.write_bytes(content)
     (root / "train" / "7.Bmp").write_bytes((root / "train" / "7.Bmp").read_bytes() + b"0")
     with pytest.raises(UserError, match=r"train\.zip hold different images \(7\.Bmp\); remove one of the two"):
         read_training_set(root, "original")

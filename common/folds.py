@@ -42,7 +42,7 @@ class Listing(NamedTuple):
 
 
 def find_contradictions(listing: Listing, contents: Sequence[str], group: str) -> list[str]:
-    """Say how many images appear twice with different true values, or in two groups (called ``group``).
+    """Say how many images appear twice, with two true values or in two groups (called ``group``).
 
     Args:
         listing: the training set.
@@ -51,15 +51,14 @@ def find_contradictions(listing: Listing, contents: Sequence[str], group: str) -
     first: dict[str, int] = {}
     groups = listing.strata if listing.groups is None else listing.groups
     found = [
-        f"{listing.ids[one]} is {listing.ids[row]}"
+        f"{listing.ids[one]} and {listing.ids[row]}"
         for row, content in enumerate(contents)
         if (one := first.setdefault(content, row)) != row
         and (listing.truth[one] != listing.truth[row] or groups[one] != groups[row])
     ]
-    than = "another true value" if listing.groups is None else f"another true value, or among other {group}"
-    return [
-        f"{counted(len(found), 'image appears', 'images appear')} twice, with {than} ({listed(found, most=3)})"
-    ] * bool(found)
+    two = "two true values" if listing.groups is None else f"two true values or {group}"
+    said = f"{counted(len(found), 'image appears', 'images appear')} twice, with {two}: {listed(found, most=3)}"
+    return [said] if found else []
 
 
 class Split(NamedTuple):
@@ -94,7 +93,8 @@ class Split(NamedTuple):
         own = dict(zip(self.contents, self.trained, strict=False))
         held_out = dict(zip(self.held_out, self.contents[len(self.trained) :], strict=True)) if self.contents else {}
         if copies := [f"{name} is {own[content]}" for name, content in held_out.items() if content in own]:
-            lines.append(f"{len(copies)} {number} are also trained on, under other names ({listed(copies, most=3)})")
+            also = f"{counted(len(copies), f'{number} is', f'{number} are')} also trained on under another name"
+            lines.append(f"{also} ({listed(copies, most=3)})")
         if earlier and held_out and earlier.contents:
             learned = {*earlier.contents[: len(earlier.trained)]}.intersection(held_out.values())
             lines += [f"the pretrained weights have learned from {len(learned)} {number}"] * bool(learned)

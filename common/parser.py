@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import sys
 from argparse import Action, HelpFormatter, RawDescriptionHelpFormatter
 from collections.abc import Iterable
 from itertools import pairwise
@@ -28,6 +29,22 @@ EXAMPLES = (
     ("look inside", "python -m {task} feature_maps --ckpt_path last --image photo.jpg"),
     ("ONNX", "python -m {task} export --ckpt_path last --output model.onnx"),
 )
+
+# Types of values in words.
+TYPES = {
+    "bool": "true or false",
+    "int": "a whole number",
+    "PositiveInt": "a whole number above 0",
+    "NonNegativeInt": "a whole number from 0",
+    "float": "a number",
+    "PositiveFloat": "a number above 0",
+    "NonNegativeFloat": "a number from 0",
+    "OpenUnitInterval": "a number between 0 and 1",
+    "ClosedUnitInterval": "a number from 0 to 1",
+    "str": "text",
+    "list": "a list such as [A, B]",
+    "NoneType": "null",
+}
 
 # For each subcommand, whether it takes no checkpoint, may take one, needs one, or takes several.
 CHECKPOINTS = {
@@ -170,6 +187,34 @@ def parse(parser: LightningArgumentParser, words: list[str]) -> Namespace:
     return settings
 
 
+def expected(types: str) -> list[str]:
+    """Say in words what values have one of some types, as jsonargparse prints these; nothing if one is unknown."""
+    said: list[str] = []
+    for kind in re.findall(r"<class '[^']+'>|[\w.]+\[[^]]*\]|\w+", types):
+        name = kind.removeprefix("<class '").removesuffix("'>").rpartition(".")[2]
+        if choices := re.fullmatch(r"typing\.Literal\[(.*)\]", kind):
+            said += [choice.strip(" '") for choice in choices[1].split(",")]
+        elif words := TYPES.get(kind.partition("[")[0] if "[" in kind else name):
+            said.append(words)
+        else:
+            return []
+    return list(dict.fromkeys(said))
+
+
+def explain_type_error(message: str) -> str:
+    """Name the flag and the kind of value that it takes, where jsonargparse lists Python's types."""
+    fault = re.fullmatch(r'Parser key "([\w.]+)":\s+(.*)', message, re.DOTALL)
+    forms = (r"Subtypes: \[(.*)\]\s+Errors:", r"Expected an? (\S.*?\S)\.? Got value", r"Not of type (\w+)")
+    types = next((found[1] for form in forms if fault and (found := re.search(form, fault[2], re.DOTALL))), "")
+    if fault is None or not (kinds := expected(types)):
+        return message
+    found = re.search(r"(?:Given|Got) value: (.*)", fault[2], re.DOTALL)
+    value = dict(given_words(sys.argv[1:])).get(f"--{fault[1]}") or (found[1] if found else "")
+    value = "null" if value == "None" or (not value and "NoneType" in fault[2]) else value
+    *others, last = kinds
+    return f"--{' '.join([fault[1], *value.split()])}: give {' or '.join(filter(None, [', '.join(others), last]))}"
+
+
 class OneLineParser(LightningArgumentParser):
     """Lightning's parser, but with one-line errors, which do not list all arguments."""
 
@@ -181,7 +226,7 @@ class OneLineParser(LightningArgumentParser):
         if unknown := re.search(r"unrecognized arguments: --([\w.]+)", message):
             hint = did_you_mean(flags_like(unknown[1], parser.get_defaults(skip_validation=True).keys()))
             message = "; ".join(filter(None, [message, hint]))
-        self.exit(2, f"error: {' '.join(message.split())} (see {prog} --help)\n")
+        self.exit(2, f"error: {' '.join(explain_type_error(message).split())} (see {prog} --help)\n")
 
     def format_help(self, *args: HelpFormatter | None, **kwargs: HelpFormatter | None) -> str:
         """Put the arguments of the subcommand first, then those of the task, then Lightning's many."""

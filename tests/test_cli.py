@@ -304,6 +304,28 @@ def test_a_mistyped_flag_suggests_those_like_it(refused: Run, typed: str, meant:
     )
 
 
+@pytest.mark.parametrize(
+    ("command", "typed", "give"),
+    [
+        ("fit", "--trainer.max_epochs yes", "a whole number or null"),
+        ("fit", "--trainer.gradient_clip_val abc", "a whole number, a number or null"),
+        ("fit", "--seed_everything 1e3", "true or false or a whole number"),
+        ("fit", "--data.train_fraction [0.5", "a number or a list such as [A, B]"),
+        ("fit", "--data.fold -1", "a whole number from 0 or null"),
+        ("fit", "--data.val_fraction x", "a number"),
+        ("fit", "--data.variant x", "original or resized"),
+        ("fit", "--model.image_size 3.5", "a whole number above 0"),
+        ("crossval", "--others out_of_fold.npz", "a list such as [A, B] or null"),
+        ("predict", "--submission.min_probability 1.5", "a number from 0 to 1"),
+    ],
+)
+def test_a_value_of_another_type_is_named_with_what_to_give(refused: Run, command: str, typed: str, give: str) -> None:
+    assert (
+        refused("julia", command, *typed.split())
+        == f"error: {typed}: give {give} (see python -m julia {command} --help)"
+    )
+
+
 def test_a_configuration_after_a_checkpoint_does_not_undo_it(refused: Run) -> None:
     Path("run.yaml").write_text("ckpt_path: null\n")
     for command in ("fit", "predict"):
@@ -321,8 +343,8 @@ def test_a_mistyped_configuration_suggests_those_like_it(refused: Run) -> None:
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        (("--config", "null.yaml"), 'Parser key "model.lr": Not of type PositiveFloat'),
-        (("--config", "stem.yaml"), 'Parser key "model.stem": Expected a typing.Literal'),
+        (("--config", "null.yaml"), "error: --model.lr null: give a number above 0 (see python -m julia"),
+        (("--config", "stem.yaml"), "error: --model.stem null: give imagenet or small (see python -m julia"),
         (("--config", "nested.yaml"), "010 may be 8, as YAML has it"),
         (("--data", "{batch_size: 010}"), "010 may be 8, as YAML has it"),
         (("--config", "model: {lr: 0.4, lr: 0.5}"), "lr appears twice"),

@@ -122,13 +122,19 @@ class TaskCLI(LightningCLI):
         parser.add_argument("--seed_everything", type=bool | int, default=0, help=seed)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_argument("--name", type=str | None, help="Name of the run; the backbone if null.")
+        name = "Name of the run, the backbone if null; for last and best, of the runs to look among, all if null."
+        parser.add_argument("--name", type=str | None, help=name)
         parser.add_argument("--ckpt_path", nargs="+", help=about_checkpoints())
         parser.add_argument(
-            "--log_model", type=bool, default=False, help="Upload the best checkpoint to W&B as an artifact."
+            "--log_model",
+            type=bool,
+            default=False,
+            help="For fit and crossval: upload the best checkpoint to W&B as an artifact.",
         )
         parser.add_argument(
-            "--save_every_n_epochs", type=PositiveInt | None, help="Also keep a checkpoint of every n-th epoch."
+            "--save_every_n_epochs",
+            type=PositiveInt | None,
+            help="For fit and crossval: also keep a checkpoint of every n-th epoch.",
         )
         parser.link_arguments("model.image_size", "data.image_size")
         parser.link_arguments("model.channels", "data.channels")

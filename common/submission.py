@@ -35,7 +35,8 @@ class Submission:
             raw outputs and a table of the images go beside it.
         tta: test-time augmentation: how many views of each image to average, of those that the model has seen in
             training; 1 is the image alone.
-        min_probability: leave out answers less probable than this; a competition wants them all.
+        min_probability: leave out answers less probable than this, where they have probabilities; a competition wants
+            them all.
     """
 
     path: str | None = None

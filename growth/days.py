@@ -261,7 +261,7 @@ def _midnight(date: tuple[str, str, str]) -> datetime | None:
 
 
 def _clock(time: str) -> tuple[timedelta, str]:
-    """Return a time of day, and why it is uncertain: an empty string if it is not, and midnight if it is."""
+    """Return a time of day, to the second, and why it is uncertain: "" if it is not, and midnight if it is."""
     digits, half = "".join(re.findall("[0-9]+", time)), re.search(_HALF, time, re.IGNORECASE)
     if half and len(re.findall("[0-9]+", time)[0]) % 2:  # an hour of one digit
         digits = f"0{digits}"
@@ -273,7 +273,7 @@ def _clock(time: str) -> tuple[timedelta, str]:
         return timedelta(), said
     if half:
         hour = hour % 12 + 12 * (half[0][0] in "pP" or half[0].endswith("후"))
-    return timedelta(hours=hour, minutes=minute, seconds=second + float(f"0.{digits[6:]}")), ""
+    return timedelta(hours=hour, minutes=minute, seconds=second), ""
 
 
 def _meanings(text: str, before: str, own: str, after: str) -> dict[str, int | datetime]:

@@ -125,17 +125,10 @@ class TaskCLI(LightningCLI):
         name = "Name of the run, the backbone if null; for last and best, of the runs to look among, all if null."
         parser.add_argument("--name", type=str | None, help=name)
         parser.add_argument("--ckpt_path", nargs="+", help=about_checkpoints())
-        parser.add_argument(
-            "--log_model",
-            type=bool,
-            default=False,
-            help="For fit and crossval: upload the best checkpoint to W&B as an artifact.",
-        )
-        parser.add_argument(
-            "--save_every_n_epochs",
-            type=PositiveInt | None,
-            help="For fit and crossval: also keep a checkpoint of every n-th epoch.",
-        )
+        upload = "For fit and crossval: upload the best checkpoint to W&B as an artifact."
+        parser.add_argument("--log_model", type=bool, default=False, help=upload)
+        every = "For fit and crossval: also keep a checkpoint of every n-th epoch."
+        parser.add_argument("--save_every_n_epochs", type=PositiveInt | None, help=every)
         parser.link_arguments("model.image_size", "data.image_size")
         parser.link_arguments("model.channels", "data.channels")
         # Our samplers handle ranks. Unlike LightningCLI's trainer_defaults, this keeps a recipe's callbacks arguments.

@@ -10,9 +10,19 @@ from contextlib import contextmanager
 
 from common.platforms import Interrupted, remedy, show_any_text
 
-# Refusals by the machine rather than the program: no space, a quota; no permission, a read-only disk, a long name.
+# Refusals by the machine rather than the program: no space, a quota; no permission, a read-only disk, a folder that was
+# removed meanwhile, a long name.
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-REFUSALS = FULL | {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
+REFUSALS = FULL | {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+}
 
 
 class UserError(Exception):

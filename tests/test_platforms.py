@@ -216,13 +216,17 @@ def test_what_windows_refuses_is_one_line(on: Any, capsys: pytest.CaptureFixture
     for error, line in (
         (PermissionError(errno.EACCES, "Access is denied", "metrics.csv"), "close the program that has it open"),
         (FileNotFoundError(errno.ENOENT, "No such file", deep), "more than 259 letters; give a shorter --name"),
+        (
+            FileNotFoundError(errno.ENOENT, "No such file", "gone/x.csv"),
+            "error: gone/x.csv: No such file; give a file or",
+        ),
     ):
         with pytest.raises(SystemExit) as caught, exit_on_user_error():
             raise error
         assert caught.value.code == 2
         assert line in capsys.readouterr().err
-    with pytest.raises(FileNotFoundError), exit_on_user_error():
-        raise FileNotFoundError(errno.ENOENT, "No such file", "short")
+    with pytest.raises(OSError, match="Invalid"), exit_on_user_error():
+        raise OSError(errno.EINVAL, "Invalid argument")
 
 
 @pytest.mark.parametrize(

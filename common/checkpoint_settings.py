@@ -61,15 +61,16 @@ class Guard:
         for part, declaring, saved in (("model", self.task, first.model), ("data", self.data, first.data)):
             for name, kind in kinds_of(declaring).items():
                 typed = settings[part].get(name)
-                if kind in stay and name in saved and typed != saved[name]:
+                linked = part == "data" and name in first.model  # such as image_size
+                if kind in stay and name in saved and typed != saved[name] and not linked:
                     other[f"--{part}.{name} {typed}"] = saved[name]
                 if kind is Kind.ANSWERING and typed is None and saved.get(name) is not None and not self.resuming:
                     has = f"the checkpoint {first.path} has {saved.get(name)}"
                     raise UserError(f"--{part}.{name} null: {has}; leave it out, or give another value")
         if other:
             has = f"the checkpoint {first.path} has {listed(other.values())}"
-            remedy = "which stay; give these after any --config" if len(other) > 1 else "which stays; leave it out"
-            raise UserError(f"{listed(other)}: {has}, {remedy}")
+            stays, them = ("stay", "them") if len(other) > 1 else ("stays", "it")
+            raise UserError(f"{listed(other)}: {has}, which {stays}; leave {them} out")
         if self.resuming:
             self._check_resumable(settings.trainer.max_epochs)
 

@@ -41,7 +41,7 @@ def find_checkpoints(given: Sequence[str], runs: Path, name: str | None) -> list
         name: name of the runs among which last and best are looked up; all if None.
 
     Raises:
-        UserError: a pattern matches nothing, there is no run, or a file is a copy of another.
+        UserError: a pattern matches nothing, or there is no run.
     """
     found: dict[Path, Path] = {}
     for word in given:
@@ -49,8 +49,8 @@ def find_checkpoints(given: Sequence[str], runs: Path, name: str | None) -> list
             found.setdefault(path.resolve(), path)  # a run may also be found through the link latest
     paths = list(found.values())
     for one, other in combinations([path for path in paths if path.is_file()], 2):
-        if one.stat().st_size == other.stat().st_size and filecmp.cmp(one, other, shallow=False):
-            raise UserError(f"--ckpt_path {other}: a copy of {one}, it would count twice; leave it out")
+        if filecmp.cmp(one, other, shallow=False):
+            print(f"warning: --ckpt_path {other} is a copy of {one}, which thus counts twice", file=sys.stderr)
     return paths
 
 

@@ -57,7 +57,7 @@ def find_contradictions(listing: Listing, contents: Sequence[str], group: str) -
         and (listing.truth[one] != listing.truth[row] or groups[one] != groups[row])
     ]
     two = "two true values" if listing.groups is None else f"two true values or {group}"
-    said = f"{counted(len(found), 'image appears', 'images appear')} twice, with {two}: {listed(found, most=3)}"
+    said = f"{counted(len(found), 'pair')} of equal images with {two}: {listed(found, most=3)}"
     return [said] if found else []
 
 
@@ -92,15 +92,16 @@ class Split(NamedTuple):
         number, lines = f"of the {len(self.held_out)} held-out images", []
         own = dict(zip(self.contents, self.trained, strict=False))
         held_out = dict(zip(self.held_out, self.contents[len(self.trained) :], strict=True)) if self.contents else {}
-        if copies := [f"{name} is {own[content]}" for name, content in held_out.items() if content in own]:
+        if copies := [f"{name} as {own[content]}" for name, content in held_out.items() if content in own]:
             also = f"{counted(len(copies), f'{number} is', f'{number} are')} also trained on under another name"
             lines.append(f"{also} ({listed(copies, most=3)})")
-        if earlier and held_out and earlier.contents:
-            learned = {*earlier.contents[: len(earlier.trained)]}.intersection(held_out.values())
-            lines += [f"the pretrained weights have learned from {len(learned)} {number}"] * bool(learned)
-        elif earlier and (same := {*earlier.trained}.intersection(self.held_out)):
-            known = "if equal names mean equal images"
-            lines.append(f"the pretrained weights have learned from {len(same)} {number}, {known}")
+        if earlier is None:
+            return lines
+        by_content = bool(held_out and earlier.contents)
+        learned = {*(earlier.contents[: len(earlier.trained)] if by_content else earlier.trained)}
+        if seen := [name for name in self.held_out if (held_out[name] if by_content else name) in learned]:
+            doubt = "" if by_content else ", if equal names mean equal images"
+            lines.append(f"the pretrained weights have learned from {len(seen)} {number}{doubt}")
         return lines
 
     def check(self, fitted: Split) -> None:

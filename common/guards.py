@@ -9,7 +9,13 @@ from fnmatch import fnmatch
 
 from jsonargparse import Namespace
 from lightning import pytorch as pl
-from lightning.pytorch.callbacks import BackboneFinetuning, BatchSizeFinder, ModelPruning, WeightAveraging
+from lightning.pytorch.callbacks import (
+    BackboneFinetuning,
+    BatchSizeFinder,
+    ModelPruning,
+    StochasticWeightAveraging,
+    WeightAveraging,
+)
 
 from common.errors import UserError, no_such
 from common.platforms import UNUSABLE
@@ -58,9 +64,9 @@ def check_callbacks(callbacks: Sequence[pl.Callback], metrics: Collection[str]) 
     if twice := [key for number, key in enumerate(keys) if key in keys[:number]]:
         name = twice[0].split("{")[0]
         raise UserError(f"{name} appears twice among the callbacks, as in a recipe and an overlay: keep one")
-    averaging = [type(callback).__name__ for callback in callbacks if isinstance(callback, WeightAveraging)]
-    if len(averaging) > 1:
-        raise UserError(f"{' and '.join(averaging)} would each average the weights of the other: keep one")
+    averages = [one for one in callbacks if isinstance(one, WeightAveraging | StochasticWeightAveraging)]
+    if len(averages) > 1:
+        raise UserError(f"{' and '.join(type(one).__name__ for one in averages)} would average each other: keep one")
     for callback in callbacks:
         if isinstance(callback, BackboneFinetuning | ModelPruning):
             raise UserError(f"{type(callback).__name__} does not suit these networks; leave it out")

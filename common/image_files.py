@@ -40,7 +40,7 @@ PICTURE = re.compile(
     re.DOTALL,
 )
 MAX_FILE_BYTES = 512 * 2**20
-COMPARED = 2**20  # larger files seldom have the same size by chance, and take long to read
+COMPARED = 2**16  # larger files seldom have the same size by chance, and take long to read
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +132,7 @@ def _is_copy(one: ImageFile, other: ImageFile) -> bool:
     return one.size == other.size and (one.size > COMPARED or _checksum(one) == _checksum(other))
 
 
+@lru_cache(maxsize=2**18)
 def _checksum(file: ImageFile) -> int:
     return int(file.stamp.rpartition("-")[2]) if file.member else zlib.crc32(file.path.read_bytes())
 

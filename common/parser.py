@@ -32,13 +32,13 @@ EXAMPLES = (
 
 # Types of values in words.
 TYPES = {
-    "bool": "true or false",
+    "bool": "true|false",
     "int": "a whole number",
     "PositiveInt": "a whole number above 0",
-    "NonNegativeInt": "a whole number from 0",
+    "NonNegativeInt": "a whole number of at least 0",
     "float": "a number",
     "PositiveFloat": "a number above 0",
-    "NonNegativeFloat": "a number from 0",
+    "NonNegativeFloat": "a number of at least 0",
     "OpenUnitInterval": "a number between 0 and 1",
     "ClosedUnitInterval": "a number from 0 to 1",
     "str": "text",
@@ -195,7 +195,7 @@ def expected(types: str) -> list[str]:
         if choices := re.fullmatch(r"typing\.Literal\[(.*)\]", kind):
             said += [choice.strip(" '") for choice in choices[1].split(",")]
         elif words := TYPES.get(kind.partition("[")[0] if "[" in kind else name):
-            said.append(words)
+            said += words.split("|")
         else:
             return []
     return list(dict.fromkeys(said))
@@ -208,9 +208,13 @@ def explain_type_error(message: str) -> str:
     types = next((found[1] for form in forms if fault and (found := re.search(form, fault[2], re.DOTALL))), "")
     if fault is None or not (kinds := expected(types)):
         return message
-    found = re.search(r"(?:Given|Got) value: (.*)", fault[2], re.DOTALL)
-    value = dict(given_words(sys.argv[1:])).get(f"--{fault[1]}") or (found[1] if found else "")
-    value = "null" if value == "None" or (not value and "NoneType" in fault[2]) else value
+    values = (r"(?:Given|Got) value: (.*)\Z", r": '([^']*)'\Z", r"Not of type \w+: (\S+) (?:does |is )?not ")
+    value = next((found[1] for form in values if (found := re.search(form, fault[2]))), "")
+    typed = dict(given_words(sys.argv[1:]))
+    if not value and not {"-c", "--config"} & typed.keys():  # or a value in a configuration may be meant
+        value = typed.get(f"--{fault[1]}", "")
+    if value == "None" or (not value and "'NoneType'" in fault[2] and "Subtypes" not in fault[2]):
+        value = "null"
     *others, last = kinds
     return f"--{' '.join([fault[1], *value.split()])}: give {' or '.join(filter(None, [', '.join(others), last]))}"
 

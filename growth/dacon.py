@@ -55,7 +55,7 @@ def read_training_set(root: Path) -> Photos:
     table = _photo_table(listing, "train_dataset")
     path = table["plant"] + "/" + table["name"] + table["suffix"]
     named = table["plant"].map(lambda plant: _folders(plant)[1])
-    refuse_folders_of_days(listing.source, named, path)
+    refuse_folders_of_days(listing.source, named, path, numbered=False)
     table["day"], faults = days_in_names(table["plant"], table["name"], _folders)
     refuse_uncertain(listing.source, path, faults)
     table = table.sort_values(["species", "plant", "day", "name"])
@@ -139,7 +139,7 @@ def _listing(root: Path, part: Part) -> _Listing | None:
             if archive.is_file() and (packed := _packed(archive, part)) is not None:
                 found.append(packed)
     for other in found[1:]:
-        ours, theirs = ({"/".join(parts): file for parts, file in one.images} for one in (found[0], other))
+        ours, theirs = ({_composed("/".join(parts)): file for parts, file in one.images} for one in (found[0], other))
         refuse_unlike(found[0].source, ours, other.source, theirs)
     return found[0] if found else None
 
@@ -199,8 +199,7 @@ def _photo_table(listing: _Listing, part: Part) -> pd.DataFrame:
         raise UserError(f"{source}: no image files in {listed(empty)}; remove these folders or put photos into them")
     lines = []
     for parts, file in images:
-        # macOS decomposes accents and Korean letters, a CSV seldom does: compose them, so that names match.
-        species, plant, name = (unicodedata.normalize("NFC", text) for text in parts)
+        species, plant, name = map(_composed, parts)
         lines.append((species, f"{species}/{plant}", PurePath(name).stem, PurePath(name).suffix, file))
     table = pd.DataFrame(lines, columns=["species", "plant", "name", "suffix", "file"])
     return table.sort_values(["species", "plant", "name"], ignore_index=True)
@@ -226,6 +225,11 @@ def _find_table(root: Path, name: str, columns: list[str]) -> tuple[TableFile, p
         if not read_table(other, columns).equals(table):
             raise UserError(f"{found[0]} and {other} differ; remove one of the two")
     return found[0], table
+
+
+def _composed(text: str) -> str:
+    """Compose accents and Korean letters, which macOS decomposes and a CSV or an archive seldom does."""
+    return unicodedata.normalize("NFC", text)
 
 
 def _folders(plant: str) -> tuple[str, str]:

@@ -27,12 +27,11 @@ _MARK = re.compile(
       | (?P<first>[0-9]{1,2}) (?P<b>[-_. ]) (?P<second>[0-9]{1,2}) (?P=b) (?P<last>(?:19|20)[0-9]{2}) )
     (?P<time> (?:[T\s_.-]|\sat\s|,\s) [0-9]{1,2}
         (?: (?:(?:[-_.:h][0-9]{2}){1,2}(?:[.,][0-9]+)?|[0-9]{4}) [\W_]* | (?:[0-9]{2})? \s* ) HALF
-      | (?: [T\s_.-]? (?!(?:19|20)[0-9]{2}[-_. ][0-9]) HOUR SIXTY (?: SIXTY (?:[0-9]{3})? )?
+      | (?: [T\s_.-]? (?!(?:19|20)[0-9]{2}[-_. ][0-9]) HOUR SIXTY (?P<s> SIXTY (?:[0-9]{3})? )?
           | (?:[T\s_]|\sat\s) HOUR [-.:h] SIXTY (?![-.:]?[0-9])
           | (?:[T\s_.-]|\sat\s) HOUR (?P<c>[-_.:]) SIXTY (?P=c) SIXTY (?: [.,][0-9]+ )?
           | T HOUR ) (?![\W_]* HALF) )?
-    (?(time) (?P<mark> (?: (?<=[0-9]{6}) | (?<=[0-9]{2}[-_.:][0-9]{2}[-_.:][0-9]{2}) )
-        (?: [-_][0-9]{3} | ~[0-9]+ | \s?\([0-9]+\) ) )? )
+    (?P<mark> (?(s)|(?(c)|(?!))) (?: [-_][0-9]{3} | ~[0-9]+ | \s?\([0-9]+\) ) )?
     (?![0-9])
     | [\d²³¹⁰-⁹₀-₉①-⑳]+""".replace("HOUR", "(?:[01][0-9]|2[0-3])")
     .replace("SIXTY", "[0-5][0-9]")
@@ -57,7 +56,7 @@ _TIME_BESIDE = re.compile(
     re.IGNORECASE,
 )
 _CALLED_DAY = re.compile(r"(?<![a-z])(?:dat|day|das|dap)[ _-]?([0-9]{1,6})(?![0-9])", re.IGNORECASE)
-_ZONE = re.compile(r"[\s_]?(Z|UTC|GMT|(?:[CEMP]|AK|H)[SD]T|(?:[CEW]E)S?T|[BIJK]ST|(?:AE|AC|AW|NZ)[SD]T)(?![^\W_])")
+_ZONE = re.compile(r"(Z|[\s_]?(?:UTC|GMT|(?:[CEMP]|AK|H)[SD]T|WET|[CE]ES?T|[BIJK]ST|(?:AE|AC|AW|NZ)[SD]T))(?![^\W_])")
 _DAY_AFTER = re.compile(r"[ _-]?(?:d|days?|dat|das|dap|일차?)(?![^\W\d_])", re.IGNORECASE)
 _DAY_BEFORE = re.compile(r"(?<![a-z])(?:dat|day|das|dap|d)[ _-]?\Z", re.IGNORECASE)
 
@@ -94,11 +93,13 @@ class Told(NamedTuple):
         text: as written.
         dated: whether it is a date.
         day: the day; for a date, the days since year 1.
+        clock: whether a date has a certain time of day, and of which time zone, in words; empty if it has none.
     """
 
     text: str
     dated: bool
     day: float
+    clock: str = ""
 
 
 def told_day(stem: str) -> Told | None:
@@ -108,7 +109,8 @@ def told_day(stem: str) -> Told | None:
         readings = [moment for mark in dates for moment in mark.readings.values() if isinstance(moment, datetime)]
         if len(readings) != 1:
             return None
-        return Told(dates[0].text, True, (readings[0] - datetime.min) / timedelta(days=1))
+        clock = dates[0].clock if dates[0].time and not dates[0].doubt else ""
+        return Told(dates[0].text, True, (readings[0] - datetime.min) / timedelta(days=1), clock)
     days = list(_CALLED_DAY.finditer(stem))
     return Told(days[0].group(), False, float(days[0][1])) if len(days) == 1 else None
 
@@ -248,7 +250,7 @@ def _mark(match: re.Match[str], stem: str, start: int) -> _Mark:
     clock = "a time with AM or PM" if re.search(_HALF, time, re.IGNORECASE) else "a time of day"
     clock = clock if time else "no time of day"
     if time and (zone := _ZONE.match(after)):
-        clock = f"{clock} of {zone[1]}"
+        clock = f"{clock} of {zone[1].strip(' _')}"
     return _Mark(text, {f"{moment:%Y-%m-%d}": moment for moment in moments}, True, time, clock, doubt)
 
 

@@ -134,7 +134,7 @@ def _refuse_unordered(names: list[str]) -> None:
     differ: set[int] = set()
     for one, same in pairwise(names):
         if natural(one) == natural(same):
-            said = f"{one} and {same} have the same number, so neither is the earlier photo"
+            said = f"{one} and {same} have the same name or number, so neither is the earlier photo"
             raise UserError(f"--images: {said}; renumber one, or remove it")
     for name, other in zip(names, parts, strict=True):
         differ |= {place for place, pair in enumerate(zip(parts[0], other, strict=False)) if len({*pair}) > 1}

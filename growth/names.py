@@ -80,21 +80,29 @@ def _plain(name: str) -> str:
     return re.sub(r"[\s_-]+", "_", name.casefold())
 
 
-def refuse_folders_of_days(source: object, folder: pd.Series, photo: pd.Series) -> None:
+def refuse_folders_of_days(source: object, folder: pd.Series, photo: pd.Series, numbered: bool = True) -> None:
     """Refuse folders (N) named after a day, unless their photos (N) tell days of their own.
+
+    Args:
+        source: the folder of these folders.
+        folder: the folder of each photo.
+        photo: the path of each photo.
+        numbered: whether folders may be of days if all are numbered like dates without dashes, such as 0531.
 
     Raises:
         UserError: there are such folders; the message states both readings.
     """
     names = {PurePosixPath(name).name for name in folder}
-    numbered = len(names) > 1 and all(map(may_be_date, names))  # plants are seldom numbered so that each may be a date
-    for name, own in photo.groupby(folder):
+    numbered &= len(names) > 1 and all(map(may_be_date, names))  # plants are seldom numbered so that each may be a date
+    for name, paths in photo.groupby(folder):
         # One is enough: whatever the other folders are, this one can be read in two ways.
-        stems = [PurePosixPath(path).stem for path in own]
-        if (numbered or names_a_day(str(name))) and not tell_days(PurePosixPath(str(name)).name, stems):
+        stems = [PurePosixPath(path).stem for path in paths]
+        own = whole_word(re.escape(PurePosixPath(str(name)).name))
+        of_day = numbered and not any(map(own.search, stems))  # photos are named after plants, not after days
+        if (of_day or names_a_day(str(name))) and not tell_days(PurePosixPath(str(name)).name, stems):
             said = f"folder {name} may hold one day's photos of several plants, or one plant's photos of several days"
             raise UserError(
-                f"{source}: {said}: {listed(own, most=3)}; make one folder for each plant, with names like DAT07 or "
+                f"{source}: {said}: {listed(paths, most=3)}; make one folder for each plant, with names like DAT07 or "
                 "2024-05-31 in it, rename the folder if it is a plant, or tell plants and days by photos.csv"
             )
 
@@ -105,7 +113,7 @@ def refuse_dates_as_numbers(source: object, days: pd.Series, remedy: str) -> Non
     Raises:
         UserError: they may; the message states both readings.
     """
-    if days.nunique() > 1 and days.map(may_be_date).all():
+    if days.nunique() > 1 and all(map(may_be_date, days.unique())):
         said = f"days {listed(days.unique(), most=3)} may be numbers, or dates without dashes"
         raise UserError(f"{source}: {said}; count days from the first, or {remedy}")
 
@@ -134,17 +142,17 @@ def refuse_other_days(source: Path, table: pd.DataFrame) -> None:
             said = f"{odd['where']}: {odd['path']} is of day {odd['day']:g}, but {odd['told'].text} by its name"
             remedy = "correct the row, or rename the photo without its day"
             raise UserError(f"{source}: {said}, unlike others of plant {plant}; {remedy}")
-        day = rows["told"].map(lambda one: one.day)
-        rows = rows.assign(named=day).sort_values("named")
-        latest = rows["day"].cummax()
-        before = np.searchsorted(rows["named"], rows["named"] - SHIFTED)  # photos that are earlier by their names
-        late = [row for row, number in enumerate(before) if number and latest.iloc[number - 1] > rows["day"].iloc[row]]
-        if late:
-            odd, early = rows.iloc[late[0]], rows.iloc[int(rows["day"].iloc[: before[late[0]]].argmax())]
+    timed = by_name[by_name["told"].map(lambda one: one.clock != "").astype(bool)]
+    for _, rows in timed.groupby(["plant", timed["told"].map(lambda one: one.clock)]):
+        named, day = np.array([one.day for one in rows["told"]]), rows["day"].to_numpy(float)
+        order = np.argsort(named)
+        named, day = named[order], day[order]
+        earlier = np.searchsorted(named, named - SHIFTED)  # how many photos are earlier by their names
+        late = np.flatnonzero((earlier > 0) & (np.maximum.accumulate(day)[earlier - 1] > day))
+        if len(late):
+            odd, early = (rows.iloc[order[at]] for at in (late[0], day[: earlier[late[0]]].argmax()))
             said = f"{odd['where']}: {odd['path']} is of day {odd['day']:g}, {early['path']} of day {early['day']:g}"
-            raise UserError(
-                f"{source}: {said}, but the other way round by their names; correct the rows, or rename them"
-            )
+            raise UserError(f"{source}: {said}, but the other way round by their names; correct the rows")
 
 
 def refuse_other_order(source: object, rows: pd.Series, before: pd.Series, after: pd.Series) -> None:
@@ -158,8 +166,9 @@ def refuse_other_order(source: object, rows: pd.Series, before: pd.Series, after
     Raises:
         UserError: there are such pairs; the message states both days.
     """
+    told = {path: told_day(PurePosixPath(path).stem) for path in {*before, *after}}
     for where, *ends in zip(rows, before, after, strict=True):
-        one, other = (told_day(PurePosixPath(path).stem) for path in ends)
+        one, other = (told[path] for path in ends)
         if one and other and one.dated == other.dated and one.day > other.day:
             said = f"before is {one.text} by its name {ends[0]}, after is {other.text} by its name {ends[1]}"
             raise UserError(f"{source}: {where}: {said}; swap them, or rename the photos without their days")

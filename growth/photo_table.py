@@ -89,9 +89,9 @@ def refuse(path: Path, column: pd.Series, fault: Callable[[str], str]) -> None:
 
 def _fault_of_name(text: str) -> str:
     text = text.strip()
-    if text.casefold() in MISSING or re.fullmatch(r"#[A-Z/0]+[!?]?", text, re.IGNORECASE):  # #N/A, #REF!, #NAME?
+    if text.casefold() in MISSING or re.fullmatch(r"#(N/A|[A-Z/0]+[!?])", text, re.IGNORECASE):  # #REF!, #NAME?
         return "may be a missing value, or a name; fill it in, or give it another name"
-    if re.fullmatch(r"[0-9]+([.,][0-9]+)?E[+-]?[0-9]+", text, re.IGNORECASE):
+    if re.fullmatch(r"[0-9]+([.,][0-9]+)?E[+-][0-9]+", text, re.IGNORECASE):
         return "may be a number that a spreadsheet has rounded; show the column as text there, and save it again"
     return ""
 

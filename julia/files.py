@@ -86,11 +86,12 @@ def _bitmaps(root: Path, variant: Variant, part: Literal["train", "test"]) -> tu
     source = folder if folder.is_dir() else archive
     found = find_images(source)
     if folder.is_dir() and archive.is_file():
-        packed = found
+        packed = None
         with suppress(UserError):  # a damaged archive is not needed
             packed = find_images(archive)
-        ours, theirs = ({file.name.name: file for file in files} for files in (found, packed))
-        refuse_unlike(folder, ours, archive, theirs)
+        if packed is not None:
+            ours, theirs = ({file.name.name: file for file in files} for files in (found, packed))
+            refuse_unlike(folder, ours, archive, theirs)
     if not found:
         raise UserError(f"{source}: no image files in it; unpack {name}.zip there again")
     files: dict[str, ImageFile] = {}

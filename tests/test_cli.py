@@ -309,9 +309,9 @@ def test_a_mistyped_flag_suggests_those_like_it(refused: Run, typed: str, meant:
     [
         ("fit", "--trainer.max_epochs yes", "a whole number or null"),
         ("fit", "--trainer.gradient_clip_val abc", "a whole number, a number or null"),
-        ("fit", "--seed_everything 1e3", "true or false or a whole number"),
+        ("fit", "--seed_everything 1e3", "true, false or a whole number"),
         ("fit", "--data.train_fraction [0.5", "a number or a list such as [A, B]"),
-        ("fit", "--data.fold -1", "a whole number from 0 or null"),
+        ("fit", "--data.fold -1", "a whole number of at least 0 or null"),
         ("fit", "--data.val_fraction x", "a number"),
         ("fit", "--data.variant x", "original or resized"),
         ("fit", "--model.image_size 3.5", "a whole number above 0"),
@@ -345,6 +345,11 @@ def test_a_mistyped_configuration_suggests_those_like_it(refused: Run) -> None:
     [
         (("--config", "null.yaml"), "error: --model.lr null: give a number above 0 (see python -m julia"),
         (("--config", "stem.yaml"), "error: --model.stem null: give imagenet or small (see python -m julia"),
+        (("--model.lr", "0.1", "--config", "word.yaml"), "error: --model.lr abc: give a number above 0"),
+        (
+            ("--config", "epochs.yaml", "--trainer.max_epochs", "3"),
+            "error: --trainer.max_epochs abc: give a whole number or",
+        ),
         (("--config", "nested.yaml"), "010 may be 8, as YAML has it"),
         (("--data", "{batch_size: 010}"), "010 may be 8, as YAML has it"),
         (("--config", "model: {lr: 0.4, lr: 0.5}"), "lr appears twice"),
@@ -354,7 +359,8 @@ def test_a_mistyped_configuration_suggests_those_like_it(refused: Run) -> None:
     ],
 )
 def test_a_configuration_is_read_strictly_wherever_it_stands(refused: Run, typed: tuple[str, ...], said: str) -> None:
-    files = {"null": "model:\n  lr: null\n", "stem": "model:\n  stem: null\n", "nested": "data: part.yaml\n"}
+    more = {"word": "model:\n  lr: abc\n", "epochs": "trainer:\n  max_epochs: abc\n"}
+    files = {**more, "null": "model:\n  lr: null\n", "stem": "model:\n  stem: null\n", "nested": "data: part.yaml\n"}
     for name, text in {**files, "part": "batch_size: 010\n"}.items():
         Path(f"{name}.yaml").write_text(text)
     assert said in refused("julia", "fit", *typed)

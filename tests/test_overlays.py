@@ -64,7 +64,7 @@ def test_ema_joins_the_recipe(run: Run, growth_root: Path, refused: Run, julia_r
     assert "EMAWeightAveraging appears twice among the callbacks" in error
     both = ("--config", EXTRA / "swa.yaml", "--config", EXTRA / "ema.yaml")
     error = refused(*GROWTH, "--data.root", growth_root, *both)
-    assert "StochasticWeightAveraging and EMAWeightAveraging would each average the weights of the other" in error
+    assert "StochasticWeightAveraging and EMAWeightAveraging would average each other: keep one" in error
 
 
 @pytest.mark.slow

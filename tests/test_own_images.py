@@ -222,7 +222,9 @@ def test_names_tell_days_for_certain_or_an_order(
     predict = ("growth", "predict", "--ckpt_path", path, "--images")
     for names in (("before", "after"), ("31 May 2024", "1 June 2024"), ("31.05.24", "30.06.24"), ("1.5", "1.25")):
         assert "have no number that tells which is the earlier photo" in refused(*predict, named(*names))
-    assert "01 and 1 have the same number, so neither is the earlier photo" in refused(*predict, named("1", "01"))
+    assert "01 and 1 have the same name or number, so neither is the earlier photo" in refused(
+        *predict, named("1", "01")
+    )
     assert "03-04-2024 may be 2024-04-03 or 2024-03-04" in refused(*predict, named("03-04-2024", "02-05-2024"))
     folder = Path(named("DAT10", "DAT2", "DAT03"))
     typed = [folder / f"{name}.png" for name in ("DAT10", "DAT2", "DAT03")]  # as a shell sorts the first two

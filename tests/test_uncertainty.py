@@ -158,6 +158,8 @@ def test_a_cross_validation_calibrates_all_its_checkpoints(run: Run, growth_root
     # Of one fold alone there are no others to learn from, and none of its own rows is used.
     run("growth", "crossval", *words, "--data.root", growth_root, "--trainer.max_epochs", 2, *QUIET, "--folds", 0)
     assert "low_80" not in pd.read_csv(home / "out_of_fold_folds0.csv")
+    # Nor do two folds undo what all of them have taught.
+    run("growth", "crossval", *words, "--data.root", growth_root, "--trainer.max_epochs", 2, *QUIET, "--folds", "0,1")
     paths = sorted(home.glob("fold_*/latest/checkpoints/last.ckpt"))
     pooled = [read_checkpoint(path, GrowthRegressor).calibration[1] for path in paths]
     assert len(pooled) == 4 and pooled[0]["plants"] == 8 and all(one == pooled[0] for one in pooled)

@@ -179,10 +179,12 @@ def test_share_to_train_on_is_one_above_0_and_at_most_1(fraction: Any) -> None:
 
 def test_held_out_images_that_were_learned_from_are_counted_by_content() -> None:
     split = Split(["1", "2", "3"], ["4", "5"], (), ["a", "b", "c", "d", "a"])
-    copies = "1 of the 2 held-out images is also trained on under another name (5 is 1)"
+    copies = "1 of the 2 held-out images is also trained on under another name (5 as 1)"
     learned = "the pretrained weights have learned from 1 of the 2 held-out images"
     assert split.find_learned(None) == [copies]
     assert split.find_learned(Split(["7", "8"], ["9"], (), ["d", "e", "a"])) == [copies, learned]
+    twice = Split(["1"], ["2", "3"], (), ["a", "b", "b"]).find_learned(Split(["9"], [], (), ["b"]))
+    assert twice == ["the pretrained weights have learned from 2 of the 2 held-out images"]
     other = split._replace(contents=["a", "b", "c", "d", "e"])
     assert other.find_learned(Split(["4", "5"], [], (), ["x", "y"])) == []
     assert other.find_learned(Split(["4", "1"], ["5"], ())) == [f"{learned}, if equal names mean equal images"]
@@ -193,8 +195,8 @@ def test_copies_with_another_truth_or_of_another_group_are_counted(groups: list[
     listing = Listing(
         [], list("1234"), np.array([5, 5, 6, 5]), np.zeros(4), None if groups is None else np.array(groups)
     )
-    said = "1 image appears twice, with two true values: 1 and 3"
+    said = "1 pair of equal images with two true values: 1 and 3"
     if groups is not None:
-        said = "2 images appear twice, with two true values or plants: 1 and 3, 1 and 4"
+        said = "2 pairs of equal images with two true values or plants: 1 and 3, 1 and 4"
     assert find_contradictions(listing, ["a", "a", "a", "a"], "plants") == [said]
     assert find_contradictions(listing, ["a", "a", "b", "d"], "plants") == []

@@ -162,6 +162,7 @@ def test_letters_in_pieces_are_the_same_letters(tmp_path: Path) -> None:
         (("a/1.png,1,0", "a/2.png,1.0,1", *ROWS[2:]), "one plant or 2: '1' (row 2), '1.0' (row 3); give each one name"),
         (("a/1.png,12.00,0", "a/2.png,12,1", *ROWS[2:]), "one plant or 2: '12.00' (row 2), '12' (row 3)"),
         ((*ROWS[:3], "b/2.png,#REF!,7"), "row 5: plant #REF! (may be a missing value, or a name"),
+        ((*ROWS[:3], "b/2.png,#NAME?,7"), "row 5: plant #NAME? (may be a missing value, or a name"),
         ((*ROWS[:3], "b/2.png,#N/A,7"), "row 5: plant #N/A (may be a missing value, or a name"),
         (
             (*ROWS[:3], "b/2.png,2.09111E+11,7"),
@@ -342,6 +343,8 @@ def test_folders_numbered_like_dates_may_be_plants_or_days(tmp_path: Path, folde
         read_given([str(root)], None)
     plants = add(root, "1088/1.png", "1088/2.png")  # which is none
     assert len(read_training_set(plants).files) == len(read_given([str(root)], None).files) == 6
+    named = add(tmp_path / "named", *(f"{folder}/{folder}_{number}.png" for folder in folders for number in (1, 2)))
+    assert len(read_training_set(named).files) == 4
     dated = add(tmp_path / "dated", *(f"{folder}/DAT{number}.png" for folder in folders for number in (1, 2)))
     assert len(read_training_set(dated).files) == 4
 
@@ -697,7 +700,7 @@ def test_names_of_photos_that_contradict_their_rows(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("names", "days"),
-    [(("20240531_101500", "20240531_181500"), (1, 0.5)), (("DAT07", "DAT08", "DAT09"), (8, 7.9, 9.5))],
+    [(("20240531_101500", "20240531_181500"), (1, 0.5)), (("2024-05-31_10-15-00Z", "2024-05-31_18-15-00Z"), (1, 0.9))],
 )
 def test_names_of_photos_in_another_order_than_their_rows(
     tmp_path: Path, names: tuple[str, ...], days: tuple[float, ...]
@@ -709,6 +712,13 @@ def test_names_of_photos_in_another_order_than_their_rows(
     said = f"row 3: {paths[1]} is of day {days[1]}, {paths[0]} of day {days[0]}, but the other way round by their names"
     assert said in line
     assert len(read_training_set(table(root, *(f"{path},P,{n}" for n, path in enumerate(paths)))).files) == len(paths)
+
+
+def test_names_without_a_certain_time_tell_no_order_within_a_day(tmp_path: Path) -> None:
+    names = ("2024-05-31", "20240531_101500", "20240531_1800", "20240531_111500KST")
+    paths = [f"x/{name}.png" for name in names]
+    rows = [f"{path},P,{day}" for path, day in zip(paths, (0.7, 0.4, 0.75, 0.2), strict=True)]
+    assert len(read_training_set(table(add(tmp_path, *paths), *rows)).files) == 4
 
 
 def test_a_name_that_begins_like_another_is_another_plant(tmp_path: Path) -> None:

@@ -193,7 +193,7 @@ def test_a_fit_that_is_broken_off_goes_on_as_if_it_were_not(run: Run, julia_root
         source = "last"
     again = words[-2:] if flag == "--trainer.callbacks" else ()
     # From where it was broken off it goes on in its folder; from an earlier point, in a new one.
-    run("julia", "fit", *(more[-2:] if hook is None else ()), "--ckpt_path", source, *QUIET, *again)
+    run("julia", "fit", *more[-2:], "--ckpt_path", source, *QUIET, *again)
     made = sorted(path.name for path in Path("runs/julia/broken").glob("version_*"))
     assert made == (["version_0", "version_1"] if hook is None else ["version_0"])
     assert all((path / "result.json").is_file() for path in Path("runs/julia/broken").glob("version_*"))

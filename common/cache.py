@@ -173,7 +173,9 @@ def _build(
                 shutil.rmtree(left, ignore_errors=True)
     digests: list[str] = []
     faults: list[str] = []
-    with tempfile.TemporaryDirectory(prefix=f".{label}-", dir=folder.parent, ignore_cleanup_errors=True) as name:
+    with signals_held():  # one that came between making the folder and knowing it would leave it behind
+        temporary = tempfile.TemporaryDirectory(prefix=f".{label}-", dir=folder.parent, ignore_cleanup_errors=True)
+    with temporary as name:
         partial_folder = Path(name) / folder.name
         partial_folder.mkdir()
         with (

@@ -49,7 +49,7 @@ def find_contradictions(listing: Listing, contents: Sequence[str], group: str) -
         contents: digest of each file's contents, N.
     """
     first: dict[str, int] = {}
-    groups = listing.strata if listing.groups is None else listing.groups
+    groups = listing.truth if listing.groups is None else listing.groups
     found = [
         f"{listing.ids[one]} and {listing.ids[row]}"
         for row, content in enumerate(contents)

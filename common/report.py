@@ -28,11 +28,7 @@ def write_report(groups: list[Group], about: About) -> str:
     lowest_first, unit = about["directions"][monitor] == "min", about.get("units", {}).get(monitor)
     measured = f"`{monitor}`{f' in {unit}' if unit else ''}, {'lower' if lowest_first else 'higher'} is better"
     runs = counted(sum(len(group.runs) for group in groups), "run")
-    apart = (
-        ", each set of held-out rows separately, since only figures of the same rows can be ranked"
-        if len(groups) > 1
-        else ""
-    )
+    apart = "; only runs with the same held-out rows are ranked together" if len(groups) > 1 else ""
     lines = [f"# Runs of {about['task']}: which is best, and why", "", f"{runs}, by {measured}{apart}."]
     lines += ["A row of several seeds stands for their mean; its range is in brackets."]
     table = table_of(groups)

@@ -1,9 +1,6 @@
 """``python -m julia fit|validate|predict|crossval|…``."""
 
-from common.cli import main
-from julia.data import CharacterData
-from julia.model import CharacterClassifier
-from julia.page import CharacterPage
+from common.errors import exit_on_user_error
 
 # Averages the weights over about the last fifty steps.
 EMA = {
@@ -12,5 +9,10 @@ EMA = {
 }
 
 if __name__ == "__main__":
+    with exit_on_user_error():  # Ctrl-C may come while the libraries are imported
+        from common.cli import main
+        from julia.data import CharacterData
+        from julia.model import CharacterClassifier
+        from julia.page import CharacterPage
     recipe = {"max_epochs": 18, "callbacks": [EMA]}
     main(CharacterClassifier, CharacterData, recipe, CharacterPage)

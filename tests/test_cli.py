@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import builtins
 import csv
 import json
 import os
 import re
+import runpy
 import shutil
 import signal
 import subprocess
@@ -558,3 +560,21 @@ def test_ctrl_c_is_one_line(
     said = capsys.readouterr()
     assert [line for line in (said.out + said.err).splitlines() if "available" not in line] == ["error: interrupted"]
     assert list(Path().glob("*s.csv*")) == []
+
+
+@pytest.mark.parametrize("task", ["growth", "julia"])
+def test_ctrl_c_while_the_libraries_are_imported_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], task: str
+) -> None:
+    load = builtins.__import__
+
+    def interrupted(name: str, *more: Any, **named: Any) -> Any:
+        if name == f"{task}.model":
+            raise KeyboardInterrupt
+        return load(name, *more, **named)
+
+    monkeypatch.setattr(builtins, "__import__", interrupted)
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_module(task, run_name="__main__")
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == "error: interrupted\n"

@@ -204,19 +204,22 @@ def expected(types: str) -> list[str]:
 def explain_type_error(message: str) -> str:
     """Name the flag and the kind of value that it takes, where jsonargparse lists Python's types."""
     fault = re.fullmatch(r'Parser key "([\w.]+)":\s+(.*)', message, re.DOTALL)
+    if fault is None:
+        return message
+    flag, reason = fault.groups()
     forms = (r"Subtypes: \[(.*)\]\s+Errors:", r"Expected an? (\S.*?\S)\.? Got value", r"Not of type (\w+)")
-    types = next((found[1] for form in forms if fault and (found := re.search(form, fault[2], re.DOTALL))), "")
-    if fault is None or not (kinds := expected(types)):
+    types = next((found[1] for form in forms if (found := re.search(form, reason, re.DOTALL))), "")
+    if not (kinds := expected(types)):
         return message
     values = (r"(?:Given|Got) value: (.*)\Z", r": '([^']*)'\Z", r"Not of type \w+: (\S+) (?:does |is )?not ")
-    value = next((found[1] for form in values if (found := re.search(form, fault[2]))), "")
+    value = next((found[1] for form in values if (found := re.search(form, reason))), "")
     typed = dict(given_words(sys.argv[1:]))
     if not value and not {"-c", "--config"} & typed.keys():  # or a value in a configuration may be meant
-        value = typed.get(f"--{fault[1]}", "")
-    if value == "None" or (not value and "'NoneType'" in fault[2] and "Subtypes" not in fault[2]):
+        value = typed.get(f"--{flag}", "")
+    if value == "None" or (not value and "'NoneType'" in reason and "Subtypes" not in reason):
         value = "null"
     *others, last = kinds
-    return f"--{' '.join([fault[1], *value.split()])}: give {' or '.join(filter(None, [', '.join(others), last]))}"
+    return f"--{' '.join([flag, *value.split()])}: give {' or '.join(filter(None, [', '.join(others), last]))}"
 
 
 class OneLineParser(LightningArgumentParser):

@@ -112,14 +112,15 @@ def read_given(given: Sequence[str], pattern: str | None) -> PhotoPairs:
         )
         table = table.iloc[sorted(range(len(table)), key=lambda row: natural(table["path"][row]))]
         table = table.reset_index(drop=True)
-        for plant, names in table.groupby("plant")["name"].agg(list).items():
-            if not tell_days(PurePosixPath(str(plant)).name, names):
+        stems = table.groupby("plant")["name"].agg(list)
+        tells = [tell_days(PurePosixPath(str(plant)).name, names) for plant, names in stems.items()]
+        for names, told in zip(stems, tells, strict=True):
+            if not told:
                 _refuse_unordered(names)
     else:
         _refuse_order(files, homes[0].name)
     day, dated = np.arange(len(table), dtype=np.float32), False
-    stems = table.groupby("plant")["name"].agg(list)
-    if inside and any(tell_days(PurePosixPath(str(plant)).name, names) for plant, names in stems.items()):
+    if inside and any(tells):
         day, faults = days_in_names(table["plant"], table["name"], lambda plant: ("", PurePosixPath(plant).name))
         refuse_uncertain(given[0], table["path"], faults)
         dated = True

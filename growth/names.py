@@ -97,9 +97,10 @@ def refuse_folders_of_days(source: object, folder: pd.Series, photo: pd.Series, 
     for name, paths in photo.groupby(folder):
         # One is enough: whatever the other folders are, this one can be read in two ways.
         stems = [PurePosixPath(path).stem for path in paths]
-        own = whole_word(re.escape(PurePosixPath(str(name)).name))
-        of_day = numbered and not any(map(own.search, stems))  # photos are named after plants, not after days
-        if (of_day or names_a_day(str(name))) and not tell_days(PurePosixPath(str(name)).name, stems):
+        last = PurePosixPath(str(name)).name
+        # Photos are named after plants, not after days.
+        of_day = numbered and not any(map(whole_word(re.escape(last)).search, stems))
+        if (of_day or names_a_day(str(name))) and not tell_days(last, stems):
             said = f"folder {name} may hold one day's photos of several plants, or one plant's photos of several days"
             raise UserError(
                 f"{source}: {said}: {listed(paths, most=3)}; make one folder for each plant, with names like DAT07 or "

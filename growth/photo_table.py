@@ -114,7 +114,9 @@ def _fault_of_day(text: str) -> str:
 
 def _days_of_dates(path: Path, plant: pd.Series, column: pd.Series) -> pd.Series:
     """Turn dates into days since the first of each plant, in UTC if they state their offset from it."""
-    given, column = column, column.str.strip().map(_of_24_hours)
+    column = column.str.strip()
+    of_12_hours = column.str.fullmatch(_HALF_DAY)
+    column = column.map(_of_24_hours)
     refuse(path, column, _fault_of_date)
     matches = [match.groupdict() for text in column if (match := _DATE.fullmatch(text))]
     forms = pd.DataFrame(matches, index=column.index).notna()
@@ -122,7 +124,6 @@ def _days_of_dates(path: Path, plant: pd.Series, column: pd.Series) -> pd.Series
     if offset.any() and not offset.all():
         with_offset, without = (rows(column.index[kind]) for kind in (offset, ~offset))
         raise UserError(f"{path}: dates with an offset from UTC ({with_offset}) and without ({without}); give all one")
-    of_12_hours = given.str.strip().str.fullmatch(_HALF_DAY)
     for forms_of, called in ((forms["time"], "dates with a time of day"), (of_12_hours, "times with AM or PM")):
         for name, has in forms_of.groupby(plant):
             if has.any() and not has.all():

@@ -85,7 +85,7 @@ def unbroken(shared: Shared, drawn: Callable[[str], Path], forked: None) -> Call
     ("task", "moments"),
     [
         ("julia", ["the cache is built", "on_train_batch_start", "on_validation_batch_start", "last.ckpt", "SIGTERM"]),
-        ("growth", ["on_before_optimizer_step", "best.ckpt", "on_train_epoch_end", "after last.ckpt", "any"]),
+        ("growth", ["on_before_optimizer_step", "on_train_epoch_end", "after last.ckpt", "any", "best.ckpt"]),
     ],
 )
 def test_killed_and_resumed_is_never_killed(

@@ -96,7 +96,8 @@ def test_intervals(run: Run, plants: Path, images: list[str]) -> None:
             low, high = model.interval(one, other, level)
             half = WIDE[f"width_{level}"] * (0.5 + 0.2 * abs(row["days"]))
             assert (low, high) == pytest.approx((row["days"] - half, row["days"] + half), abs=1e-4)
-            assert np.float32([low, high]).tolist() == row[[f"low_{level}", f"high_{level}"]].to_numpy("f4").tolist()
+            # Batches of four and of two photos differ in the last digit on some processors.
+            assert [low, high] == pytest.approx(row[[f"low_{level}", f"high_{level}"]].tolist(), abs=1e-5)
             assert exported[f"low_{level}"][number] == pytest.approx(low, abs=1e-4)
             assert exported[f"high_{level}"][number] == pytest.approx(high, abs=1e-4)
 

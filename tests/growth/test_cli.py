@@ -72,18 +72,16 @@ def test_predict_encodes_each_photo_once(
 @pytest.mark.slow
 def test_fitted_model_beats_the_mean_by_far(run: Run, tmp_path: Path) -> None:
     root = tmp_path / "drawn"
-    draw(root, plants=5, days=16, test_plants=2, test_pairs=60, width=96, height=72, seed=1, scene="pots")
-    network = ("--model.backbone", "resnet18", "--model.stem", "small", "--model.image_size", 24)
-    words = ("--trainer.max_epochs", 25, "--model.lr", 2e-3, "--model.weight_decay", 0.05)
-    once = ("--trainer.check_val_every_n_epoch", 25)  # and no more checkpoints
-    run("growth", "fit", *SMALL, *network, "--data.root", root, *words, *once)
+    draw(root, plants=5, days=16, test_plants=2, test_pairs=60, width=96, height=72, seed=3, scene="pots")
+    network = ("--model.backbone", "timm/test_resnet", "--model.image_size", 48, "--model.lr", 2e-3)
+    epochs = ("--trainer.max_epochs", 60, "--trainer.check_val_every_n_epoch", 60)  # and no more checkpoints
+    run("growth", "fit", *SMALL, *network, "--data.root", root, *epochs)
     run("growth", "predict", "--ckpt_path", "last", "--submission.path", "s.csv")
     predicted = pd.read_csv("s.csv")["time_delta"].to_numpy()
     days = np.array(
-        [elapsed for _, _, elapsed in pairs(plan_of(plants=5, test_plants=2, test_pairs=60, days=16, seed=1), 1)]
+        [elapsed for _, _, elapsed in pairs(plan_of(plants=5, test_plants=2, test_pairs=60, days=16, seed=3), 3)]
     )
-    # 0.50 where this was written; plants keep their own pace, so few of them teach no more.
-    assert np.sqrt(np.mean((predicted - days) ** 2)) < 0.65 * days.std()
+    assert np.sqrt(np.mean((predicted - days) ** 2)) < 0.5 * days.std()  # 0.23 to 0.37 with other seeds and epochs
 
 
 @pytest.mark.slow

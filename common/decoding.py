@@ -116,8 +116,15 @@ def several_pictures(image: Image.Image) -> str:
 
 
 def _upper_bits(image: Image.Image, bits: int, inverted: bool) -> Image.Image:
-    """Keep the upper 8 bits of grey samples; samples of the transparent grey become white."""
+    """Keep the upper 8 bits of grey samples; samples of the transparent grey become white.
+
+    Raises:
+        ValueError: all samples of 16 bits have fewer than 13, so they may be of a camera with 12 bits, or very dark.
+    """
     values = np.asarray(image)
+    if bits == 16 and 0 < values.max() < 2**12:
+        said = f"samples of 16 bits, but none above {values.max()}: 12 bits or fewer, or a very dark picture"
+        raise ValueError(f"{said}; {SAVE_AS}")
     grey = (values >> (bits - 8)).astype(np.uint8)
     grey = 255 - grey if inverted else grey
     transparent = image.info.get("transparency")

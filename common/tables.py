@@ -39,7 +39,8 @@ def read_table(path: Path | TableFile, columns: Sequence[str], optional: Sequenc
     Args:
         path: the table.
         columns: the exact header; with ``optional``, the columns that it must have, in any order.
-        optional: columns that a table written by hand may also have. Its cells may be separated by semicolons.
+        optional: columns that a table written by hand may also have. Its cells may be separated by semicolons, and
+            rows and columns at its end may be empty, as spreadsheets leave them.
 
     Raises:
         UserError: the file is missing, not UTF-8, not a CSV, empty, has another header, or has an empty cell.
@@ -57,11 +58,13 @@ def read_table(path: Path | TableFile, columns: Sequence[str], optional: Sequenc
         lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         header = next(lines, [])
         if optional is not None:
-            header = [cell.strip() for cell in header]
+            header = _filled([cell.strip() for cell in header])
             _check_header(path, header, columns, optional)
         elif header != list(columns):
             raise UserError(f"{path}: the header is {listed(header)!r}, expected {','.join(columns)!r}")
         cells = {row: line for row, line in enumerate(lines) if line}
+        if optional is not None:
+            cells = {row: _filled(line, len(header)) for row, line in cells.items() if _filled(line)}
     except UnicodeDecodeError as error:
         what = f"not UTF-8 text ({error.reason} at byte {error.start})"
         raise UserError(f"{path}: {what}; save it as UTF-8 (in Excel: CSV UTF-8)") from None
@@ -80,6 +83,13 @@ def read_table(path: Path | TableFile, columns: Sequence[str], optional: Sequenc
         if len(blank):
             raise UserError(f"{path}: column {column} is empty in {rows(blank)}")
     return table
+
+
+def _filled(line: list[str], least: int = 0) -> list[str]:
+    """Drop empty cells at the end of a row that has more than ``least``."""
+    while len(line) > least and not line[-1].strip():
+        line = line[:-1]
+    return line
 
 
 def _check_header(

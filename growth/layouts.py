@@ -12,15 +12,17 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import pandas as pd
 
+from common.archives import open_zip
 from common.arguments import T
 from common.errors import UserError, listed
 from common.files import expand, natural
 from common.image_files import SUFFIXES, ImageFile, find_given
 from growth import dacon
-from growth.days import read_days, tell_days, told_day
+from growth.days import has_dates, read_days, tell_days
+from growth.marks import told_day
 from growth.name_pattern import parse_pattern, read_names, split_name
-from growth.names import refuse_folders_of_days
-from growth.own import PAIRS, WRITTEN, read_own_pairs, read_own_training_set
+from growth.names import refuse_alike, refuse_folders_of_days
+from growth.own import PAIRS, WRITTEN, read_own_pairs, read_own_training_set, refuse_other_tables
 from growth.photo_table import PHOTOS
 from growth.photos import ONE_PHOTO, PhotoPairs, Photos, days_in_names, pairs_of, refuse_lone, refuse_uncertain
 
@@ -80,9 +82,17 @@ def read_given(given: Sequence[str], pattern: str | None) -> PhotoPairs:
         one, other = inside[0], next(path for path in paths if path not in inside)
         raise UserError(f"--images: {one} holds plants in folders, {other} is one photo; give either folders or photos")
     folder = paths[0] if len(paths) == 1 and paths[0].is_dir() else None
-    tables = [table for path in inside if path.is_dir() for table in sorted(path.rglob(PHOTOS))]
+    tables = []
+    for path in inside:
+        if path.is_dir():
+            refuse_other_tables(path)
+            tables += sorted(path.rglob(PHOTOS))
+        else:
+            with open_zip(path) as archive:
+                members = [PurePosixPath(member) for member in archive.namelist()]
+            tables += [path / member for member in members if member.name.lower() == PHOTOS]
     if tables and (folder is None or tables != [folder / PHOTOS]):
-        alone = f"is read only where its folder is given alone; give {tables[-1].parent}"
+        alone = f"is read only where its folder, unpacked, is given alone; give {tables[-1].parent}"
         raise UserError(f"--images: {tables[-1]} {alone}")
     if folder and tables and (photos := read_own_training_set(folder, None)):
         return pairs_of(photos)[0]
@@ -91,14 +101,17 @@ def read_given(given: Sequence[str], pattern: str | None) -> PhotoPairs:
         raise UserError(f"--images {given[0]}: {ONE_PHOTO}")
     table = pd.DataFrame({"file": files, "path": [str(file) for file in files], "species": "", "plant": ""})
     table["name"] = [file.name.stem for file in files]
+    homes = [file.path.joinpath(file.member.lstrip("/")).parent if file.member else file.path.parent for file in files]
     if pattern is not None and (folder or any(split_name(parse_pattern(pattern), name) for name in table["name"])):
+        if folder and (astray := [str(file) for file, home in zip(files, homes, strict=True) if home != folder]):
+            lie = f"is for one folder of photos, but {listed(astray)} lie deeper; give one folder, or no pattern"
+            raise UserError(f"--data.pattern {pattern} {lie}")
         found = {file.name.name: file for file in files}
         if len(found) < len(files):
             raise UserError(f"--data.pattern {pattern}: of {len(files)} photos some have one name; rename one of each")
         table = read_names(paths[0].parent, found, pattern)
         refuse_lone(given[0], table["plant"], pd.Series(table["day"]))
         return pairs_of(Photos.of(table.assign(name=table["path"])))[0]
-    homes = [file.path.joinpath(file.member.lstrip("/")).parent if file.member else file.path.parent for file in files]
     several = set(homes)
     nested = any(parent in several for home in several for parent in home.parents)
     if nested if inside else 1 < len(several) < len(homes):
@@ -106,6 +119,7 @@ def read_given(given: Sequence[str], pattern: str | None) -> PhotoPairs:
         raise UserError(f"--images: photos in {where} may be of one plant or of several; give the folders for several")
     if inside:
         table["plant"] = _plants_of(homes, inside)
+        refuse_alike("--images", table.assign(where=table["path"]))
         below = table["plant"].replace("", inside[0].resolve().name)
         refuse_folders_of_days(
             "--images", below if len(inside) == 1 else pd.Series(home.name for home in homes), table["path"]
@@ -118,7 +132,9 @@ def read_given(given: Sequence[str], pattern: str | None) -> PhotoPairs:
             if not told:
                 _refuse_unordered(names)
     else:
-        _refuse_order(files, homes[0].name)
+        if any(not Path(word).exists() for word in given) and not tell_days(homes[0].name, table["name"].tolist()):
+            _refuse_unordered(table["name"].tolist())  # a pattern's photos come in the order of their numbers
+        _refuse_order(files, homes)
     day, dated = np.arange(len(table), dtype=np.float32), False
     if inside and any(tells):
         day, faults = days_in_names(table["plant"], table["name"], lambda plant: ("", PurePosixPath(plant).name))
@@ -145,18 +161,25 @@ def _refuse_unordered(names: list[str]) -> None:
             raise UserError(f"--images: {said}; name them like DAT07 or 2024-05-31, or type them in their order")
 
 
-def _refuse_order(files: list[ImageFile], plant: str) -> None:
-    """Refuse photos of a plant in an order that contradicts the days in their names, or that a shell has chosen."""
-    stems = [file.name.stem for file in files]
-    if not tell_days(plant, stems):
-        _refuse_order_of_a_shell([file.name.name for file in files])
-        return
-    days = read_days("", plant, stems)[0]
-    if not days:  # where a time of day is uncertain, the dates still are not
-        told = [told_day(stem) for stem in stems]
-        days = [one.day if one and one.dated else math.nan for one in told]
-    for (day, file), (next_day, later) in pairwise(zip(days, files, strict=False)):
-        if day > next_day:
+def _refuse_order(files: list[ImageFile], homes: list[Path]) -> None:
+    """Refuse photos of a plant in an order that contradicts the days in their names, or that a shell has chosen.
+
+    If the names tell no days, those of the photos' folders (N) may: ``DAT07/P1.png``.
+    """
+    plant, names, stems = homes[0].name, [file.name.name for file in files], [file.name.stem for file in files]
+    if len({*homes}) == len(homes):
+        folders = [home.name for home in homes]
+        if not tell_days(plant, stems) and tell_days("", folders):
+            plant, stems, names = "", folders, folders
+    days = read_days("", plant, stems)[0] if tell_days(plant, stems) else []
+    said = [("", day) for day in days]
+    if not days:
+        if not has_dates(plant, stems):
+            _refuse_order_of_a_shell(names)
+        # Where a time of day or another number is uncertain, a date or DAT07 still is not.
+        said = [(one.form, one.day) if (one := told_day(stem)) else ("", math.nan) for stem in stems]
+    for ((form, day), file), ((next_form, next_day), later) in pairwise(zip(said, files, strict=False)):
+        if form == next_form and day > next_day:
             raise UserError(f"--images: {file} is typed before {later}, but is the later one by their names; swap them")
 
 

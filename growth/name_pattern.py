@@ -20,7 +20,8 @@ import pandas as pd
 
 from common.errors import UserError, counted, listed
 from common.image_files import ImageFile
-from growth.days import ends_of_date, fault_of_number, with_dashes
+from growth.days import fault_of_number
+from growth.marks import ends_of_date, with_dashes
 from growth.names import refuse_dates_as_numbers
 from growth.photos import days_in_names, refuse_uncertain
 

@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 
 from common.errors import UserError, listed
-from growth.days import may_be_date, names_a_day, tell_days, told_day
+from growth.days import tell_days
+from growth.marks import Told, may_be_date, names_a_day, told_day
 
 ROUNDED = 1.1  # days by which whole days and dates may differ from moments, with an hour of daylight saving
+_UNSEEN = "\u3164\ufe0e\ufe0f"  # a filler, and selectors of a variant; others are format characters
 SHIFTED = 0.05  # days by which clocks may be moved between two photos: that hour, and a little
 
 
@@ -46,8 +48,8 @@ def refuse_other_plants(source: object, table: pd.DataFrame) -> None:
 def refuse_alike(source: object, table: pd.DataFrame) -> None:
     """Refuse species and plants whose names may mean the same one, since a split would part their photos.
 
-    They differ only in case, spaces, leading zeros, ``-`` for ``_``, invisible characters, or a decimal point and zeros
-    after a number.
+    They differ only in case, punctuation, leading zeros, invisible characters, or a decimal point and zeros after a
+    number.
 
     Args:
         source: the folder or table.
@@ -70,9 +72,10 @@ def refuse_alike(source: object, table: pd.DataFrame) -> None:
 
 
 def _key(name: str) -> str:
-    seen = "".join(sign for sign in name if unicodedata.category(sign) != "Cf")  # no direction marks or zero widths
-    plain = unicodedata.normalize("NFKC", seen).casefold().replace("-", "_")
-    return re.sub(r"^([0-9]+)\.0+$", r"\1", re.sub(r"\s|(?<![0-9.])0+(?=[0-9])", "", plain))
+    seen = "".join(sign for sign in name if unicodedata.category(sign) != "Cf" and sign not in _UNSEEN)
+    plain = re.sub(r"^([0-9]+)\.0+$", r"\1", unicodedata.normalize("NFKC", seen).casefold().strip())
+    parted = re.sub(r"[\W_]+", "_", re.sub(r"(?<![0-9.])0+(?=[0-9])", "", plain)).strip("_")
+    return re.sub(r"(?<=[0-9])_(?=[^\W\d_])|(?<=[^\W\d_])_(?=[0-9])", "", parted)  # P 1 is P1, but 1 11 is not 11 1
 
 
 def _plain(name: str) -> str:
@@ -81,7 +84,7 @@ def _plain(name: str) -> str:
 
 
 def refuse_folders_of_days(source: object, folder: pd.Series, photo: pd.Series, numbered: bool = True) -> None:
-    """Refuse folders (N) named after a day, unless their photos (N) tell days of their own.
+    """Refuse folders (N) named after a day, unless their photos (N) tell several days of their own.
 
     Args:
         source: the folder of these folders.
@@ -100,7 +103,9 @@ def refuse_folders_of_days(source: object, folder: pd.Series, photo: pd.Series, 
         last = PurePosixPath(str(name)).name
         # Photos are named after plants, not after days.
         of_day = numbered and not any(map(whole_word(re.escape(last)).search, stems))
-        if (of_day or names_a_day(str(name))) and not tell_days(last, stems):
+        told = {one and (one.form, int(one.day)) for one in map(told_day, stems)}
+        of_one_day = len(told) == 1 and None not in told  # as cameras name them
+        if (of_day or names_a_day(str(name))) and (of_one_day or not tell_days(last, stems)):
             said = f"folder {name} may hold one day's photos of several plants, or one plant's photos of several days"
             raise UserError(
                 f"{source}: {said}: {listed(paths, most=3)}; make one folder for each plant, with names like DAT07 or "
@@ -136,7 +141,7 @@ def refuse_other_days(source: Path, table: pd.DataFrame) -> None:
     """
     told = [told_day(PurePosixPath(path).stem) for path in table["path"]]
     by_name = table.assign(told=pd.Series(told, table.index, object))[[one is not None for one in told]]
-    for (plant, _), rows in by_name.groupby(["plant", by_name["told"].map(lambda one: one.dated)]):
+    for (plant, _), rows in by_name.groupby(["plant", by_name["told"].map(_form_of)]):
         apart = np.array([one.day for one in rows["told"]]) - rows["day"].to_numpy(float)
         if np.ptp(apart) > ROUNDED:
             odd = rows.iloc[np.abs(apart - np.median(apart)).argmax()]
@@ -156,6 +161,10 @@ def refuse_other_days(source: Path, table: pd.DataFrame) -> None:
             raise UserError(f"{source}: {said}, but the other way round by their names; correct the rows")
 
 
+def _form_of(told: Told) -> str:
+    return told.form
+
+
 def refuse_other_order(source: object, rows: pd.Series, before: pd.Series, after: pd.Series) -> None:
     """Refuse pairs (P) of photos with unknown days if the names say that the later photo comes first.
 
@@ -170,6 +179,6 @@ def refuse_other_order(source: object, rows: pd.Series, before: pd.Series, after
     told = {path: told_day(PurePosixPath(path).stem) for path in {*before, *after}}
     for where, *ends in zip(rows, before, after, strict=True):
         one, other = (told[path] for path in ends)
-        if one and other and one.dated == other.dated and one.day > other.day:
+        if one and other and one.form == other.form and one.day > other.day:
             said = f"before is {one.text} by its name {ends[0]}, after is {other.text} by its name {ends[1]}"
             raise UserError(f"{source}: {where}: {said}; swap them, or rename the photos without their days")

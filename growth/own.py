@@ -63,6 +63,10 @@ def read_own_pairs(root: Path, pattern: str | None) -> PhotoPairs | None:
     species = dict(zip(table["plant"], table["species"], strict=True))
     only = species.get(next(iter(species), ""), "") if len({*species.values()}) == 1 else ""
     plants = [PurePosixPath(path).parts[1] for path in test]
+    new = [plant not in species for plant in plants]  # a plant with other photos is not a day
+    if any(new):
+        folder, photo = pd.Series(plants)[new], pd.Series([*test])[new]
+        refuse_folders_of_days(root / TEST, folder, photo)
     columns = {"path": list(test), "where": list(test), "file": list(test.values()), "plant": plants, "day": np.nan}
     more = pd.DataFrame({**columns, "species": [species.get(plant, only) for plant in plants]})
     if not len(table) + len(more):
@@ -86,11 +90,16 @@ def find_photos(root: Path) -> dict[str, ImageFile]:
         found[path] = file
     if deeper := [path for path in root.rglob("*.csv") if path.name in (PHOTOS, PAIRS) and path.parent != root]:
         raise UserError(f"{listed(map(str, sorted(deeper)))}: such tables are read in {root} alone; move them there")
+    refuse_other_tables(root)
+    return found
+
+
+def refuse_other_tables(root: Path) -> None:
+    """Refuse tables such as photos.xlsx, which are not read but may say which photos are whose."""
     if others := [
         path.name for path in root.iterdir() if _OTHER_TABLES.fullmatch(path.name) and path.name not in (PHOTOS, PAIRS)
     ]:
         raise UserError(f"{root}: {listed(sorted(others))}: only {PHOTOS} and {PAIRS} are read; save or rename it so")
-    return found
 
 
 def _read(root: Path, pattern: str | None) -> tuple[pd.DataFrame, dict[str, ImageFile]]:
@@ -163,7 +172,7 @@ def _pairs(root: Path, photos: pd.DataFrame, pattern: str | None) -> PhotoPairs:
     pairs = read_table(path, ["before", "after"], optional=["idx"])
     called: dict[str, set[int]] = {}
     for row, name in enumerate(photos["path"]):
-        for known in {name, PurePosixPath(name).stem}:
+        for known in {name, PurePosixPath(name).name, PurePosixPath(name).stem}:
             called.setdefault(known, set()).add(row)
 
     def numbers(text: str) -> list[int]:
@@ -184,9 +193,9 @@ def _pairs(root: Path, photos: pd.DataFrame, pattern: str | None) -> PhotoPairs:
         raise UserError(f"{path}: {rows(same.index)}: both photos are of one moment; remove the row")
     if len(late := pairs[day[before] > day[after]]):
         raise UserError(f"{path}: {rows(late.index)}: before is not the earlier photo by their days; swap them")
-    unknown = pairs[np.isnan(day[before]) | np.isnan(day[after])]
-    where = pd.Series([rows([row]) for row in unknown.index])
-    refuse_other_order(path, where, unknown["before"], unknown["after"])
+    unknown = np.isnan(day[before]) | np.isnan(day[after])
+    where = pd.Series([rows([row]) for row in pairs.index[unknown]])
+    refuse_other_order(path, where, *(photos["path"].iloc[end[unknown]] for end in (before, after)))
     told = day if (root / PHOTOS).is_file() else _days_by_names(photos, pattern)
     if len(late := pairs[told[before] > told[after]]):
         said = f"{late['before'].iloc[0]} is of a later day than {late['after'].iloc[0]} by the names"
@@ -198,7 +207,10 @@ def _pairs(root: Path, photos: pd.DataFrame, pattern: str | None) -> PhotoPairs:
 
 
 def _days_by_names(photos: pd.DataFrame, pattern: str | None) -> np.ndarray:
-    """Return the days of photos (N), and for those of unknown day what the layout would read in their names, or NaN."""
+    """Return the days of photos (N), for those of unknown day what the layout would read in their names, or NaN.
+
+    Of a plant of which no day is known, they count from its first photo.
+    """
     day, tokens = photos["day"].to_numpy(float).copy(), parse_pattern(pattern or "{plant}{day}")
 
     def said(row: int) -> str:
@@ -207,8 +219,10 @@ def _days_by_names(photos: pd.DataFrame, pattern: str | None) -> np.ndarray:
         return readings[0].get("date") or readings[0]["day"] if len(readings) == 1 else ""
 
     for plant, own in photos.groupby("plant").indices.items():
-        known = [row for row in own if not np.isnan(day[row])]
-        for row in set(own) - set(known) if known else ():
-            days, _ = read_days("", str(plant) if pattern is None else "", [said(known[0]), said(row)])
-            day[row] = day[known[0]] + days[1] - days[0] if days else np.nan
+        first, *others = sorted(own, key=lambda row: (np.isnan(day[row]), row))
+        day[first] = 0 if np.isnan(day[first]) else day[first]
+        for row in others:
+            if np.isnan(day[row]):
+                days, _ = read_days("", str(plant) if pattern is None else "", [said(first), said(row)])
+                day[row] = day[first] + days[1] - days[0] if days else np.nan
     return day

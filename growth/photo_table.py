@@ -22,7 +22,18 @@ from growth.days import fault_of_number
 from growth.names import refuse_dates_as_numbers, refuse_other_days
 
 PHOTOS = "photos.csv"
-MISSING = ("nan", "nat", "na", "n/a", "<na>", "none", "null", "?", "-")  # as pandas, R, databases and people write it
+MISSING = (
+    "nan",
+    "nat",
+    "na",
+    "n/a",
+    "<na>",
+    "none",
+    "null",
+    "?",
+    "-",
+    "--",
+)  # as pandas, R, databases and people write it
 SECONDS_OF_A_DAY = 86400
 _NUMBER = re.compile(r"-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
 _DATE = re.compile(
@@ -32,7 +43,10 @@ _DATE = re.compile(
 _HALF_DAY = re.compile(
     r"(?P<date>.*[T ])(?P<hour>0?[1-9]|1[0-2])(?P<rest>(?::[0-9]{2}){0,2})\s?(?P<half>[AP])\.?M\.?", re.IGNORECASE
 )
-_EITHER = re.compile(r"([0-9]{1,2})([-/.])([0-9]{1,2})\2((?:19|20)?[0-9]{2})(?![0-9]).*")
+_YEAR_FIRST = re.compile(
+    r"((?:19|20)[0-9]{2})([-/.]) ?([0-9]{1,2})\2 ?([0-9]{1,2})\.?(?:[T ](?:(?P<hour>[0-9])(?=:))?(?P<time>.*))?"
+)
+_EITHER = re.compile(r"([0-9]{1,2})([-/.])([0-9]{1,2})\2((?:19|20)?[0-9]{2})(?![0-9])(?P<rest>.*)")
 _DECIMAL_COMMA = re.compile(r"-?[0-9]*,[0-9]+")
 
 
@@ -89,7 +103,10 @@ def refuse(path: Path, column: pd.Series, fault: Callable[[str], str]) -> None:
 
 def _fault_of_name(text: str) -> str:
     text = text.strip()
-    if text.casefold() in MISSING or re.fullmatch(r"#(N/A|[A-Z/0]+[!?])", text, re.IGNORECASE):  # #REF!, #NAME?
+    if any(unicodedata.category(sign) == "Cc" for sign in text):
+        return f"holds a control character, {text!r}; remove it"
+    # #REF!, #NAME?, #NV in German, and #### where a column is too narrow
+    if text.casefold() in MISSING or re.fullmatch(r"#(N/A|N/D|NV|[A-ZÄÖÜ/0]+[!?]|#+)", text, re.IGNORECASE):
         return "may be a missing value, or a name; fill it in, or give it another name"
     if re.fullmatch(r"[0-9]+([.,][0-9]+)?E[+-][0-9]+", text, re.IGNORECASE):
         return "may be a number that a spreadsheet has rounded; show the column as text there, and save it again"
@@ -116,7 +133,7 @@ def _days_of_dates(path: Path, plant: pd.Series, column: pd.Series) -> pd.Series
     """Turn dates into days since the first of each plant, in UTC if they state their offset from it."""
     column = column.str.strip()
     of_12_hours = column.str.fullmatch(_HALF_DAY)
-    column = column.map(_of_24_hours)
+    column = column.map(_as_iso)
     refuse(path, column, _fault_of_date)
     matches = [match.groupdict() for text in column if (match := _DATE.fullmatch(text))]
     forms = pd.DataFrame(matches, index=column.index).notna()
@@ -133,12 +150,17 @@ def _days_of_dates(path: Path, plant: pd.Series, column: pd.Series) -> pd.Series
     return (moments - moments.groupby(plant).transform("min")).dt.total_seconds() / SECONDS_OF_A_DAY
 
 
-def _of_24_hours(text: str) -> str:
-    """Write 2024-05-31 10:15 PM as 2024-05-31 22:15."""
+def _as_iso(text: str) -> str:
+    """Write 2024-05-31 10:15 PM as 2024-05-31 22:15, and 2024/5/31 9:15 UTC as 2024-05-31T09:15Z."""
+    given = text
+    if match := _YEAR_FIRST.fullmatch(text):
+        year, month, day, time = match[1], match[3].zfill(2), match[4].zfill(2), match["time"] or ""
+        time = (f"0{match['hour']}" if match["hour"] else "") + re.sub(r" (?=[+-][0-9])| ?UTC$", "", time)
+        text = f"{year}-{month}-{day}" + f"T{time}" * bool(time) + "Z" * text.endswith("UTC")
     if match := _HALF_DAY.fullmatch(text):
         hour = int(match["hour"]) % 12 + 12 * (match["half"] in "pP")
-        return f"{match['date']}{hour:02}{match['rest']}"
-    return text
+        text = f"{match['date']}{hour:02}{match['rest']}"
+    return text if _DATE.fullmatch(text) else given
 
 
 def _fault_of_date(text: str) -> str:
@@ -146,7 +168,7 @@ def _fault_of_date(text: str) -> str:
         try:
             _moment(text)
         except (ValueError, OverflowError) as error:
-            return str(error)
+            return str(error).partition(", not datetime")[0]
         return ""
     readings = set()
     if match := _EITHER.fullmatch(text):
@@ -158,7 +180,8 @@ def _fault_of_date(text: str) -> str:
     if len(readings) > 1:
         return f"may be {' or '.join(sorted(readings))}; write it like these"
     if readings:
-        return f"write {readings.pop()}"
+        timed = ", with the time as in 2024-05-31T10:15" if match and match["rest"].strip() else ""
+        return f"write {readings.pop()}{timed}"
     if re.fullmatch(r"[0-9]{5}(\.[0-9]+)?", text):
         return "may be Excel's number of a date; show the column as yyyy-mm-dd there, and save it again"
     return "not a date such as 2024-05-31, 2024-05-31T10:15 or 2024-05-31T10:15+09:00"

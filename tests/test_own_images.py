@@ -157,7 +157,9 @@ def test_each_folder_is_a_plant_however_it_is_given(
     assert "plants/two holds plants in folders" in refused(*predict, one[0], "plants/two")
     assert "DAT01.png is given twice" in refused(*predict, one[0], f"plants/two/../one/{one[0].name}")
     (Path("plants/two") / "photos.csv").write_text("photo,plant,day\n")
-    assert "plants/two/photos.csv is read only where its folder is given alone" in refused(*predict, "plants")
+    assert "plants/two/photos.csv is read only where its folder, unpacked, is given alone" in refused(
+        *predict, "plants"
+    )
     assert "--images: an empty name" in refused(*predict, "")
     Path("plants/two/photos.csv").unlink()
     shutil.copy(one[0], "plants/loose.png")

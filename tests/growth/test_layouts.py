@@ -360,10 +360,10 @@ def test_one_photo_of_a_plant(root: Path) -> None:
 
 
 def test_two_photos_of_one_day(root: Path) -> None:
-    add(root / "train_dataset" / "LT" / "LT 01" / "02 again.png")
+    add(root / "train_dataset" / "LT" / "LT 01" / "DAT02 again.png")
     message = refusal(read_training_set, root)
     assert message.startswith("two photos of one plant and day: ")
-    assert "DAT02.png" in message and "02 again.png" in message
+    assert "DAT02.png" in message and "DAT02 again.png" in message
 
 
 @pytest.mark.parametrize("zipped", [False, True])

@@ -612,18 +612,25 @@ def test_a_table_of_pairs(tmp_path: Path, layout: str) -> None:
     pattern = "{plant}_{day}" if layout == "names" else None
     divider = "_" if layout == "names" else "/"
     names = [f"{plant}{divider}{day}.png" for plant in ("P", "Q") for day in (1, 5)]
-    root = add(tmp_path, *names, "test/P/unknown.png", "test/P/later.png", "test/R/r1.png", "test/R/r2.png")
+    root = add(tmp_path, *names, "test/P/unknown.png", "test/P/later.png", "test/R/last.png", "test/R/first.png")
     if layout == "table":
         table(root, *(f"{name},{name[0]},{name[2]}" for name in names))
     assert len(read_training_set(root, pattern).files) == 4
     assert "4 photos in test/ but no pairs.csv (before,after); write one" in refusal(root, pattern, read_test_set)
     first = f"Q{divider}1.png"
-    write(root, "pairs.csv", "after,before", f"Q{divider}5.png,{first}", f"test\\P\\later.png,P{divider}1.png", "r1,r2")
+    write(
+        root,
+        "pairs.csv",
+        "after,before",
+        f"Q{divider}5.png,{first}",
+        f"test\\P\\later.png,P{divider}1.png",
+        "last,first",
+    )
     pairs = read_test_set(root, pattern)
     assert pair_names(pairs) == [
         ("0", first, f"Q{divider}5.png"),
         ("1", f"P{divider}1.png", "test/P/later.png"),
-        ("2", "test/R/r2.png", "test/R/r1.png"),
+        ("2", "test/R/first.png", "test/R/last.png"),
     ]
     assert len(pairs.files) == 6  # unknown.png is in no pair
     assert pairs.plant[pairs.before].tolist() == ["Q", "P", "R"]
@@ -744,7 +751,7 @@ def test_names_of_photos_to_predict_that_contradict_folder_or_order(tmp_path: Pa
     assert len(read_test_set(root).before) == 1
     write(root, "pairs.csv", "before,after", "DAT04,DAT09", "DAT09,DAT04")
     line = refusal(root, read=read_test_set)
-    assert "pairs.csv: row 3: before is DAT09 by its name DAT09, after is DAT04 by its name DAT04; swap them" in line
+    assert "pairs.csv: row 3: before is DAT09 by its name test/rose/DAT09.png, after is DAT04 by its name" in line
     add(root, "test/rose/lily_DAT09.png")
     line = refusal(root, read=read_test_set)
     assert "test/rose/lily_DAT09.png (of plant rose, but named after lily)" in line

@@ -1,0 +1,222 @@
+"""Find the numbers and dates in the name of one photo, and what each may mean."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import unicodedata
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+MAX_DAY = 100_000  # 273 years; larger numbers mean something else
+
+_HALF = r"(?:[ap]\.?m(?![^\W\d_])|오[전후])"  # of a day
+HALVES = re.compile(rf"(?<![^\W\d_])(?:{_HALF}(?![0-9])|(?:morning|noon|afternoon|evening)(?![^\W\d_]))", re.IGNORECASE)
+# A date (2024-05-31, 2024.5.31, 20240531, 31-05-2024), optionally followed by a time of a clock of 12 hours (1.15 PM,
+# 0115PM, 9 AM) or of 24 (1015, 101500, 101500123, 10.15, 10-15-00, T10); otherwise a number. After a time with seconds,
+# phones write milliseconds or number copies (101500_123, 101500~2, 101500(1)), which say nothing more about the day.
+_MARK = re.compile(
+    r"""(?<![0-9])
+    (?: (?P<year>(?:19|20)[0-9]{2}) (?P<a>[-_. ]) (?P<month>[0-9]{1,2}) (?P=a) (?P<day>[0-9]{1,2})
+      | (?P<compact>(?:19|20)[0-9]{6})
+      | (?P<first>[0-9]{1,2}) (?P<b>[-_. ]) (?P<second>[0-9]{1,2}) (?P=b) (?P<last>(?:19|20)[0-9]{2}) )
+    (?P<time> (?:[T\s_.-]|\sat\s|,\s) [0-9]{1,2}
+        (?: (?:(?:[-_.:h][0-9]{2}){1,2}(?:[.,][0-9]+)?|[0-9]{4}) [\W_]* | (?:[0-9]{2})? \s* ) HALF
+      | (?: [T\s_.-]? (?!(?:19|20)[0-9]{2}[-_. ][0-9]) HOUR SIXTY (?P<s> SIXTY (?:[0-9]{3})? )?
+          | (?:[T\s_]|\sat\s) HOUR [-.:h] SIXTY (?![-.:]?[0-9])
+          | (?:[T\s_.-]|\sat\s) HOUR (?P<c>[-_.:]) SIXTY (?P=c) SIXTY (?: [.,][0-9]+ )?
+          | T HOUR ) (?![\W_]* HALF) )?
+    (?P<mark> (?(s)|(?(c)|(?!))) (?: [-_][0-9]{3} | ~[0-9]+ | \s?\([0-9]+\) ) )?
+    (?![0-9])
+    | [\d²³¹⁰-⁹₀-₉①-⑳]+""".replace("HOUR", "(?:[01][0-9]|2[0-3])")
+    .replace("SIXTY", "[0-5][0-9]")
+    .replace("HALF", _HALF),
+    re.VERBOSE | re.IGNORECASE,
+)
+_KOREAN_DATE = re.compile(r"((?:19|20)[0-9]{2})년[ _]?([0-9]{1,2})월[ _]?([0-9]{1,2})일")
+_MONTHS = (
+    "jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|"
+    "nov(?:ember)?|dec(?:ember)?"
+)
+# A number beside a word is a day only if the word says so, since it may count anything.
+_WORD_BEFORE = re.compile(r"[^\W\d_][\W_]*\Z")
+_WORD_AFTER = re.compile(r"[\W_]*[^\W\d_]")
+_TIME_BESIDE = re.compile(
+    rf"(?<![a-z])(?:da[tspg]|day|week|wk|kw|woche|jour|month|{_MONTHS})s?[ _.-]*[0-9]|"
+    rf"[0-9][ _.-]*(?:(?:st|nd|rd|th)?[ _.-]*(?:days?|weeks?|wks?|months?|{_MONTHS}|dpi|dag)(?![a-z])|[일주월月日])",
+    re.IGNORECASE,
+)
+# A dash may be a minus sign, unless a 0 follows.
+_CALLED_DAY = re.compile(r"(?<![a-z])(dat|day|das|dap)(?:[ _]?|-(?=0))([0-9]{1,6})(?![0-9])", re.IGNORECASE)
+_ZONE = re.compile(r"(Z|[\W_]*(?:UTC|GMT|(?:[CEMP]|AK|H)[SD]T|WET|[CE]ES?T|[BIJK]ST|(?:AE|AC|AW|NZ)[SD]T))(?![^\W_])")
+_DAY_AFTER = re.compile(r"[ _-]?(?:(?P<since>dat|das|dap)|d|days?|일차?)(?![^\W\d_])", re.IGNORECASE)
+_DAY_BEFORE = re.compile(r"(?<![a-z])(?:(?P<since>dat|das|dap)|day|d)[ _-]?\Z", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A number or a date in a name.
+
+    Attributes:
+        text: as written, a number with the letters before it.
+        readings: the possible meanings, in words, with the day or moment of each; empty if there is none.
+        dated: whether it is written as a date.
+        time: the time of day that follows the date, as written; empty if there is none.
+        clock: whether there is a time, and of which time zone, in words.
+        doubt: why the time is uncertain, and left out of the reading; empty if it is certain.
+        dash: whether the number follows a dash, which may be a minus sign.
+        named: whether a word before the number marks it as a day.
+        since: DAT, DAS or DAP beside the number: days after transplanting or treatment, sowing, planting.
+    """
+
+    text: str
+    readings: dict[str, int | datetime]
+    dated: bool
+    time: str = ""
+    clock: str = "no time of day"
+    doubt: str = ""
+    dash: bool = False
+    named: bool = False
+    since: str = ""
+
+
+class Told(NamedTuple):
+    """The day that a name states unambiguously.
+
+    Attributes:
+        text: as written.
+        form: "date", or the word that marks a number as a day, in small letters; others count from elsewhere.
+        day: the day; for a date, the days since year 1.
+        clock: whether a date has a certain time of day, and of which time zone, in words; empty if it has none.
+    """
+
+    text: str
+    form: str
+    day: float
+    clock: str = ""
+
+
+def find_marks(species: str, plant: str, stem: str) -> list[Mark]:
+    """Find the numbers and dates in a name after the names of its folders, or in all of it if none follow."""
+    species, plant = re.escape(species), re.escape(plant)
+    names = (rf"{name}(?!(?<=[0-9])[0-9])" for name in (plant, rf"{species}[\W_]*{plant}", species))
+    folders = (re.match(name, stem, re.IGNORECASE) for name in names)  # P1 does not begin P10
+    start = max((folder.end() for folder in folders if folder), default=0)
+    found = list(_MARK.finditer(stem))
+    return [_mark(mark, stem, start) for mark in [mark for mark in found if mark.end() > start] or found]
+
+
+def told_day(stem: str) -> Told | None:
+    """Return the day that a name states unambiguously: its only date, or else its only number marked as a day."""
+    found = find_marks("", "", with_dashes(stem))
+    if dates := [mark for mark in found if mark.dated]:
+        readings = [moment for mark in dates for moment in mark.readings.values() if isinstance(moment, datetime)]
+        if len(readings) != 1:
+            return None
+        clock = dates[0].clock if dates[0].time and not dates[0].doubt else ""
+        return Told(dates[0].text, "date", (readings[0] - datetime.min) / timedelta(days=1), clock)
+    days = list(_CALLED_DAY.finditer(stem))
+    return Told(days[0].group(), days[0][1].lower(), float(days[0][2])) if len(days) == 1 else None
+
+
+def names_a_day(folder: str) -> bool:
+    """Return whether a folder is named after a date, or a number beside a word such as day or week."""
+    name = with_dashes(folder)
+    return _TIME_BESIDE.search(name) is not None or any(mark.dated for mark in find_marks("", "", name))
+
+
+def may_be_date(folder: str) -> bool:
+    """Return whether a name may be a date in another form: 240531, 31052024, 0531, 05-31, 24.05.31, or a year."""
+    text = folder if re.fullmatch("[0-9]+", folder) else ""
+    if parts := re.fullmatch(r"([0-9]{1,2})([-._])([0-9]{1,2})(?:\2([0-9]{2}))?", folder):
+        text = "".join(part.zfill(2) for part in parts.group(1, 3, 4) if part)
+    meanings = _meanings(text, "", "", "") if text else {}
+    return "a year" in meanings or any(isinstance(day, datetime) for day in meanings.values())
+
+
+def ends_of_date(name: str, start: int) -> list[int]:
+    """Return where the date that starts at ``start`` may end: after its time of day, or before an uncertain one."""
+    match = _MARK.match(name, start)
+    if match is None or not any(match[form] for form in ("year", "compact", "last")):
+        return []
+    end = match.start("mark") if match["mark"] else match.end()  # it may be a camera
+    return [end, *([match.start("time")] if match["time"] and _clock(match["time"])[1] else [])]
+
+
+def with_dashes(name: str) -> str:
+    """Write Korean dates as 2024-05-31, even where macOS has decomposed their letters."""
+    return _KOREAN_DATE.sub(r"\1-\2-\3", unicodedata.normalize("NFC", name))
+
+
+def _mark(match: re.Match[str], stem: str, start: int) -> Mark:
+    part = match.groupdict()
+    text = match.group().removesuffix(part["mark"] or "")
+    before, after = stem[: match.start()], stem[match.end() :]
+    own = stem[start : match.start()]  # without the names of its folders
+    if compact := part["compact"]:
+        dates = [(compact[:4], compact[4:6], compact[6:])]
+    elif part["year"]:
+        dates = [(part["year"], part["month"], part["day"])]
+    elif part["last"]:
+        dates = [(part["last"], part["second"], part["first"]), (part["last"], part["first"], part["second"])]
+    else:
+        label = re.split(r"[\W\d_]", before)[-1] + text
+        dash, word = before.endswith(("-", "−", "–")), _DAY_BEFORE.search(before)
+        since = ((word or _DAY_AFTER.match(after) or {"since": None})["since"] or "").upper()
+        meanings = _meanings(text, before, own, after)
+        return Mark(label, meanings, dated=False, dash=dash, named=word is not None, since=since)
+    time = part["time"] or ""
+    since_midnight, doubt = _clock(time) if time else (timedelta(), "")
+    moments = [moment + since_midnight for date in dates if (moment := _midnight(date))]
+    clock = "a time with AM or PM" if re.search(_HALF, time, re.IGNORECASE) else "a time of day"
+    clock = clock if time else "no time of day"
+    if time and (zone := _ZONE.match(after)):
+        clock = f"{clock} of {zone[1].strip(' _')}"
+    return Mark(text, {f"{moment:%Y-%m-%d}": moment for moment in moments}, True, time, clock, doubt)
+
+
+def _midnight(date: tuple[str, str, str]) -> datetime | None:
+    try:
+        year, month, day = map(int, date)
+        return datetime(year, month, day)
+    except ValueError:
+        return None
+
+
+def _clock(time: str) -> tuple[timedelta, str]:
+    """Return a time of day, to the second, and why it is uncertain: "" if it is not, and midnight if it is."""
+    digits, half = "".join(re.findall("[0-9]+", time)), re.search(_HALF, time, re.IGNORECASE)
+    if half and len(re.findall("[0-9]+", time)[0]) % 2:  # an hour of one digit
+        digits = f"0{digits}"
+    hour, minute, second = (int(digits[start : start + 2] or 0) for start in (0, 2, 4))
+    if half and not (1 <= hour <= 12 and minute < 60 and second < 60):
+        return timedelta(), f"{time.strip(' _.-')} may be a time of 24 hours, or a misspelt one of 12"
+    if re.fullmatch("[^0-9T]?[0-9]{4}", time, re.IGNORECASE):
+        said = f"{digits} may be the time {digits[:2]}:{digits[2:]}, if so to be written T{digits}, or a number"
+        return timedelta(), said
+    if half:
+        hour = hour % 12 + 12 * (half[0][0] in "pP" or half[0].endswith("후"))
+    return timedelta(hours=hour, minutes=minute, seconds=second), ""
+
+
+def _meanings(text: str, before: str, own: str, after: str) -> dict[str, int | datetime]:
+    """List what a number may mean: a day, a date without dashes, a year, or what the word next to it counts."""
+    number = int(text) if text.isascii() and len(text.lstrip("0")) < 10 else 10**10
+    meanings: dict[str, int | datetime] = {f"day {number}": number}
+    if _DAY_BEFORE.search(before) or _DAY_AFTER.match(after):
+        return meanings if number <= MAX_DAY else {}
+    compact = {4: ("%m%d%Y", "%d%m%Y"), 6: ("%y%m%d", "%d%m%y", "%m%d%y"), 8: ("%d%m%Y", "%m%d%Y")}
+    for form in compact.get(len(text), ()):
+        with contextlib.suppress(ValueError):
+            date = datetime.strptime(text + "2024" * (len(text) == 4), form)
+            meanings[f"{date:%B} {date.day}" if len(text) == 4 else f"{date:%Y-%m-%d}"] = date
+    if number > MAX_DAY and len(meanings) == 1:
+        return {}
+    if len(meanings) == 1 and re.fullmatch("0[1-9][0-5][0-9](?:[0-5][0-9])?", text):
+        meanings[f"the time {text[:2]}:{text[2:4]}"] = number
+    if re.fullmatch("(?:19|20)[0-9]{2}", text):
+        meanings["a year"] = number
+    if _WORD_BEFORE.search(own) or _WORD_AFTER.match(after):
+        meanings["something else, by the word beside it"] = number
+    return meanings

@@ -169,7 +169,7 @@ def _refuse_order(files: list[ImageFile], homes: list[Path]) -> None:
     plant, names, stems = homes[0].name, [file.name.name for file in files], [file.name.stem for file in files]
     if len({*homes}) == len(homes):
         folders = [home.name for home in homes]
-        if not tell_days(plant, stems) and tell_days("", folders):
+        if not tell_days(plant, stems) and (tell_days("", folders) or len({*stems}) == 1):
             plant, stems, names = "", folders, folders
     days = read_days("", plant, stems)[0] if tell_days(plant, stems) else []
     said = [("", day) for day in days]

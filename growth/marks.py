@@ -49,7 +49,9 @@ _TIME_BESIDE = re.compile(
 )
 # A dash may be a minus sign, unless a 0 follows.
 _CALLED_DAY = re.compile(r"(?<![a-z])(dat|day|das|dap)(?:[ _]?|-(?=0))([0-9]{1,6})(?![0-9])", re.IGNORECASE)
-_ZONE = re.compile(r"(Z|[\W_]*(?:UTC|GMT|(?:[CEMP]|AK|H)[SD]T|WET|[CE]ES?T|[BIJK]ST|(?:AE|AC|AW|NZ)[SD]T))(?![^\W_])")
+_ZONE = re.compile(
+    r"(?:[\W_]*(?!Z))?(Z|(?:UTC|GMT|(?:[CEMP]|AK|H)[SD]T|WET|[CE]ES?T|[BIJK]ST|(?:AE|AC|AW|NZ)[SD]T))(?![^\W_])"
+)
 _DAY_AFTER = re.compile(r"[ _-]?(?:(?P<since>dat|das|dap)|d|days?|일차?)(?![^\W\d_])", re.IGNORECASE)
 _DAY_BEFORE = re.compile(r"(?<![a-z])(?:(?P<since>dat|das|dap)|day|d)[ _-]?\Z", re.IGNORECASE)
 
@@ -172,7 +174,7 @@ def _mark(match: re.Match[str], stem: str, start: int) -> Mark:
     clock = "a time with AM or PM" if re.search(_HALF, time, re.IGNORECASE) else "a time of day"
     clock = clock if time else "no time of day"
     if time and (zone := _ZONE.match(after)):
-        clock = f"{clock} of {zone[1].strip(' _')}"
+        clock = f"{clock} of {zone[1]}"
     return Mark(text, {f"{moment:%Y-%m-%d}": moment for moment in moments}, True, time, clock, doubt)
 
 

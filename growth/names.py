@@ -74,7 +74,7 @@ def refuse_alike(source: object, table: pd.DataFrame) -> None:
 def _key(name: str) -> str:
     seen = "".join(sign for sign in name if unicodedata.category(sign) != "Cf" and sign not in _UNSEEN)
     plain = re.sub(r"^([0-9]+)\.0+$", r"\1", unicodedata.normalize("NFKC", seen).casefold().strip())
-    parted = re.sub(r"[\W_]+", "_", re.sub(r"(?<![0-9.])0+(?=[0-9])", "", plain)).strip("_")
+    parted = re.sub(r"[\W_]+", "_", re.sub(r"(?<![0-9])(?<![0-9]\.)0+(?=[0-9])", "", plain)).strip("_")
     return re.sub(r"(?<=[0-9])_(?=[^\W\d_])|(?<=[^\W\d_])_(?=[0-9])", "", parted)  # P 1 is P1, but 1 11 is not 11 1
 
 

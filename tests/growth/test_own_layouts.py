@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+import zipfile
 from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
@@ -193,6 +194,9 @@ def test_a_row_that_says_nothing_or_two_things(root: Path, lines: tuple[str, ...
         (("03/04/2024", "04/04/2024"), "row 2: date 03/04/2024 (may be 2024-03-04 or 2024-04-03; write it like these)"),
         (("03.04.24", "2024-04-04"), "row 2: date 03.04.24 (may be 2003-04-24 or 2024-03-04 or 2024-04-03"),
         (("31/05/2024", "2024-06-01"), "row 2: date 31/05/2024 (write 2024-05-31)"),
+        (("5/31/2024 10:15", "2024-06-01"), "(write 2024-05-31, with the time as in 2024-05-31T10:15)"),
+        (("2024/2/30", "2024/3/1"), "row 2: date 2024-02-30 (day is out of range for month"),
+        (("2024-05-31T10:00+25:00", "2024-06-01T10:00+25:00"), "offset must be a timedelta strictly between"),
         (("2024-02-30", "2024-06-01"), "row 2: date 2024-02-30 (day is out of range for month"),
         (("2024-W22", "2024-06-01"), "row 2: date 2024-W22 (not a date"),
         (("7", "8"), "row 2: date 7 (not a date"),
@@ -334,7 +338,29 @@ def test_folders_of_days_are_not_read_as_plants(tmp_path: Path, folder: str) -> 
     assert f"folder {folder} may hold" in refusal(tmp_path / "competition")
 
 
-@pytest.mark.parametrize("folders", [("240531", "240607"), ("0511", "0512"), ("110524", "120524")])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("2024-05-31/IMG_20240531_101500", "2024-05-31/IMG_20240531_101533"),  # as a phone's gallery is exported
+        ("240531/IMG_20240531_101500", "240531/IMG_20240531_101533"),
+        ("week1/IMG_20240531_101500", "week1/IMG_20240531_111500"),
+        ("DAT07/P1_DAT07", "DAT07/P2_DAT07"),
+    ],
+)
+def test_folders_of_photos_of_one_day_are_not_read_as_plants(tmp_path: Path, names: tuple[str, str]) -> None:
+    root = add(tmp_path, *(f"{name}.png" for name in names), "240607/IMG_20240607_101500.png", "240607/x_20240607.png")
+    assert f"folder {names[0].partition('/')[0]} may hold one day's photos" in refusal(root)
+    sown = add(tmp_path / "sown", "sown 2024-05-01/2024-05-07.png", "sown 2024-05-01/2024-05-08.png")
+    assert len(read_training_set(sown).files) == 2
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        *(("240531", "240607"), ("0511", "0512"), ("110524", "120524"), ("05-31", "06-07"), ("01.06", "31.05")),
+        *(("24-05-31", "24-06-07"), ("07062024", "31052024"), ("2023", "2024")),
+    ],
+)
 def test_folders_numbered_like_dates_may_be_plants_or_days(tmp_path: Path, folders: tuple[str, str]) -> None:
     root = add(tmp_path / "days", *(f"{folder}/{number}.png" for folder in folders for number in (1, 2)))
     said = f"folder {folders[0]} may hold one day's photos of several plants, or one plant's"
@@ -756,6 +782,98 @@ def test_names_of_photos_to_predict_that_contradict_folder_or_order(tmp_path: Pa
     line = refusal(root, read=read_test_set)
     assert "test/rose/lily_DAT09.png (of plant rose, but named after lily)" in line
     assert "rose/lily_DAT3.png (of plant rose, but named after lily)" in refusal(add(root, "rose/lily_DAT3.png"))
+
+
+def test_the_order_of_pairs_is_told_by_names_however_they_are_given(tmp_path: Path) -> None:
+    for number, names in enumerate([("2024.06.07", "2024.05.31"), ("09", "07"), ("DAT-07", "DAT-02")]):
+        root = add(tmp_path / str(number), *(f"test/P/{name}.png" for name in names))
+        for form in ("{}", "{}.png", "test/P/{}.png", "test\\P\\{}.png"):
+            write(root, "pairs.csv", "before,after", ",".join(form.format(name) for name in names))
+            assert "swap them" in refusal(root, read=read_test_set)
+            write(root, "pairs.csv", "before,after", ",".join(form.format(name) for name in reversed(names)))
+            assert len(read_test_set(root).before) == 1
+    root = add(tmp_path / "signs", "test/P/DAT-3.png", "test/P/DAT-2.png")
+    write(
+        root, "pairs.csv", "before,after", "DAT-3,DAT-2"
+    )  # the third and second day before the treatment, or after it
+    assert len(read_test_set(root).before) == 1
+    root = add(tmp_path / "days", "test/2024-05-31/P1.png", "test/2024-05-31/P2.png")
+    write(root, "pairs.csv", "before,after", "P1,P2")
+    assert "folder 2024-05-31 may hold one day's photos" in refusal(root, read=read_test_set)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("DAT1/P", "DAT10/P", "DAT2/P"), "is typed before"),
+        (("2024-06-07/P", "2024-05-31/P"), "is typed before"),
+        (("week1/P", "week10/P", "week2/P"), "the order may be week1, week10, week2, as a shell sorts them"),
+        (("a/P1_DAT09", "a/P1_DAT04"), "is typed before"),
+        (("a/cam0_day10", "a/cam0_day9"), "the order may be"),
+    ],
+)
+def test_photos_typed_in_another_order_than_their_names_or_folders_tell(
+    tmp_path: Path, names: tuple[str, ...], said: str
+) -> None:
+    add(tmp_path, *(f"{name}.png" for name in names))
+    with pytest.raises(UserError, match=said):
+        read_given([str(tmp_path / f"{name}.png") for name in names], None)
+
+
+def test_what_a_pattern_of_files_says_no_more_than_their_folder(tmp_path: Path) -> None:
+    root = add(tmp_path, "before.png", "after.png")
+    with pytest.raises(UserError, match="no number that tells which is the earlier photo"):
+        read_given([f"{root}/*.png"], None)
+    assert len(read_given([f"{root}/before.png", f"{root}/after.png"], None).before) == 1
+
+
+def test_tables_beside_given_photos_are_not_passed_over(tmp_path: Path) -> None:
+    root = add(tmp_path / "own", "IMG_1.png", "IMG_2.png")
+    table(root, "IMG_1.png,P,2", "IMG_2.png,P,1")
+    with zipfile.ZipFile(tmp_path / "own.zip", "w") as archive:
+        for path in root.iterdir():
+            archive.write(path, path.name)
+    with pytest.raises(UserError, match="photos.csv is read only where its folder, unpacked, is given alone"):
+        read_given([str(tmp_path / "own.zip")], None)
+    (root / "photos.csv").rename(root / "photos.xlsx")
+    with pytest.raises(UserError, match="photos.xlsx: only photos.csv and pairs.csv are read"):
+        read_given([str(root)], None)
+    deep = add(tmp_path / "deep", "A/p_2024-05-31.png", "B/p_2024-06-07.png")
+    with pytest.raises(UserError, match="is for one folder of photos, but .* lie deeper"):
+        read_given([str(deep)], "{plant}_{date}")
+
+
+def test_a_table_as_spreadsheets_save_it(root: Path) -> None:
+    lines = ("a/1.png,P1,2024/5/31 9:15,,", "a/2.png,P1,2024. 6. 1. 9:15,,", "b/1.png,P2,2024.05.31 09:15,,", ",,,,")
+    found = read_training_set(table(root, *lines, "b/2.png,P2,2024-5-31 21:15,,", header="photo,plant,date,,"))
+    assert found.day.tolist() == [0, 1, 0, 0.5]
+    found = read_training_set(
+        table(
+            root,
+            *(f"{path}.png,{path[0]},2024-5-{n} 9:15 UTC" for n, path in enumerate(("a/1", "a/2", "b/1", "b/2"), 1)),
+            header="photo,plant,date",
+        )
+    )
+    assert found.day.tolist() == [0, 1, 0, 1]
+
+
+@pytest.mark.parametrize("name", ["P\0", "P\t1", "#NV", "#WERT!", "####", "--"])
+def test_plants_that_are_no_names(root: Path, name: str) -> None:
+    lines = [f"a/1.png,{name},1", f"a/2.png,{name},2", "b/1.png,P,1", "b/2.png,P,2"]
+    assert "row 2: plant" in refusal(table(root, *lines))
+
+
+@pytest.mark.parametrize("names", [("P 1", "P_1"), ("KM.01", "KM_1"), ("KM01", "KM_1"), ("P1.", "P1"), ("P-1", "P–1")])
+def test_plants_that_differ_in_punctuation_may_be_one(root: Path, names: tuple[str, str]) -> None:
+    lines = [f"{home}/{n}.png,{name},{n}" for home, name in zip("ab", names, strict=True) for n in (1, 2)]
+    assert "one plant or 2" in refusal(table(root, *lines))
+    lines = [f"{home}/{n}.png,{name},{n}" for home, name in (("a", "1 11"), ("b", "11 1")) for n in (1, 2)]
+    assert len(read_training_set(table(root, *lines)).files) == 4
+
+
+def test_the_name_of_a_folder_does_not_end_within_a_number(tmp_path: Path) -> None:
+    assert read_training_set(add(tmp_path, "1/10.png", "1/11.png")).day.tolist() == [10, 11]
+    assert "P10 may be" in refusal(add(tmp_path / "p", "P1/P10.png", "P1/P11.png")).replace("10 may be", "P10 may be")
 
 
 def test_a_photo_may_write_its_plant_with_another_sign(tmp_path: Path) -> None:

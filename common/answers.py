@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from common.errors import UserError, counted
-from common.files import check_folder, check_output, expand, shown, write_text
+from common.files import check_folder, check_output, expand, read_json, shown, write_json, write_text
 from common.platforms import signals_held
 from common.plots import save_png
 from common.submission import leave_out
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from common.submission import Outputs
     from common.task import AnyTask
 
+WRITTEN = ".answers.json"  # lists the files of the last command
 PRINTED = 60, 10  # rows of the first table and of others; the files have all of them
 
 
@@ -30,18 +31,20 @@ class Answers:
         images: what was typed after ``--images``.
 
     Raises:
-        UserError: the folder cannot be written to, or contains the images.
+        UserError: the folder cannot be written to, or the images are read from it.
     """
 
     def __init__(self, run: Path, output: str | None, images: Sequence[str]) -> None:
         self.folder = run / "images" if output is None else Path(output)
+        self.of_run = output is None and (run / "config.yaml").is_file()
         if output is not None:
             check_folder(self.folder, "--output")
-            for path in (path for word in images for path in expand("--images", word)):
-                below = path.is_dir() and self.folder.resolve().is_relative_to(path.resolve())
-                if below or (path.suffix.lower() != ".zip" and self.folder.resolve() == path.resolve().parent):
-                    reason = f"{path} is read there: a picture of the answers could replace an image, or be read as one"
-                    raise UserError(f"--output {output}: {reason}; give another folder")
+        for path in (path for word in images for path in expand("--images", word)):
+            below = path.is_dir() and self.folder.resolve().is_relative_to(path.resolve())
+            if below or (path.suffix.lower() != ".zip" and self.folder.resolve() == path.resolve().parent):
+                reason = f"{path} is read there: a picture of the answers could replace an image, or be read as one"
+                another = "--output another folder" if output is None else "another folder"
+                raise UserError(f"--output {shown(self.folder)}: {reason}; give {another}")
         check_output((run if output is None else self.folder) / "images.csv", "--output")
 
     @signals_held()  # so that the tables are all of one command
@@ -54,10 +57,18 @@ class Answers:
             data: the images.
             notes: a caveat on each image's answer.
             least: answers less probable than this are left out.
+
+        Raises:
+            UserError: a file of that name is there that no earlier command has written.
         """
         self.folder.mkdir(exist_ok=True)
         tables = model.answers(outputs, data)
         first = next(iter(tables))
+        drawn = self.folder / f"{first}.png"
+        earlier = (read_json(self.folder / WRITTEN, dict[str, list[str]], []) or {}).get("files", [])
+        for path in (*(self.folder / f"{name}.csv" for name in tables), drawn):
+            if path.exists() and path.name not in earlier and not self.of_run:
+                raise UserError(f"{path} is no answer of an earlier command: move it, or give another --output")
         answered = model.answered(model.estimates(outputs, data), least)
         tables[first] = leave_out(tables[first], data.sample.value_column, answered)
         tables[first] = tables[first].assign(note=notes) if any(notes) else tables[first]
@@ -70,11 +81,11 @@ class Answers:
             print(f"\n{table.head(most).to_string(index=False, float_format='{:.2f}'.format)}")
             if len(table) > most:
                 print(f"… and {counted(len(table) - most, 'more row')} in {shown(path)}")
-        drawn = self.folder / f"{first}.png"
         drawn.unlink(missing_ok=True)  # from an earlier command
         if picture := model.picture_answers(tables):
             written.append(drawn)
             save_png(picture, drawn)
+        write_json(self.folder / WRITTEN, {"files": [path.name for path in written]})
         if least:
             print(f"answered: {int(answered.sum())} of {len(answered)}")
         if about := model.about_calibration():

@@ -78,14 +78,22 @@ class Guard:
         """Refuse folds below one folder that were not fitted alike, since they belong to two cross-validations.
 
         Raises:
-            UserError: there are such folds; the error names the settings in which they differ.
+            UserError: there are such folds, and the error names the settings in which they differ; or two runs of one.
         """
+        runs: dict[Path, Path] = {}
         machine = machine_arguments(self.task, self.data) | {"data.fold"}
         first: dict[Path, Checkpoint] = {}
         for member in self.checkpoints:
             if is_fold(member.run):
                 other = first.setdefault(member.run.parent.parent, member)
-                ours, theirs = ({"model": one.model, "data": one.data} for one in (member, other))
+                if runs.setdefault(member.run.parent, member.run.resolve()) != member.run.resolve():
+                    two = f"{runs[member.run.parent]} is another run of this fold, which would count twice; give one"
+                    raise UserError(f"--ckpt_path {member.path}: {two}")
+                ours, theirs = (
+                    {"model": one.model, "data": one.data, "trainer": one.trainer}
+                    | {"seed_everything": one.stands["fit_seed"] if one.stands else None}
+                    for one in (member, other)
+                )
                 if names := differing(ours, theirs, machine):
                     which = f"fitted with another {listed(names)} than {other.path}, in another cross-validation"
                     raise UserError(f"--ckpt_path {member.path}: {which}; give the folds of one")

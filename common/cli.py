@@ -52,6 +52,7 @@ from common.trainer import Trainer
 
 CONFIG = ("-c", "--config")
 GROUPS = ("model", "data", "trainer", "submission")  # of settings
+LISTS = ("--ckpt_path", "--images", "--image", "--folds", "--others", "--layers")
 FILES = (*CONFIG, *(f"--{group}" for group in GROUPS))  # flags that may take a file of settings
 
 
@@ -154,6 +155,9 @@ class TaskCLI(LightningCLI):
         if "dashboard" in self.subcommands():
             flag = "Write or publish a report on the runs: which is best, and why."
             parser_of(self, "dashboard").add_argument("--report", action="store_true", help=flag)
+        flags = [word.partition("=")[0] for word in words]
+        if twice := [flag for flag in LISTS if flags.count(flag) > 1]:
+            raise UserError(f"{twice[0]} is given twice, and only the last would count; give all after one")
         self.config = parse(parser, words)
         self.subcommand = subcommand = self.config.subcommand
         check_values(self.settings, typed)

@@ -23,14 +23,14 @@ from common.config import read_config
 from common.data import ImageData
 from common.ensemble import data_of, learned_views, predict_views
 from common.errors import UserError, counted, listed
-from common.files import replacing, write_json, write_text
-from common.folds import Split, digest_of
+from common.files import is_newer, replacing, write_json, write_text
 from common.out_of_fold import Estimates, read_others
 from common.pictures import entitled
 from common.platforms import end, quoted
 from common.plots import save_png
 from common.resume import is_being_fitted
 from common.runs import is_finished, latest_of, read_result
+from common.split import Split, digest_of
 from common.submission import Outputs
 from common.task import AnyTask
 
@@ -166,12 +166,14 @@ class CrossValidation:
         machine |= {"model.pretrained"} if theirs.get("ckpt_path") else set()
         if names := differing(theirs, ours, machine):
             return f"{run} was fitted with another {listed(names)}"
+        if "model.pretrained" not in machine and is_newer(ours["model"].get("pretrained"), run / "config.yaml"):
+            return f"{ours['model']['pretrained']} has been written since {run} was fitted from it"
         try:
             checkpoint = read_checkpoint(run / LAST, type(self.model))
             if checkpoint.stands and (saved := checkpoint.stands.get("split")):
                 twin = self.data.like(fold=fold)
                 twin.setup("fit")
-                twin.split.check(Split(**saved))
+                twin.split.resumed(Split(**saved))
         except UserError as error:
             return str(error)
         return ""

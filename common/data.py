@@ -25,14 +25,14 @@ from common.batches import Batch, ImageBatch, ImageDataset, ImageRows, Loader, a
 from common.cache import cached_images, digests_of
 from common.decoding import Images, Mode
 from common.familiar import Familiar, learn_familiar
-from common.folds import Listing, Split, digest_of, keep_fraction, naming_fraction, split_rows
+from common.folds import keep_fraction, naming_fraction, split_rows
 from common.image_files import ImageFile
+from common.split import Listing, Split, digest_of
 from common.submission import SampleSubmission
 
 
 class ImageData(LightningDataModule, ABC):
-    """A data module that holds out part of the training set. It predicts ``test_set``: the competition's test files, or
-    the held-out rows if ``held_out`` is set.
+    """A data module that holds out part of the training set, and predicts the test files, or what it holds out.
 
     Args:
         root: folder with the competition's files.
@@ -54,7 +54,7 @@ class ImageData(LightningDataModule, ABC):
         given: the user's own images to predict instead; see :meth:`take_images`.
         view: transform applied to the images to predict, N×C×S×S → the same; see :meth:`views`.
         sample: the ids to predict, in order; if ``held_out``, ``truth`` and ``truth_groups`` belong to them.
-        test_set: the images to predict.
+        test_set: the images to predict; the held-out rows if ``held_out``.
         train_set, val_set: the rows to train on and to validate on.
     """
 
@@ -218,7 +218,7 @@ class ImageData(LightningDataModule, ABC):
         if "fit_seed" in state_dict:  # checkpoints of earlier versions lack it
             self.fit_seed = state_dict["fit_seed"]
             self.resumed_at = (state_dict["epoch"], state_dict["batch"])
-            self.split.check(Split(**state_dict["split"]))
+            self.split = self.split.resumed(Split(**state_dict["split"]))
 
     @cached_property
     def familiar(self) -> Familiar:

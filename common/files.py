@@ -18,6 +18,7 @@ from common.errors import UserError
 from common.platforms import patiently
 
 T = TypeVar("T")
+OF_A_RUN = ("run.json", "result.json", "metrics.csv", "held_out.csv")  # beside its config.yaml
 
 
 def expand(flag: str, word: str) -> list[Path]:
@@ -62,14 +63,22 @@ def check_output(path: Path, flag: str) -> None:
     """Refuse a file that cannot be written, before any work.
 
     Raises:
-        UserError: its folder does not exist or is read-only, or it is something other than a file.
+        UserError: its folder does not exist or is read-only, it is something other than a file, or one of a run's own.
     """
     if not path.parent.is_dir():
         raise UserError(f"{flag} {path}: the folder {path.parent} does not exist")
     if path.exists() and not path.is_file():
         raise UserError(f"{flag} {path}: is a folder or device; give the name of a file")
+    beside = path.with_name("config.yaml").is_file() and path.name in ("config.yaml", *OF_A_RUN)
+    if path.exists() and (path.suffix == ".ckpt" or beside):
+        raise UserError(f"{flag} {path}: belongs to a run, which would be ruined; give another name")
     if not os.access(path.parent, os.W_OK):
         raise UserError(f"{flag} {path}: the folder {path.parent} cannot be written to; give another")
+
+
+def is_newer(path: object, than: Path) -> bool:
+    """Whether ``path`` names a file that was written after another one."""
+    return isinstance(path, str) and Path(path).is_file() and Path(path).stat().st_mtime > than.stat().st_mtime
 
 
 @contextmanager

@@ -1,128 +1,14 @@
-"""Which rows are held out and trained on: the one place where splits are decided and compared."""
+"""How the rows of a training set are dealt out: to train on and to hold out, in folds, in strata, by groups."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from common.errors import UserError, counted, listed
-from common.image_files import ImageFile
-
-Indices = npt.NDArray[np.int64]
-DIGITS = 12  # of a digest that is kept of each file: among a million, two are alike with a chance of 1 in 500
-
-
-def digest_of(ids: Sequence[str], values: np.ndarray) -> str:
-    """Digest a set of rows, in any order, from their ids and a value of each: 16 letters and digits."""
-    return hashlib.sha256(json.dumps(sorted(zip(ids, values.tolist(), strict=True))).encode()).hexdigest()[:16]
-
-
-class Listing(NamedTuple):
-    """The training set: one row per image.
-
-    Attributes:
-        files: the images, N.
-        ids: name of each, as in the competition's files, N.
-        truth: the true value of each, N.
-        strata: the stratum of each, N; every stratum has its share of the held-out rows.
-        groups: the group of each, N, str, whose rows are held out together; None if there are no groups.
-    """
-
-    files: list[ImageFile]
-    ids: list[str]
-    truth: np.ndarray
-    strata: np.ndarray
-    groups: np.ndarray | None = None
-
-
-def find_contradictions(listing: Listing, contents: Sequence[str], group: str) -> list[str]:
-    """Say how many images appear twice, with two true values or in two groups (called ``group``).
-
-    Args:
-        listing: the training set.
-        contents: digest of each file's contents, N.
-    """
-    first: dict[str, int] = {}
-    groups = listing.truth if listing.groups is None else listing.groups
-    found = [
-        f"{listing.ids[one]} and {listing.ids[row]}"
-        for row, content in enumerate(contents)
-        if (one := first.setdefault(content, row)) != row
-        and (listing.truth[one] != listing.truth[row] or groups[one] != groups[row])
-    ]
-    two = "two true values" if listing.groups is None else f"two true values or {group}"
-    said = f"{counted(len(found), 'pair')} of equal images with {two}: {listed(found, most=3)}"
-    return [said] if found else []
-
-
-class Split(NamedTuple):
-    """The rows that a fit trains on and holds out.
-
-    Attributes:
-        trained, held_out: their ids, in order.
-        digests: of each side's ids with their true values, of all with their sizes, and of the files' contents;
-            checkpoints of earlier versions lack the last one or two.
-        contents: the start of each file's SHA-256, of those trained on and then of those held out; empty in checkpoints
-            of earlier versions.
-    """
-
-    trained: Sequence[str]
-    held_out: Sequence[str]
-    digests: Sequence[str]
-    contents: Sequence[str] = ()
-
-    @classmethod
-    def of(cls, listing: Listing, train: Indices, val: Indices, contents: Sequence[str]) -> Split:
-        """Make the split from row numbers and the digest of each file's contents."""
-        ids, truth = listing.ids, listing.truth
-        trained, held_out = ([ids[row] for row in rows] for rows in (train, val))
-        sizes = np.array([file.size for file in listing.files])
-        sides = digest_of(trained, truth[train]), digest_of(held_out, truth[val])
-        digests = *sides, digest_of(ids, sizes), digest_of(ids, np.array(contents))
-        return cls(trained, held_out, digests, [contents[row][:DIGITS] for row in (*train, *val)])
-
-    def find_learned(self, earlier: Split | None) -> list[str]:
-        """Say how many held-out images are trained on under another name, or were by an earlier fit."""
-        number, lines = f"of the {len(self.held_out)} held-out images", []
-        own = dict(zip(self.contents, self.trained, strict=False))
-        held_out = dict(zip(self.held_out, self.contents[len(self.trained) :], strict=True)) if self.contents else {}
-        if copies := [f"{name} as {own[content]}" for name, content in held_out.items() if content in own]:
-            also = f"{counted(len(copies), f'{number} is', f'{number} are')} also trained on under another name"
-            lines.append(f"{also} ({listed(copies, most=3)})")
-        if earlier is None:
-            return lines
-        by_content = bool(held_out and earlier.contents)
-        learned = {*(earlier.contents[: len(earlier.trained)] if by_content else earlier.trained)}
-        if seen := [name for name in self.held_out if (held_out[name] if by_content else name) in learned]:
-            doubt = "" if by_content else ", if equal names mean equal images"
-            lines.append(f"the pretrained weights have learned from {len(seen)} {number}{doubt}")
-        return lines
-
-    def check(self, fitted: Split) -> None:
-        """Raise a :class:`UserError` that says how this split differs from the one that a model was fitted with."""
-        digests = tuple(fitted.digests)
-        if self.digests[: len(digests)] == digests:
-            return
-        ours, theirs = ({*split.trained, *split.held_out} for split in (self, fitted))
-        moved = {"new": ours - theirs, "gone": theirs - ours}
-        changes = [
-            f"{counted(len(ids), 'row is', 'rows are')} {how} ({listed(sorted(ids), most=3)})"
-            for how, ids in moved.items()
-            if ids
-        ]
-        if learned := {*self.held_out} & {*fitted.trained}:
-            number = f"{len(learned)} of the {len(self.held_out)} held-out rows"
-            changes.append(f"{number} {'was' if len(learned) == 1 else 'were'} learned from")
-        same = self.digests[:2] == digests[:2]
-        rest = "images of the same names have changed" if same else "true values of rows have changed"
-        how = "; ".join(changes) or rest
-        raise UserError(f"the data differ from those that the checkpoint was fitted on: {how}; give the same data")
+from common.split import Indices
 
 
 def split_rows(

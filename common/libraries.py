@@ -58,6 +58,10 @@ def explain_library_errors() -> Iterator[None]:
     except getattr(sys.modules.get("wandb"), "Error", ()) as error:  # not imported here: that takes seconds
         offline = "fit with WANDB_MODE=offline and send the run later: wandb sync"
         raise UserError(f"W&B: {' '.join(str(error).split())}; {offline}") from error
+    except ValueError as error:
+        if not str(error).strip().startswith("`val_check_interval`"):
+            raise
+        raise UserError(f"--trainer.val_check_interval: {' '.join(str(error).split())}") from error
     except RuntimeError as error:
         # torch raises plain RuntimeErrors, which only their texts tell apart.
         if any(text in str(error) for text in ("allocate memory", "out of memory", "size calculation overflowed")):

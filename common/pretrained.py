@@ -17,10 +17,10 @@ from torch import Tensor
 from common.arguments import Settings
 from common.errors import UserError, counted, listed
 from common.files import shown
-from common.folds import Split
 from common.machine import is_first_process
 from common.networks import Normalize, head_of
 from common.runs import LATEST, RUNS, below_runs
+from common.split import Split
 
 if TYPE_CHECKING:
     from common.task import AnyTask

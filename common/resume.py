@@ -26,9 +26,9 @@ from lightning.pytorch.utilities import rank_zero_only
 from common.checkpoints import Checkpoint
 from common.errors import UserError, listed
 from common.files import replacing, shown, write_bytes
-from common.folds import Split
 from common.platforms import lock, patiently
 from common.runs import RESULT
+from common.split import Split
 from common.task import ImageTask
 
 # Callbacks whose state does not affect any result.
@@ -126,7 +126,8 @@ class Resume(pl.Callback):
             fix = "give its --config again" if theirs else "give --trainer.callbacks null"
             raise UserError(f"--ckpt_path {self.resumed.path} {how}: {fix}")
         assert isinstance(pl_module, ImageTask) and self.resumed.stands is not None
-        pl_module.data.split.check(Split(**self.resumed.stands["split"]))
+        data = pl_module.data
+        data.split = data.split.resumed(Split(**self.resumed.stands["split"]))
         # Only now, since a refusal must leave a finished run as it was.
         if trainer.is_global_zero and isinstance(trainer.logger, CSVLogger):
             (Path(trainer.logger.log_dir) / RESULT).unlink(missing_ok=True)

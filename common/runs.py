@@ -20,9 +20,9 @@ from common.arguments import experiment, in_words
 from common.config import read_config
 from common.errors import UserError
 from common.files import read_json, write_json
-from common.folds import Split, digest_of
 from common.held_out_tables import Columns
 from common.plots import Direction
+from common.split import Split, digest_of
 from common.tables import read_metrics
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ RESULT = "result.json"  # written when the fit has finished
 
 
 class HeldOut(TypedDict):
-    """The held-out rows: how many there are, and their digest, as from :func:`common.folds.digest_of`."""
+    """The held-out rows: how many there are, and their digest, as from :func:`common.split.digest_of`."""
 
     rows: int | str
     digest: str
@@ -173,7 +173,8 @@ def describe_run(
         split: which rows are held out.
         limit: the Trainer's limit of their batches; such a run is ranked apart.
     """
-    rows, digest = len(split.held_out), split.digests[1]
+    before, digest = len(split.learned), split.digests[1]
+    rows = f"{len(split.held_out)} ({before} of them learned from before)" if before else len(split.held_out)
     held_out = HeldOut(rows=rows, digest=digest)
     if limit:
         held_out = HeldOut(rows=f"some of {rows}", digest=digest_of([digest], np.array([limit])))
@@ -284,8 +285,7 @@ def _earlier(task: str, result: Result | None, metrics: dict[str, pd.Series[floa
     machine = sorted(machine_arguments(object, ImageData))
     about: About = {"task": task, "monitor": "", "directions": {}, "machine": machine}
     metric, best = (str(result.get("metric")), result.get("best")) if result else ("", None)  # none if it saved none
-    curve = metrics.get(metric)
-    # A constant curve does not reveal whether higher or lower is better.
+    curve = metrics.get(metric)  # a constant one does not reveal whether higher or lower is better
     if isinstance(best, int | float) and curve is not None and curve.min() < curve.max():
         direction: Direction = "min" if math.isclose(best, curve.min(), rel_tol=1e-5) else "max"
         about |= {"monitor": metric, "directions": {metric: direction}}

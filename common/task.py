@@ -21,11 +21,11 @@ from common.arguments import Settings, keep_own, kinds_of
 from common.batches import HasImages, ImageBatch
 from common.cache import digests_of
 from common.calibration import Calibrated
-from common.folds import find_contradictions
 from common.held_out_tables import Data, HeldOutTables
 from common.optim import adamw_warmup_cosine
 from common.plots import Direction, Gallery, of_metric
 from common.pretrained import Pretrained, is_checkpoint, take_weights
+from common.split import find_contradictions
 from common.submission import Outputs
 
 if TYPE_CHECKING:
@@ -238,6 +238,10 @@ class ImageTask(LightningModule, Calibrated, HeldOutTables[Data], ABC, Generic[D
         """The Trainer's data module."""
         data: Data = vars(self.trainer)["datamodule"]  # its class does not declare the attribute
         return data
+
+    def setup(self, stage: str) -> None:
+        if stage == "fit" and self.learned_from is not None:
+            self.data.split = self.data.split.following(self.learned_from)
 
     def on_fit_start(self) -> None:
         if self.trainer.is_global_zero:

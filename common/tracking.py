@@ -20,6 +20,7 @@ from common.task import ImageTask
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+MODES = ("online", "offline", "shared", "disabled", "dryrun", "run")  # of W&B
 STEP = "trainer/global_step"  # Lightning's own x-axis
 
 
@@ -47,6 +48,8 @@ def wandb_logger(task: str, name: str, folder: str, tags: list[str]) -> WandbLog
     mode = os.environ.get("WANDB_MODE") or ("online" if wandb_key_configured() else "offline")
     if mode == "disabled":
         return None
+    if mode not in MODES:
+        raise UserError(f"WANDB_MODE {mode}: give one of {', '.join(MODES)}")
     os.environ.setdefault("WANDB_SILENT", "true")
     group = os.environ.get("WANDB_RUN_GROUP", name)
     return WandbLogger(name=name, project=task, save_dir=folder, offline=mode == "offline", group=group, tags=tags)

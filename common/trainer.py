@@ -70,6 +70,8 @@ class Trainer(pl.Trainer):
         checkpoint.load_into(model)
         measured = super().validate(model, datamodule=datamodule, ckpt_path=str(checkpoint.path), verbose=False)
         for figures in measured if self.is_global_zero else []:
+            for line in datamodule.split.find_learned():
+                print(f"warning: {line}: what is measured on them is too good", file=sys.stderr)
             print("measured on the held-out rows:")
             width = max(map(len, figures))
             for name in sorted(figures, key=lambda name: (name != model.monitor, name)):
@@ -158,6 +160,11 @@ class Trainer(pl.Trainer):
         )
         if not shares:
             raise UserError("--data.train_fraction []: give one fraction or several, such as [0.25, 0.5, 1]")
+        if model.learned_from is not None:
+            data = datamodule.like(fold=chosen[0], train_fraction=1.0)
+            data.prepare_data()
+            data.setup("fit")
+            data.split.following(model.learned_from).refuse_learned("--model.pretrained")
         name, folder = self.crossval_home
         # Of several processes that run the same command, only the first prints and tabulates.
         leads = is_first_process()

@@ -16,8 +16,8 @@ from common.batches import EpochSampler, as_is
 from common.data import ImageData
 from common.decoding import Images
 from common.errors import UserError, listed
-from common.folds import Listing
 from common.image_files import ImageFile
+from common.split import Listing
 from growth.layouts import read_given, read_test_set, read_training_set
 from growth.pairs import PairBatch, PairDataset, PairWithin, PlantBatches, RandomPairBatches
 from growth.photos import MAX_PIXELS, PhotoPairs, Photos, pairs_of

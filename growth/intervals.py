@@ -103,7 +103,7 @@ def measure_intervals(bounds: np.ndarray, days: np.ndarray) -> dict[str, float]:
 
 def refusal(level: int, calibration: Calibration) -> str:
     """Explain why there is no interval at a level (%)."""
-    if str(level) not in map(str, LEVELS):  # such as 90.0
+    if not isinstance(level, int | np.integer) or level not in LEVELS:  # such as 90.0
         return f"level {level}: give one of {', '.join(map(str, LEVELS))}"
     needed = f"it takes {plants_for(level)} held-out plants"
     plants = calibration.get("plants", 0)

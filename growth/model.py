@@ -134,6 +134,7 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
 
     def setup(self, stage: str) -> None:
         """Choose ``min_days``, unless it is given, from the photos of a fit; the checkpoint keeps it."""
+        super().setup(stage)
         if stage == "fit" and self.hparams["min_days"] is None:
             self.min_days = self.hparams["min_days"] = 1.0 if self.data.photos.shortest_gap() >= 1 else 0.0
             self.chosen = ("min_days",)

@@ -35,7 +35,7 @@ class GrowthPredictor(Predictor[GrowthRegressor]):
             UserError: one of them is not an image, or too few plants were held out for that level.
         """
         bounds = self.models[0].intervals(self.ages([before, after])[1:])
-        if f"low_{level}" not in bounds:
+        if not isinstance(level, int | np.integer) or f"low_{level}" not in bounds:
             raise UserError(refusal(level, self.models[0].calibration))
         return float(bounds[f"low_{level}"][0]), float(bounds[f"high_{level}"][0])
 

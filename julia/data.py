@@ -10,9 +10,9 @@ from torchvision.transforms import v2
 from common.arguments import Machine, Resumable
 from common.augment import Augmentation, View, moved_views
 from common.batches import LabelledBatch
-from common.folds import Listing
 from common.image_files import ImageFile
 from common.labelled import LabelledData
+from common.split import Listing
 from julia.files import CLASSES, COLUMNS, MAX_PIXELS, Variant, read_test_set, read_training_set
 
 

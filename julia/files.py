@@ -17,9 +17,9 @@ import numpy as np
 
 from common.errors import UserError, counted, listed
 from common.files import other_case
-from common.folds import Listing
 from common.image_files import ImageFile, find_images, refuse_unlike
 from common.platforms import quoted
+from common.split import Listing
 from common.submission import SampleSubmission
 from common.tables import read_table, refuse_doubles, rows
 

@@ -738,6 +738,27 @@ def test_what_is_no_file_is_not_written_over(refused: Run, task: str) -> None:
         read_image(Path("pipe"), "L", 100)
 
 
+def test_a_run_is_not_written_over(refused: Run, julia_root: Path) -> None:
+    run = Path("runs/julia/airbench/version_0")
+    (run / "checkpoints").mkdir(parents=True)
+    for name in ("config.yaml", "run.json", "metrics.csv", "checkpoints/best.ckpt"):
+        (run / name).write_text("{}")
+        line = refused("julia", "dashboard", "--output", run / name)
+        assert f"--output {run / name}: belongs to a run, which would be ruined; give another name" in line
+    assert "give the name of a .json file" in refused("julia", "dashboard", "--output", "x.md")
+    assert "give the name of a .md file" in refused("julia", "dashboard", "--report", "--output", "x.json")
+
+
+def test_what_libraries_would_say_with_a_traceback(
+    refused: Run, julia_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("julia", "fit", "--data.root", julia_root, "--model.backbone", "airbench", "--model.image_size", 16)
+    line = refused(*words, "--trainer.val_check_interval", 999)
+    assert "--trainer.val_check_interval: `val_check_interval` (999) must be less than or equal" in line
+    monkeypatch.setenv("WANDB_MODE", "foo")
+    assert "WANDB_MODE foo: give one of online, offline" in refused(*words)
+
+
 def test_names_that_are_too_long_or_taken(refused: Run) -> None:
     assert "File name too long; give a shorter one" in refused("common.compare", "x" * 300)
     for name in ("latest", "lenet/version_3"):

@@ -258,6 +258,24 @@ def test_answers_replace_those_of_the_command_before(run: Run, best: Callable[[s
     assert not Path("growth-run/images/ages.png").exists()
 
 
+def test_answers_replace_nothing_of_the_users(
+    run: Run, refused: Run, best: Callable[[str], Path], growth_root: Path
+) -> None:
+    path, files = best("growth"), photos(growth_root)[:3]
+    Path("growth-run/images").mkdir()
+    own = [Path(shutil.copy(photo, f"growth-run/images/DAT{number}.png")) for number, photo in enumerate(files)]
+    words = ("growth", "predict", "--ckpt_path", path, "--images")
+    for given in ([Path("growth-run/images")], own):
+        assert "is read there: a picture of the answers could replace an image" in refused(*words, *given)
+    for name in ("ages.png", "days.csv"):
+        Path("out").mkdir()
+        Path("out", name).write_text("mine")
+        line = refused(*words, *files, "--output", "out")
+        assert f"out/{name} is no answer of an earlier command: move it, or give another --output" in line
+        assert [file.name for file in Path("out").iterdir()] == [name] and Path("out", name).read_text() == "mine"
+        shutil.rmtree("out")
+
+
 def test_what_python_cannot_be_asked(best: Callable[[str], Path], growth_root: Path) -> None:
     path, files = best("growth"), photos(growth_root)
     model = growth.load(path)

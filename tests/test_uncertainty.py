@@ -121,8 +121,9 @@ def test_too_few_plants_are_said(run: Run, plants: Path, images: list[str]) -> N
     assert list(pd.read_csv("images/days.csv")) == ["before", "after", "days", "low_80", "high_80"]
     with pytest.raises(UserError, match="no interval of 90 %: it takes 9 held-out plants, and 12 were held out"):
         growth.load("few.ckpt").interval(images[0], images[1])
-    with pytest.raises(UserError, match="level 95: give one of 80, 90"):
-        growth.load("few.ckpt").interval(images[0], images[1], 95)
+    for level in (95, "80", 0.8, None, True):
+        with pytest.raises(UserError, match=f"level {level}: give one of 80, 90"):
+            growth.load("few.ckpt").interval(images[0], images[1], level)  # type: ignore[arg-type]
 
 
 def test_answers_that_are_not_sure_enough_are_left_out(

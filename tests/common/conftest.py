@@ -15,8 +15,8 @@ from common import compare
 from common.arguments import machine_arguments
 from common.data import ImageData
 from common.files import write_json
-from common.folds import Split
 from common.runs import describe_run
+from common.split import Split
 from common.task import ImageTask
 from growth.data import GrowthData
 from growth.model import GrowthRegressor

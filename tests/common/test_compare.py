@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from common.files import write_json
-from common.folds import Split
 from common.ranking import FIXED
 from common.runs import describe_run
+from common.split import Split
 from julia.model import CharacterClassifier
 from tests.common.conftest import Make, held_out
 

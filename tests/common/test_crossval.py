@@ -94,6 +94,11 @@ def test_crossval_predicts_each_row_once_and_goes_on_where_it_stopped(
     assert output.count("member: ") == 3
     assert (home / "submission_ensemble3.csv").is_file()
 
+    # One flag takes all, since of two only the last would count.
+    last = folds.replace("*", "0")
+    error = run("julia", "predict", "--ckpt_path", last, "--ckpt_path", folds, fails=True)
+    assert "--ckpt_path is given twice, and only the last would count; give all after one" in error
+
     # The newest run is one fold: which one is meant cannot be told.
     error = run("julia", "predict", "--ckpt_path", "last", fails=True)
     assert "the newest run is one fold" in error and f"'{home}/fold_*/latest/checkpoints/last.ckpt' for all" in error
@@ -120,6 +125,13 @@ def test_crossval_predicts_each_row_once_and_goes_on_where_it_stopped(
     # Nothing makes one figure or one submission of these folds, which were fitted in two ways.
     assert output.endswith(f"next: python -m julia predict --ckpt_path {home}/fold_0/latest/checkpoints/last.ckpt\n")
     error = run("julia", "predict", "--ckpt_path", f"{home}/fold_*/latest/checkpoints/last.ckpt", fails=True)
+    runs = [f"{home}/fold_0/version_{number}/checkpoints/last.ckpt" for number in (0, 2)]
+    assert "is another run of this fold, which would count twice" in run(
+        "julia", "predict", "--ckpt_path", *runs, fails=True
+    )
+    crossval("--seed_everything", 1, "--folds", "0")
+    error_of_seeds = run("julia", "predict", "--ckpt_path", f"{home}/fold_*/latest/checkpoints/last.ckpt", fails=True)
+    assert "fitted with another seed_everything than" in error_of_seeds
     first, second = (f"{home}/fold_{fold}/latest/checkpoints/last.ckpt" for fold in (0, 1))
     assert f"{second}: fitted with another model.lr than {first}, in another cross-validation; give" in error
 

@@ -4,15 +4,8 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from common.folds import (
-    Listing,
-    Split,
-    find_contradictions,
-    grouped_folds,
-    grouped_split,
-    keep_fraction,
-    stratified_split,
-)
+from common.folds import grouped_folds, grouped_split, keep_fraction, stratified_split
+from common.split import Listing, Split, find_contradictions
 
 
 def test_split_keeps_each_class_its_share_and_every_row_one_side() -> None:
@@ -181,12 +174,19 @@ def test_held_out_images_that_were_learned_from_are_counted_by_content() -> None
     split = Split(["1", "2", "3"], ["4", "5"], (), ["a", "b", "c", "d", "a"])
     copies = "1 of the 2 held-out images is also trained on under another name (5 as 1)"
     learned = "the pretrained weights have learned from 1 of the 2 held-out images"
-    assert split.find_learned(None) == [copies]
-    assert split.find_learned(Split(["7", "8"], ["9"], (), ["d", "e", "a"])) == [copies, learned]
-    twice = Split(["1"], ["2", "3"], (), ["a", "b", "b"]).find_learned(Split(["9"], [], (), ["b"]))
+    assert split.find_learned() == [copies]
+    first = Split(["7", "8"], ["9"], (), ["d", "e", "a"])
+    assert split.following(first).find_learned(first) == [copies, learned]
+    # A third fit has learned from what the first one has.
+    second = Split(["6"], [], (), ["f"]).following(first)
+    assert split.following(second).learned == ["4"]
+    with pytest.raises(UserError, match="--x: these weights have learned from 1 of the 5 images, each of which a fold"):
+        split.following(second).refuse_learned("--x")
+    Split(["1"], ["2"], (), ["g", "h"]).following(second).refuse_learned("--x")
+    twice = Split(["1"], ["2", "3"], (), ["a", "b", "b"]).following(Split(["9"], [], (), ["b"])).find_learned()
     assert twice == ["the pretrained weights have learned from 2 of the 2 held-out images"]
-    other = split._replace(contents=["a", "b", "c", "d", "e"])
-    assert other.find_learned(Split(["4", "5"], [], (), ["x", "y"])) == []
+    other, unlike = split._replace(contents=["a", "b", "c", "d", "e"]), Split(["4", "5"], [], (), ["x", "y"])
+    assert other.following(unlike).find_learned(unlike) == []
     assert other.find_learned(Split(["4", "1"], ["5"], ())) == [f"{learned}, if equal names mean equal images"]
 
 

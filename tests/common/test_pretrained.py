@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,16 @@ def test_a_second_fit_goes_on_from_the_first(run: Run, growth_root: Path, tmp_pa
     own = ("--data.root", growth_root, "--data.fold", 1, *second[4:])
     said = run("growth", "fit", *network, "--model.pretrained", checkpoint, *own, "--name", "own", *QUIET)
     assert "warning: the pretrained weights have learned from 16 of the 16 held-out images: what is measured on" in said
+    # Nor is it forgotten later: in the run, by validate, by a third fit from the second one's weights, by crossval.
+    about = json.loads(Path("runs/growth/own/version_0/run.json").read_text())
+    assert about["held_out"]["rows"] == "16 (16 of them learned from before)"
+    weights = "runs/growth/own/version_0/checkpoints/last.ckpt"
+    assert "learned from 16 of the 16 held-out images" in run("growth", "validate", "--ckpt_path", weights)
+    said = run("growth", "fit", *network, "--model.pretrained", weights, *own, "--name", "third", *QUIET)
+    assert "learned from 16 of the 16 held-out images" in said
+    folds = ("--data.root", growth_root, "--data.num_folds", 4, "--trainer.max_epochs", 1)
+    line = run("growth", "crossval", *network, "--model.pretrained", weights, *folds, fails=True)
+    assert "--model.pretrained: these weights have learned from 64 of the 64 images, each of which a fold holds" in line
     # Beside the checkpoint of the second fit, the first is not needed.
     Path(checkpoint).unlink()
     run("growth", "predict", "--ckpt_path", "last", *QUIET)

@@ -11,9 +11,9 @@ from PIL import Image
 from common.arguments import Machine, Resumable
 from common.augment import Augmentation
 from common.batches import LabelledBatch
-from common.folds import Listing
 from common.image_files import ImageFile, find_images
 from common.labelled import LabelledData
+from common.split import Listing
 from common.submission import SampleSubmission
 
 COLOURS = {"r": (200, 40, 40), "g": (40, 200, 40), "b": (40, 40, 200)}

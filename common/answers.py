@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from common.submission import Outputs
     from common.task import AnyTask
 
-WRITTEN = ".answers.json"  # lists the files of the last command
+OURS = ".answers.json"  # lists the names of files that earlier commands have written
 PRINTED = 60, 10  # rows of the first table and of others; the files have all of them
 
 
@@ -65,10 +65,12 @@ class Answers:
         tables = model.answers(outputs, data)
         first = next(iter(tables))
         drawn = self.folder / f"{first}.png"
-        earlier = (read_json(self.folder / WRITTEN, dict[str, list[str]], []) or {}).get("files", [])
-        for path in (*(self.folder / f"{name}.csv" for name in tables), drawn):
+        earlier = (read_json(self.folder / OURS, dict[str, list[str]], []) or {}).get("files", [])
+        ours = [*(self.folder / f"{name}.csv" for name in tables), drawn]
+        for path in ours:
             if path.exists() and path.name not in earlier and not self.of_run:
-                raise UserError(f"{path} is no answer of an earlier command: move it, or give another --output")
+                raise UserError(f"{path} may be no answer of an earlier command: move it, or give another --output")
+        write_json(self.folder / OURS, {"files": sorted({*earlier, *(path.name for path in ours)})})
         answered = model.answered(model.estimates(outputs, data), least)
         tables[first] = leave_out(tables[first], data.sample.value_column, answered)
         tables[first] = tables[first].assign(note=notes) if any(notes) else tables[first]
@@ -85,7 +87,6 @@ class Answers:
         if picture := model.picture_answers(tables):
             written.append(drawn)
             save_png(picture, drawn)
-        write_json(self.folder / WRITTEN, {"files": [path.name for path in written]})
         if least:
             print(f"answered: {int(answered.sum())} of {len(answered)}")
         if about := model.about_calibration():

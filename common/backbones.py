@@ -71,7 +71,8 @@ def build_backbone(
     pretrained = False if is_checkpoint(pretrained) else pretrained
     if name in ours:
         if pretrained:
-            raise UserError(f"there are no pretrained weights for {name}; give --model.pretrained false")
+            remedy = "give a fit's checkpoint (.ckpt), or false"
+            raise UserError(f"--model.pretrained {pretrained}: there are no pretrained weights for {name}; {remedy}")
         network = ours[name](in_channels, num_outputs, image_size)
     else:
         if name.startswith(PREFIX):

@@ -86,12 +86,13 @@ class Guard:
         for member in self.checkpoints:
             if is_fold(member.run):
                 other = first.setdefault(member.run.parent.parent, member)
-                if runs.setdefault(member.run.parent, member.run.resolve()) != member.run.resolve():
-                    two = f"{runs[member.run.parent]} is another run of this fold, which would count twice; give one"
+                run = member.run.resolve()
+                if (same := runs.setdefault(run.parent, run)) != run:
+                    two = f"{same} is another run of this fold, which would count twice; give one"
                     raise UserError(f"--ckpt_path {member.path}: {two}")
+                known = member.trainer.keys() & other.trainer.keys()  # earlier versions saved fewer
                 ours, theirs = (
-                    {"model": one.model, "data": one.data, "trainer": one.trainer}
-                    | {"seed_everything": one.stands["fit_seed"] if one.stands else None}
+                    {"model": one.model, "data": one.data, "trainer": {name: one.trainer[name] for name in known}}
                     for one in (member, other)
                 )
                 if names := differing(ours, theirs, machine):

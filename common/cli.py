@@ -157,7 +157,7 @@ class TaskCLI(LightningCLI):
             parser_of(self, "dashboard").add_argument("--report", action="store_true", help=flag)
         flags = [word.partition("=")[0] for word in words]
         if twice := [flag for flag in LISTS if flags.count(flag) > 1]:
-            raise UserError(f"{twice[0]} is given twice, and only the last would count; give all after one")
+            raise UserError(f"{twice[0]} is given twice, and only the last would count; give it once, with all of them")
         self.config = parse(parser, words)
         self.subcommand = subcommand = self.config.subcommand
         check_values(self.settings, typed)

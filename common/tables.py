@@ -87,9 +87,10 @@ def read_table(path: Path | TableFile, columns: Sequence[str], optional: Sequenc
 
 def _filled(line: list[str], least: int = 0) -> list[str]:
     """Drop empty cells at the end of a row that has more than ``least``."""
-    while len(line) > least and not line[-1].strip():
-        line = line[:-1]
-    return line
+    end = len(line)
+    while end > least and not line[end - 1].strip():
+        end -= 1
+    return line[:end]
 
 
 def _check_header(

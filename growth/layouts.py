@@ -87,12 +87,15 @@ def read_given(given: Sequence[str], pattern: str | None) -> PhotoPairs:
         if path.is_dir():
             refuse_other_tables(path)
             tables += sorted(path.rglob(PHOTOS))
-        else:
+        elif path.is_file():
             with open_zip(path) as archive:
                 members = [PurePosixPath(member) for member in archive.namelist()]
-            tables += [path / member for member in members if member.name.lower() == PHOTOS]
+            if listed_in := [str(name) for name in members if name.name == PHOTOS and not str(name).startswith("_")]:
+                raise UserError(
+                    f"--images: {path}:{listed_in[0]} is not read in an archive; unpack it, give the folder"
+                )
     if tables and (folder is None or tables != [folder / PHOTOS]):
-        alone = f"is read only where its folder, unpacked, is given alone; give {tables[-1].parent}"
+        alone = f"is read only where its folder is given alone; give {tables[-1].parent}"
         raise UserError(f"--images: {tables[-1]} {alone}")
     if folder and tables and (photos := read_own_training_set(folder, None)):
         return pairs_of(photos)[0]
@@ -132,9 +135,7 @@ def read_given(given: Sequence[str], pattern: str | None) -> PhotoPairs:
             if not told:
                 _refuse_unordered(names)
     else:
-        if any(not Path(word).exists() for word in given) and not tell_days(homes[0].name, table["name"].tolist()):
-            _refuse_unordered(table["name"].tolist())  # a pattern's photos come in the order of their numbers
-        _refuse_order(files, homes)
+        _refuse_order(given, files, homes)
     day, dated = np.arange(len(table), dtype=np.float32), False
     if inside and any(tells):
         day, faults = days_in_names(table["plant"], table["name"], lambda plant: ("", PurePosixPath(plant).name))
@@ -161,8 +162,8 @@ def _refuse_unordered(names: list[str]) -> None:
             raise UserError(f"--images: {said}; name them like DAT07 or 2024-05-31, or type them in their order")
 
 
-def _refuse_order(files: list[ImageFile], homes: list[Path]) -> None:
-    """Refuse photos of a plant in an order that contradicts the days in their names, or that a shell has chosen.
+def _refuse_order(given: Sequence[str], files: list[ImageFile], homes: list[Path]) -> None:
+    """Refuse photos of a plant in an order that contradicts the days in their names, or that nobody has chosen.
 
     If the names tell no days, those of the photos' folders (N) may: ``DAT07/P1.png``.
     """
@@ -171,13 +172,19 @@ def _refuse_order(files: list[ImageFile], homes: list[Path]) -> None:
         folders = [home.name for home in homes]
         if not tell_days(plant, stems) and (tell_days("", folders) or len({*stems}) == 1):
             plant, stems, names = "", folders, folders
-    days = read_days("", plant, stems)[0] if tell_days(plant, stems) else []
+    days, faults = read_days("", plant, stems) if tell_days(plant, stems) else ([], [])
     said = [("", day) for day in days]
+    if any(not Path(word).exists() for word in given):  # a pattern's photos come in the order of their numbers
+        if any(faults):
+            refuse_uncertain("--images", pd.Series(map(str, files)), faults)
+        if not days:
+            _refuse_unordered(stems)
     if not days:
-        if not has_dates(plant, stems):
-            _refuse_order_of_a_shell(names)
         # Where a time of day or another number is uncertain, a date or DAT07 still is not.
-        said = [(one.form, one.day) if (one := told_day(stem)) else ("", math.nan) for stem in stems]
+        told = [told_day(stem) for stem in stems]
+        said = [(one.form, one.day) if one else ("", math.nan) for one in told]
+        if (None not in told and len({*told}) == 1) or not has_dates(plant, stems):
+            _refuse_order_of_a_shell(names)
     for ((form, day), file), ((next_form, next_day), later) in pairwise(zip(said, files, strict=False)):
         if form == next_form and day > next_day:
             raise UserError(f"--images: {file} is typed before {later}, but is the later one by their names; swap them")

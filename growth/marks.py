@@ -68,7 +68,7 @@ class Mark:
         clock: whether there is a time, and of which time zone, in words.
         doubt: why the time is uncertain, and left out of the reading; empty if it is certain.
         dash: whether the number follows a dash, which may be a minus sign.
-        named: whether a word before the number marks it as a day.
+        named: whether a word beside the number marks it as a day.
         since: DAT, DAS or DAP beside the number: days after transplanting or treatment, sowing, planting.
     """
 
@@ -167,7 +167,8 @@ def _mark(match: re.Match[str], stem: str, start: int) -> Mark:
         dash, word = before.endswith(("-", "−", "–")), _DAY_BEFORE.search(before)
         since = ((word or _DAY_AFTER.match(after) or {"since": None})["since"] or "").upper()
         meanings = _meanings(text, before, own, after)
-        return Mark(label, meanings, dated=False, dash=dash, named=word is not None, since=since)
+        named = word is not None or _DAY_AFTER.match(after) is not None
+        return Mark(label, meanings, dated=False, dash=dash, named=named, since=since)
     time = part["time"] or ""
     since_midnight, doubt = _clock(time) if time else (timedelta(), "")
     moments = [moment + since_midnight for date in dates if (moment := _midnight(date))]
@@ -215,7 +216,7 @@ def _meanings(text: str, before: str, own: str, after: str) -> dict[str, int | d
             meanings[f"{date:%B} {date.day}" if len(text) == 4 else f"{date:%Y-%m-%d}"] = date
     if number > MAX_DAY and len(meanings) == 1:
         return {}
-    if len(meanings) == 1 and re.fullmatch("0[1-9][0-5][0-9](?:[0-5][0-9])?", text):
+    if len(meanings) == 1 and re.fullmatch("0[1-9][0-5][0-9](?:[0-5][0-9])?", text):  # the others may be 1000 and 1600
         meanings[f"the time {text[:2]}:{text[2:4]}"] = number
     if re.fullmatch("(?:19|20)[0-9]{2}", text):
         meanings["a year"] = number

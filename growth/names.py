@@ -14,6 +14,7 @@ from growth.days import tell_days
 from growth.marks import Told, may_be_date, names_a_day, told_day
 
 ROUNDED = 1.1  # days by which whole days and dates may differ from moments, with an hour of daylight saving
+_SEPARATORS = r"[\s_.,\-‐‑–—]+"  # within a name; at its end, + and - may mean a treatment
 _UNSEEN = "\u3164\ufe0e\ufe0f"  # a filler, and selectors of a variant; others are format characters
 SHIFTED = 0.05  # days by which clocks may be moved between two photos: that hour, and a little
 
@@ -48,7 +49,7 @@ def refuse_other_plants(source: object, table: pd.DataFrame) -> None:
 def refuse_alike(source: object, table: pd.DataFrame) -> None:
     """Refuse species and plants whose names may mean the same one, since a split would part their photos.
 
-    They differ only in case, punctuation, leading zeros, invisible characters, or a decimal point and zeros after a
+    They differ only in case, separators, leading zeros, invisible characters, or a decimal point and zeros after a
     number.
 
     Args:
@@ -74,7 +75,8 @@ def refuse_alike(source: object, table: pd.DataFrame) -> None:
 def _key(name: str) -> str:
     seen = "".join(sign for sign in name if unicodedata.category(sign) != "Cf" and sign not in _UNSEEN)
     plain = re.sub(r"^([0-9]+)\.0+$", r"\1", unicodedata.normalize("NFKC", seen).casefold().strip())
-    parted = re.sub(r"[\W_]+", "_", re.sub(r"(?<![0-9])(?<![0-9]\.)0+(?=[0-9])", "", plain)).strip("_")
+    plain = re.sub(r"(?<![0-9])(?<![0-9]\.)0+(?=[0-9])", "", plain)
+    parted = re.sub(rf"(?<=\w){_SEPARATORS}(?=\w)|[.,_\s]+$", "_", plain).rstrip("_")
     return re.sub(r"(?<=[0-9])_(?=[^\W\d_])|(?<=[^\W\d_])_(?=[0-9])", "", parted)  # P 1 is P1, but 1 11 is not 11 1
 
 
@@ -114,13 +116,16 @@ def refuse_folders_of_days(source: object, folder: pd.Series, photo: pd.Series, 
 
 
 def refuse_dates_as_numbers(source: object, days: pd.Series, remedy: str) -> None:
-    """Refuse days (N, str) that may all be dates without dashes, such as 0531 and 0601.
+    """Refuse days (N, str) that may all be dates without dashes, such as 0531 and 0601, or 31.05 and 01.06.
 
     Raises:
         UserError: they may; the message states both readings.
     """
-    if days.nunique() > 1 and all(map(may_be_date, days.unique())):
-        said = f"days {listed(days.unique(), most=3)} may be numbers, or dates without dashes"
+    given = days.unique()
+    # 1.5 and 2.5 are numbers: only 01 as in 01.06 is written in dates alone.
+    decimal = any("." in day for day in given) and not any(re.match("0[0-9]", day) for day in given)
+    if len(given) > 1 and not decimal and all(map(may_be_date, given)):
+        said = f"days {listed(given, most=3)} may be numbers, or dates"
         raise UserError(f"{source}: {said}; count days from the first, or {remedy}")
 
 

@@ -765,6 +765,7 @@ def test_names_that_are_too_long_or_taken(refused: Run) -> None:
         assert name in refused("julia", "fit", "--name", name)
     for flag in ("--data.root", "--data.cache_dir", "--trainer.default_root_dir"):  # as --flag=~/x reaches us
         assert f"{flag} ~/x: ~ is not replaced by your home here; write" in refused("julia", "fit", f"{flag}=~/x")
+        assert f"{flag}: is empty; give a value, or leave it out" in refused("julia", "fit", f"{flag}=")
     assert not Path("~").exists()
     assert "--seed_everything -1" in refused("julia", "fit", "--seed_everything", -1)
 

@@ -157,10 +157,8 @@ def test_each_folder_is_a_plant_however_it_is_given(
     assert "plants/two holds plants in folders" in refused(*predict, one[0], "plants/two")
     assert "DAT01.png is given twice" in refused(*predict, one[0], f"plants/two/../one/{one[0].name}")
     (Path("plants/two") / "photos.csv").write_text("photo,plant,day\n")
-    assert "plants/two/photos.csv is read only where its folder, unpacked, is given alone" in refused(
-        *predict, "plants"
-    )
-    assert "--images: an empty name" in refused(*predict, "")
+    assert "plants/two/photos.csv is read only where its folder is given alone" in refused(*predict, "plants")
+    assert "--images: is empty; give a value" in refused(*predict, "")
     Path("plants/two/photos.csv").unlink()
     shutil.copy(one[0], "plants/loose.png")
     assert "photos in plants, plants/one, plants/two may be of one plant or of several" in refused(*predict, "plants")
@@ -271,7 +269,7 @@ def test_answers_replace_nothing_of_the_users(
         Path("out").mkdir()
         Path("out", name).write_text("mine")
         line = refused(*words, *files, "--output", "out")
-        assert f"out/{name} is no answer of an earlier command: move it, or give another --output" in line
+        assert f"out/{name} may be no answer of an earlier command: move it, or give another --output" in line
         assert [file.name for file in Path("out").iterdir()] == [name] and Path("out", name).read_text() == "mine"
         shutil.rmtree("out")
 

@@ -102,7 +102,7 @@ def test_unknown_backbone_names_close_ones() -> None:
 
 
 def test_lenet_has_no_pretrained_weights() -> None:
-    with pytest.raises(UserError, match="--model.pretrained false"):
+    with pytest.raises(UserError, match="--model.pretrained True: there are no pretrained weights for lenet"):
         build_backbone("lenet", **OPTIONS, pretrained=True)
 
 

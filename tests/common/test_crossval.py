@@ -97,7 +97,7 @@ def test_crossval_predicts_each_row_once_and_goes_on_where_it_stopped(
     # One flag takes all, since of two only the last would count.
     last = folds.replace("*", "0")
     error = run("julia", "predict", "--ckpt_path", last, "--ckpt_path", folds, fails=True)
-    assert "--ckpt_path is given twice, and only the last would count; give all after one" in error
+    assert "--ckpt_path is given twice, and only the last would count; give it once" in error
 
     # The newest run is one fold: which one is meant cannot be told.
     error = run("julia", "predict", "--ckpt_path", "last", fails=True)
@@ -129,9 +129,10 @@ def test_crossval_predicts_each_row_once_and_goes_on_where_it_stopped(
     assert "is another run of this fold, which would count twice" in run(
         "julia", "predict", "--ckpt_path", *runs, fails=True
     )
-    crossval("--seed_everything", 1, "--folds", "0")
-    error_of_seeds = run("julia", "predict", "--ckpt_path", f"{home}/fold_*/latest/checkpoints/last.ckpt", fails=True)
-    assert "fitted with another seed_everything than" in error_of_seeds
+    crossval("--trainer.gradient_clip_val", 1.0, "--folds", "0")
+    clipped = run("julia", "predict", "--ckpt_path", f"{home}/fold_*/latest/checkpoints/last.ckpt", fails=True)
+    assert "fitted with another trainer.gradient_clip_val than" in clipped
+    crossval("--model.lr", "0.01", "--folds", "0")
     first, second = (f"{home}/fold_{fold}/latest/checkpoints/last.ckpt" for fold in (0, 1))
     assert f"{second}: fitted with another model.lr than {first}, in another cross-validation; give" in error
 

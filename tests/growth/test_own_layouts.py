@@ -16,6 +16,7 @@ from hypothesis import strategies as some
 from PIL import Image
 
 from common.errors import UserError
+from common.files import natural
 from growth.data import GrowthData
 from growth.layouts import read_given, read_test_set, read_training_set
 from growth.name_pattern import parse_pattern, split_name
@@ -171,7 +172,7 @@ def test_letters_in_pieces_are_the_same_letters(tmp_path: Path) -> None:
         ),
         (
             ("a/1.png,P1,0531", "a/2.png,P1,0601", "b/1.png,P2,0531", "b/2.png,P2,0607"),
-            "days 0531, 0601, 0607 may be numbers, or dates without dashes; count days from the first, or write dates",
+            "days 0531, 0601, 0607 may be numbers, or dates; count days from the first, or write dates",
         ),
         ((*ROWS[:3], "b/2.png,nan,7"), "row 5: plant nan (may be a missing value, or a name; fill it in, or give it"),
         ((*ROWS[:2], "b/1.png,None,1", "b/2.png, NaN,7"), "row 4: plant None (may be a missing value, or a name"),
@@ -810,6 +811,7 @@ def test_the_order_of_pairs_is_told_by_names_however_they_are_given(tmp_path: Pa
         (("week1/P", "week10/P", "week2/P"), "the order may be week1, week10, week2, as a shell sorts them"),
         (("a/P1_DAT09", "a/P1_DAT04"), "is typed before"),
         (("a/cam0_day10", "a/cam0_day9"), "the order may be"),
+        (("a/sown2024-05-01_DAT10", "a/sown2024-05-01_DAT2"), "the order may be"),
     ],
 )
 def test_photos_typed_in_another_order_than_their_names_or_folders_tell(
@@ -821,6 +823,14 @@ def test_photos_typed_in_another_order_than_their_names_or_folders_tell(
 
 
 def test_what_a_pattern_of_files_says_no_more_than_their_folder(tmp_path: Path) -> None:
+    for folders in (("DAT1", "DAT2", "DAT10"), ("week1", "week2", "week10")):
+        add(tmp_path / folders[0], *(f"{folder}/P.png" for folder in folders))
+        found = read_given([f"{tmp_path}/{folders[0]}/*/P.png"], None)
+        assert [file.path.parent.name for file in found.files] == sorted(folders, key=natural)
+    for names in (("31-05-2024", "01-06-2024"), ("DAT07_morning", "DAT07_evening"), ("DAS20", "DAT07")):
+        add(tmp_path / names[0], *(f"{name}.png" for name in names))
+        with pytest.raises(UserError, match="no certain day"):
+            read_given([f"{tmp_path}/{names[0]}/*.png"], None)
     root = add(tmp_path, "before.png", "after.png")
     with pytest.raises(UserError, match="no number that tells which is the earlier photo"):
         read_given([f"{root}/*.png"], None)
@@ -833,7 +843,7 @@ def test_tables_beside_given_photos_are_not_passed_over(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "own.zip", "w") as archive:
         for path in root.iterdir():
             archive.write(path, path.name)
-    with pytest.raises(UserError, match="photos.csv is read only where its folder, unpacked, is given alone"):
+    with pytest.raises(UserError, match="own.zip:photos.csv is not read in an archive; unpack it"):
         read_given([str(tmp_path / "own.zip")], None)
     (root / "photos.csv").rename(root / "photos.xlsx")
     with pytest.raises(UserError, match="photos.xlsx: only photos.csv and pairs.csv are read"):
@@ -857,6 +867,15 @@ def test_a_table_as_spreadsheets_save_it(root: Path) -> None:
     assert found.day.tolist() == [0, 1, 0, 1]
 
 
+@pytest.mark.parametrize("days", [("1.5", "2.5"), ("7.25", "8.25"), ("101", "131"), ("31.05", "1.06")])
+def test_days_that_are_numbers(root: Path, days: tuple[str, str]) -> None:
+    lines = [f"{home}/{n}.png,{home},{day}" for home in "ab" for n, day in enumerate(days, start=1)]
+    assert len(read_training_set(table(root, *lines)).files) == 4
+    lines = [line.replace(",1.06", ",01.06") for line in lines]
+    if days[0] == "31.05":
+        assert "may be numbers, or dates" in refusal(table(root, *lines))
+
+
 @pytest.mark.parametrize("name", ["P\0", "P\t1", "#NV", "#WERT!", "####", "--"])
 def test_plants_that_are_no_names(root: Path, name: str) -> None:
     lines = [f"a/1.png,{name},1", f"a/2.png,{name},2", "b/1.png,P,1", "b/2.png,P,2"]
@@ -867,8 +886,9 @@ def test_plants_that_are_no_names(root: Path, name: str) -> None:
 def test_plants_that_differ_in_punctuation_may_be_one(root: Path, names: tuple[str, str]) -> None:
     lines = [f"{home}/{n}.png,{name},{n}" for home, name in zip("ab", names, strict=True) for n in (1, 2)]
     assert "one plant or 2" in refusal(table(root, *lines))
-    lines = [f"{home}/{n}.png,{name},{n}" for home, name in (("a", "1 11"), ("b", "11 1")) for n in (1, 2)]
-    assert len(read_training_set(table(root, *lines)).files) == 4
+    for others in (("1 11", "11 1"), ("+N", "-N"), ("WT+", "WT-"), ("P1 N+", "P1 N-"), ("कि", "का"), ("C", "C#")):
+        lines = [f"{home}/{n}.png,{name},{n}" for home, name in zip("ab", others, strict=True) for n in (1, 2)]
+        assert len(read_training_set(table(root, *lines)).files) == 4
 
 
 def test_the_name_of_a_folder_does_not_end_within_a_number(tmp_path: Path) -> None:

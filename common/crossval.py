@@ -173,7 +173,7 @@ class CrossValidation:
             if checkpoint.stands and (saved := checkpoint.stands.get("split")):
                 twin = self.data.like(fold=fold)
                 twin.setup("fit")
-                twin.split.resumed(Split(**saved))
+                twin.split.checked_against(Split(**saved))
         except UserError as error:
             return str(error)
         return ""

@@ -218,7 +218,7 @@ class ImageData(LightningDataModule, ABC):
         if "fit_seed" in state_dict:  # checkpoints of earlier versions lack it
             self.fit_seed = state_dict["fit_seed"]
             self.resumed_at = (state_dict["epoch"], state_dict["batch"])
-            self.split = self.split.resumed(Split(**state_dict["split"]))
+            self.split = self.split.checked_against(Split(**state_dict["split"]))
 
     @cached_property
     def familiar(self) -> Familiar:

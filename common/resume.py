@@ -127,7 +127,7 @@ class Resume(pl.Callback):
             raise UserError(f"--ckpt_path {self.resumed.path} {how}: {fix}")
         assert isinstance(pl_module, ImageTask) and self.resumed.stands is not None
         data = pl_module.data
-        data.split = data.split.resumed(Split(**self.resumed.stands["split"]))
+        data.split = data.split.checked_against(Split(**self.resumed.stands["split"]))
         # Only now, since a refusal must leave a finished run as it was.
         if trainer.is_global_zero and isinstance(trainer.logger, CSVLogger):
             (Path(trainer.logger.log_dir) / RESULT).unlink(missing_ok=True)

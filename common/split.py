@@ -106,17 +106,18 @@ class Split(NamedTuple):
         """
         number, lines = f"of the {len(self.held_out)} held-out images", []
         own = dict(zip(self.contents, self.trained, strict=False))
-        held_out = dict(zip(self.held_out, self.contents[len(self.trained) :], strict=True)) if self.contents else {}
-        if copies := [f"{name} as {own[content]}" for name, content in held_out.items() if content in own]:
+        contents = zip(self.held_out, self.contents[len(self.trained) :], strict=False)
+        if copies := [f"{name} as {own[content]}" for name, content in contents if content in own]:
             also = f"{counted(len(copies), f'{number} is', f'{number} are')} also trained on under another name"
             lines.append(f"{also} ({listed(copies, most=3)})")
-        by_name = other is not None and not (held_out and other.contents)
-        if seen := {*self.held_out} & {*other.trained} if by_name and other else self.learned:
-            doubt = ", if equal names mean equal images" if by_name else ""
+        seen, doubt = {*self.learned}, ""
+        if other is not None and not (self.contents and other.contents):
+            seen, doubt = {*self.held_out} & {*other.trained}, ", if equal names mean equal images"
+        if seen:
             lines.append(f"the pretrained weights have learned from {len(seen)} {number}{doubt}")
         return lines
 
-    def resumed(self, fitted: Split) -> Split:
+    def checked_against(self, fitted: Split) -> Split:
         """Return this split with what the weights had learned from before the fit that a model comes from.
 
         Raises:

@@ -50,6 +50,7 @@ def test_they_run(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     words = [executable(), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     kernel.write_text(json.dumps({"argv": words, "display_name": "forked", "language": "python"}))
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))  # where they write
     NotebookClient(notebook, timeout=PATIENCE, kernel_name="forked").execute()
     shown = [name for cell in notebook.cells for o in cell.get("outputs", []) for name in o.get("data", {})]
     committed = nbformat.read(path, as_version=4)

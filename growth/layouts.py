@@ -82,22 +82,7 @@ def read_given(given: Sequence[str], pattern: str | None) -> PhotoPairs:
         one, other = inside[0], next(path for path in paths if path not in inside)
         raise UserError(f"--images: {one} holds plants in folders, {other} is one photo; give either folders or photos")
     folder = paths[0] if len(paths) == 1 and paths[0].is_dir() else None
-    tables = []
-    for path in inside:
-        if path.is_dir():
-            refuse_other_tables(path)
-            tables += sorted(path.rglob(PHOTOS))
-        elif path.is_file():
-            with open_zip(path) as archive:
-                members = [PurePosixPath(member) for member in archive.namelist()]
-            if listed_in := [str(name) for name in members if name.name == PHOTOS and not str(name).startswith("_")]:
-                raise UserError(
-                    f"--images: {path}:{listed_in[0]} is not read in an archive; unpack it, give the folder"
-                )
-    if tables and (folder is None or tables != [folder / PHOTOS]):
-        alone = f"is read only where its folder is given alone; give {tables[-1].parent}"
-        raise UserError(f"--images: {tables[-1]} {alone}")
-    if folder and tables and (photos := read_own_training_set(folder, None)):
+    if _has_table(inside, folder) and folder and (photos := read_own_training_set(folder, None)):
         return pairs_of(photos)[0]
     files = find_given(given)
     if len(files) < 2:
@@ -144,6 +129,26 @@ def read_given(given: Sequence[str], pattern: str | None) -> PhotoPairs:
     refuse_lone(given[0], table["plant"].replace("", given[0]), pd.Series(day))
     pairs = pairs_of(Photos.of(table.assign(day=day)))[0]
     return pairs if dated else replace(pairs, day=None)
+
+
+def _has_table(inside: list[Path], folder: Path | None) -> bool:
+    """Return whether the only thing given is a folder with a ``photos.csv``; refuse tables that would not be read."""
+    tables = []
+    for path in inside:
+        if path.is_dir():
+            refuse_other_tables(path)
+            tables += sorted(path.rglob(PHOTOS))
+        elif path.is_file():
+            with open_zip(path) as archive:
+                names = [name for name in archive.namelist() if PurePosixPath(name).name == PHOTOS and name[0] != "_"]
+            if names:
+                raise UserError(
+                    f"--images: {path}:{names[0]} is not read in an archive; unpack it, and give the folder"
+                )
+    if tables and (folder is None or tables != [folder / PHOTOS]):
+        alone = f"is read only where its folder is given alone; give {tables[-1].parent}"
+        raise UserError(f"--images: {tables[-1]} {alone}")
+    return bool(tables)
 
 
 def _refuse_unordered(names: list[str]) -> None:

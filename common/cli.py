@@ -33,6 +33,7 @@ from common.machine import act_alone, default_precision, is_first_process, keep_
 from common.page import Page
 from common.parser import (
     CHECKPOINTS,
+    CONFIG,
     Help,
     OneLineParser,
     about_checkpoints,
@@ -50,7 +51,6 @@ from common.task import AnyTask
 from common.timm_backbones import SyncBatchNorm
 from common.trainer import Trainer
 
-CONFIG = ("-c", "--config")
 GROUPS = ("model", "data", "trainer", "submission")  # of settings
 LISTS = ("--ckpt_path", "--images", "--image", "--folds", "--others", "--layers")
 FILES = (*CONFIG, *(f"--{group}" for group in GROUPS))  # flags that may take a file of settings

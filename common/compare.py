@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from common.compare_page import page
-from common.errors import UserError, counted, exit_on_user_error
+from common.errors import counted, exit_on_user_error
 from common.files import check_output, write_text
 from common.ranking import FIXED, read_groups, table_of, text_of
 
@@ -60,9 +60,7 @@ def main() -> None:
     with exit_on_user_error():
         for path, flag in ((arguments.csv, "--csv"), (arguments.html, "--html")):
             if path is not None:
-                check_output(path, flag)
-                if path.suffix != (suffix := flag.replace("--", ".")):
-                    raise UserError(f"{flag} {path}: give the name of a {suffix} file")
+                check_output(path, flag, flag.replace("--", "."))
         groups, about = read_groups(arguments.runs)
         monitor = about["monitor"]
         table = table_of(groups)

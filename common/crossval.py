@@ -166,7 +166,7 @@ class CrossValidation:
         machine |= {"model.pretrained"} if theirs.get("ckpt_path") else set()
         if names := differing(theirs, ours, machine):
             return f"{run} was fitted with another {listed(names)}"
-        if "model.pretrained" not in machine and is_newer(ours["model"].get("pretrained"), run / "config.yaml"):
+        if not theirs.get("ckpt_path") and is_newer(ours["model"].get("pretrained"), run / "config.yaml"):
             return f"{ours['model']['pretrained']} has been written since {run} was fitted from it"
         try:
             checkpoint = read_checkpoint(run / LAST, type(self.model))

@@ -187,9 +187,7 @@ def build_dashboard(
         print(f"published: {publish(task, data, entity, report)}")
         return
     path = output or Path(f"report-{task.task}.md" if report else f"dashboard-{task.task}.json")
-    check_output(path, "--output")
-    if path.suffix != (suffix := ".md" if report else ".json"):
-        raise UserError(f"--output {path}: give the name of a {suffix} file")
+    check_output(path, "--output", ".md" if report else ".json")
     if report:
         write_text(path, report_on([shown(runs)]))
     else:

@@ -119,7 +119,7 @@ def _upper_bits(image: Image.Image, bits: int, inverted: bool) -> Image.Image:
     """Keep the upper 8 bits of grey samples; samples of the transparent grey become white.
 
     Raises:
-        ValueError: all samples of 16 bits have fewer than 13, so they may be of a camera with 12 bits, or very dark.
+        ValueError: no 16-bit sample needs more than 12 bits: the camera may have had 12, or the picture is very dark.
     """
     values = np.asarray(image)
     if bits == 16 and 0 < values.max() < 2**12:

@@ -28,9 +28,7 @@ def export(model: AnyTask, checkpoint: str, path: Path) -> None:
     Raises:
         UserError: the answers differ by more than 1e-4, the network cannot be exported, or ``path`` cannot be written.
     """
-    if path.suffix != ".onnx":
-        raise UserError(f"--output {path}: give the name of a .onnx file")
-    check_output(path, "--output")
+    check_output(path, "--output", ".onnx")
     deployed = model.float().deployed()
     deployed.net.eval()
     description = {

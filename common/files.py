@@ -59,19 +59,22 @@ def check_folder(path: Path, flag: str) -> None:
         raise UserError(f"{flag} {path}: no such folder; make it first")
 
 
-def check_output(path: Path, flag: str) -> None:
+def check_output(path: Path, flag: str, suffix: str = "") -> None:
     """Refuse a file that cannot be written, before any work.
 
     Raises:
-        UserError: its folder does not exist or is read-only, it is something other than a file, or one of a run's own.
+        UserError: its folder does not exist or is read-only; it is something other than a file, one of a run's own, or
+            of another kind than ``suffix``.
     """
+    beside = path.with_name("config.yaml").is_file() and path.name in ("config.yaml", *OF_A_RUN)
+    if path.exists() and (path.suffix == ".ckpt" or beside):
+        raise UserError(f"{flag} {path}: belongs to a run, which would be ruined; give another name")
     if not path.parent.is_dir():
         raise UserError(f"{flag} {path}: the folder {path.parent} does not exist")
     if path.exists() and not path.is_file():
         raise UserError(f"{flag} {path}: is a folder or device; give the name of a file")
-    beside = path.with_name("config.yaml").is_file() and path.name in ("config.yaml", *OF_A_RUN)
-    if path.exists() and (path.suffix == ".ckpt" or beside):
-        raise UserError(f"{flag} {path}: belongs to a run, which would be ruined; give another name")
+    if suffix and path.suffix != suffix:
+        raise UserError(f"{flag} {path}: give the name of a {suffix} file")
     if not os.access(path.parent, os.W_OK):
         raise UserError(f"{flag} {path}: the folder {path.parent} cannot be written to; give another")
 

@@ -97,7 +97,7 @@ def check_values(settings: Namespace, words: Iterable[tuple[str, str]]) -> None:
         for word in value if isinstance(value, list) else [value]:
             if isinstance(word, float) and not math.isfinite(word):
                 raise UserError(f"--{flag} {word}: give a finite number")
-            if word == "" and ".init_args." not in flag:  # a variable that the shell does not know; no class's default
+            if word == "" and ".init_args." not in flag:  # an unset shell variable; a class's own default may be empty
                 raise UserError(f"--{flag}: is empty; give a value, or leave it out")
             if isinstance(word, str) and re.match("~(/|$)", word):
                 raise UserError(f"--{flag} {word}: ~ is not replaced by your home here; write the whole path")

@@ -30,6 +30,8 @@ EXAMPLES = (
     ("ONNX", "python -m {task} export --ckpt_path last --output model.onnx"),
 )
 
+CONFIG = ("-c", "--config")
+
 # Types of values in words.
 TYPES = {
     "bool": "true|false",
@@ -214,7 +216,7 @@ def explain_type_error(message: str) -> str:
     values = (r"(?:Given|Got) value: (.*)\Z", r": '([^']*)'\Z", r"Not of type \w+: (\S+) (?:does |is )?not ")
     value = next((found[1] for form in values if (found := re.search(form, reason))), "")
     typed = dict(given_words(sys.argv[1:]))
-    if not value and not {"-c", "--config"} & typed.keys():  # or a value in a configuration may be meant
+    if not value and not {*CONFIG} & typed.keys():  # or a value in a configuration may be meant
         value = typed.get(f"--{flag}", "")
     if value == "None" or (not value and "'NoneType'" in reason and "Subtypes" not in reason):
         value = "null"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -116,6 +117,11 @@ class Split(NamedTuple):
         if seen:
             lines.append(f"the pretrained weights have learned from {len(seen)} {number}{doubt}")
         return lines
+
+    def warn_of_learned(self, other: Split | None = None) -> None:
+        """Print on stderr what :meth:`find_learned` says."""
+        for line in self.find_learned(other):
+            print(f"warning: {line}: what is measured on them is too good", file=sys.stderr)
 
     def checked_against(self, fitted: Split) -> Split:
         """Return this split with what the weights had learned from before the fit that a model comes from.

@@ -99,9 +99,7 @@ class SubmissionFiles:
         self.items_path = path.with_name(f"{path.stem}_items.csv")
         self.spread_path = path.with_name(f"{path.stem}_spread.csv")
         self.intervals_path = path.with_name(f"{path.stem}_intervals.csv")
-        if path.suffix != ".csv":
-            raise UserError(f"--submission.path {path}: give the name of a .csv file")
-        check_output(path, "--submission.path")
+        check_output(path, "--submission.path", ".csv")
         ours = (path, self.raw_path, self.items_path, self.spread_path, self.intervals_path)
         (its_source, its_members), remedy = self._known(), "give another --submission.path, or delete it"
         if taken := [name for name in ours if name.exists() and its_source != source]:

@@ -248,8 +248,7 @@ class ImageTask(LightningModule, Calibrated, HeldOutTables[Data], ABC, Generic[D
             data = self.data
             for line in find_contradictions(data.listing, digests_of(data.train_set.images), data.group):
                 print(f"warning: {line}; one of each is wrong", file=sys.stderr)
-            for line in data.split.find_learned(self.learned_from):
-                print(f"warning: {line}: what is measured on them is too good", file=sys.stderr)
+            data.split.warn_of_learned(self.learned_from)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         loss = self.compute_loss(batch)

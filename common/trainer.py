@@ -70,8 +70,7 @@ class Trainer(pl.Trainer):
         checkpoint.load_into(model)
         measured = super().validate(model, datamodule=datamodule, ckpt_path=str(checkpoint.path), verbose=False)
         for figures in measured if self.is_global_zero else []:
-            for line in datamodule.split.find_learned():
-                print(f"warning: {line}: what is measured on them is too good", file=sys.stderr)
+            datamodule.split.warn_of_learned()
             print("measured on the held-out rows:")
             width = max(map(len, figures))
             for name in sorted(figures, key=lambda name: (name != model.monitor, name)):

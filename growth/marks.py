@@ -44,13 +44,14 @@ _WORD_BEFORE = re.compile(r"[^\W\d_][\W_]*\Z")
 _WORD_AFTER = re.compile(r"[\W_]*[^\W\d_]")
 _TIME_BESIDE = re.compile(
     rf"(?<![a-z])(?:da[tspg]|day|week|wk|kw|woche|jour|month|{_MONTHS})s?[ _.-]*[0-9]|"
-    rf"[0-9][ _.-]*(?:(?:st|nd|rd|th)?[ _.-]*(?:days?|weeks?|wks?|months?|{_MONTHS}|dpi|dag)(?![a-z])|[일주월月日])",
+    rf"[0-9][ _.-]*(?:st|nd|rd|th)?[ _.-]*(?:days?|weeks?|wks?|months?|{_MONTHS}|dpi|dag)(?![a-z])|"
+    r"[0-9][ _.-]*(?:개?월|[일주月日])",
     re.IGNORECASE,
 )
 # A dash may be a minus sign, unless a 0 follows.
 _CALLED_DAY = re.compile(r"(?<![a-z])(dat|day|das|dap)(?:[ _]?|-(?=0))([0-9]{1,6})(?![0-9])", re.IGNORECASE)
 _ZONE = re.compile(
-    r"(?:[\W_]*(?!Z))?(Z|(?:UTC|GMT|(?:[CEMP]|AK|H)[SD]T|WET|[CE]ES?T|[BIJK]ST|(?:AE|AC|AW|NZ)[SD]T))(?![^\W_])"
+    r"(?:[\W_]*(?!Z))?(Z|UTC|GMT|(?:[CEMP]|AK|H)[SD]T|WET|[CE]ES?T|[BIJK]ST|(?:AE|AC|AW|NZ)[SD]T)(?![^\W_])"
 )
 _DAY_AFTER = re.compile(r"[ _-]?(?:(?P<since>dat|das|dap)|d|days?|일차?)(?![^\W\d_])", re.IGNORECASE)
 _DAY_BEFORE = re.compile(r"(?<![a-z])(?:(?P<since>dat|das|dap)|day|d)[ _-]?\Z", re.IGNORECASE)
@@ -133,7 +134,7 @@ def may_be_date(folder: str) -> bool:
     text = folder if re.fullmatch("[0-9]+", folder) else ""
     if parts := re.fullmatch(r"([0-9]{1,2})([-._])([0-9]{1,2})(?:\2([0-9]{2}))?", folder):
         text = "".join(part.zfill(2) for part in parts.group(1, 3, 4) if part)
-    meanings = _meanings(text, "", "", "") if text else {}
+    meanings = _meanings(text) if text else {}
     return "a year" in meanings or any(isinstance(day, datetime) for day in meanings.values())
 
 
@@ -164,11 +165,11 @@ def _mark(match: re.Match[str], stem: str, start: int) -> Mark:
         dates = [(part["last"], part["second"], part["first"]), (part["last"], part["first"], part["second"])]
     else:
         label = re.split(r"[\W\d_]", before)[-1] + text
-        dash, word = before.endswith(("-", "−", "–")), _DAY_BEFORE.search(before)
-        since = ((word or _DAY_AFTER.match(after) or {"since": None})["since"] or "").upper()
-        meanings = _meanings(text, before, own, after)
-        named = word is not None or _DAY_AFTER.match(after) is not None
-        return Mark(label, meanings, dated=False, dash=dash, named=named, since=since)
+        dash, day = before.endswith(("-", "−", "–")), _DAY_BEFORE.search(before) or _DAY_AFTER.match(after)
+        since = (day["since"] or "").upper() if day else ""
+        beside = _WORD_BEFORE.search(own) or _WORD_AFTER.match(after)
+        meanings = _meanings(text, named=day is not None, beside_word=beside is not None)
+        return Mark(label, meanings, dated=False, dash=dash, named=day is not None, since=since)
     time = part["time"] or ""
     since_midnight, doubt = _clock(time) if time else (timedelta(), "")
     moments = [moment + since_midnight for date in dates if (moment := _midnight(date))]
@@ -203,11 +204,11 @@ def _clock(time: str) -> tuple[timedelta, str]:
     return timedelta(hours=hour, minutes=minute, seconds=second), ""
 
 
-def _meanings(text: str, before: str, own: str, after: str) -> dict[str, int | datetime]:
+def _meanings(text: str, named: bool = False, beside_word: bool = False) -> dict[str, int | datetime]:
     """List what a number may mean: a day, a date without dashes, a year, or what the word next to it counts."""
     number = int(text) if text.isascii() and len(text.lstrip("0")) < 10 else 10**10
     meanings: dict[str, int | datetime] = {f"day {number}": number}
-    if _DAY_BEFORE.search(before) or _DAY_AFTER.match(after):
+    if named:
         return meanings if number <= MAX_DAY else {}
     compact = {4: ("%m%d%Y", "%d%m%Y"), 6: ("%y%m%d", "%d%m%y", "%m%d%y"), 8: ("%d%m%Y", "%m%d%Y")}
     for form in compact.get(len(text), ()):
@@ -220,6 +221,6 @@ def _meanings(text: str, before: str, own: str, after: str) -> dict[str, int | d
         meanings[f"the time {text[:2]}:{text[2:4]}"] = number
     if re.fullmatch("(?:19|20)[0-9]{2}", text):
         meanings["a year"] = number
-    if _WORD_BEFORE.search(own) or _WORD_AFTER.match(after):
+    if beside_word:
         meanings["something else, by the word beside it"] = number
     return meanings

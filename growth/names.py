@@ -11,7 +11,7 @@ import pandas as pd
 
 from common.errors import UserError, listed
 from growth.days import tell_days
-from growth.marks import Told, may_be_date, names_a_day, told_day
+from growth.marks import may_be_date, names_a_day, told_day
 
 ROUNDED = 1.1  # days by which whole days and dates may differ from moments, with an hour of daylight saving
 _SEPARATORS = r"[\s_.,\-‐‑–—]+"  # within a name; at its end, + and - may mean a treatment
@@ -146,7 +146,7 @@ def refuse_other_days(source: Path, table: pd.DataFrame) -> None:
     """
     told = [told_day(PurePosixPath(path).stem) for path in table["path"]]
     by_name = table.assign(told=pd.Series(told, table.index, object))[[one is not None for one in told]]
-    for (plant, _), rows in by_name.groupby(["plant", by_name["told"].map(_form_of)]):
+    for (plant, _), rows in by_name.groupby(["plant", by_name["told"].map(lambda one: one.form)]):
         apart = np.array([one.day for one in rows["told"]]) - rows["day"].to_numpy(float)
         if np.ptp(apart) > ROUNDED:
             odd = rows.iloc[np.abs(apart - np.median(apart)).argmax()]
@@ -164,10 +164,6 @@ def refuse_other_days(source: Path, table: pd.DataFrame) -> None:
             odd, early = (rows.iloc[order[at]] for at in (late[0], day[: earlier[late[0]]].argmax()))
             said = f"{odd['where']}: {odd['path']} is of day {odd['day']:g}, {early['path']} of day {early['day']:g}"
             raise UserError(f"{source}: {said}, but the other way round by their names; correct the rows")
-
-
-def _form_of(told: Told) -> str:
-    return told.form
 
 
 def refuse_other_order(source: object, rows: pd.Series, before: pd.Series, after: pd.Series) -> None:

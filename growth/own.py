@@ -63,14 +63,12 @@ def read_own_pairs(root: Path, pattern: str | None) -> PhotoPairs | None:
     species = dict(zip(table["plant"], table["species"], strict=True))
     only = species.get(next(iter(species), ""), "") if len({*species.values()}) == 1 else ""
     plants = [PurePosixPath(path).parts[1] for path in test]
-    new = [plant not in species for plant in plants]  # a plant with other photos is not a day
-    if any(new):
-        folder, photo = pd.Series(plants)[new], pd.Series([*test])[new]
-        refuse_folders_of_days(root / TEST, folder, photo)
     columns = {"path": list(test), "where": list(test), "file": list(test.values()), "plant": plants, "day": np.nan}
     more = pd.DataFrame({**columns, "species": [species.get(plant, only) for plant in plants]})
     if not len(table) + len(more):
         return None
+    new = more[~more["plant"].isin(species.keys())]  # a plant with other photos is not a day
+    refuse_folders_of_days(root / TEST, new["plant"], new["path"])
     table = _named(root, pd.concat([part for part in (table, more) if len(part)], ignore_index=True))
     table = table.assign(name=table["path"]).sort_values(["species", "plant", "name"], ignore_index=True)
     return _pairs(root, table, pattern)

@@ -22,18 +22,8 @@ from growth.days import fault_of_number
 from growth.names import refuse_dates_as_numbers, refuse_other_days
 
 PHOTOS = "photos.csv"
-MISSING = (
-    "nan",
-    "nat",
-    "na",
-    "n/a",
-    "<na>",
-    "none",
-    "null",
-    "?",
-    "-",
-    "--",
-)  # as pandas, R, databases and people write it
+# As pandas, R, databases and people write it.
+MISSING = ("nan", "nat", "na", "n/a", "<na>", "none", "null", "?", "-", "--")
 SECONDS_OF_A_DAY = 86400
 _NUMBER = re.compile(r"-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
 _DATE = re.compile(

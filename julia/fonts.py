@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import string
 from collections.abc import Sequence
 from functools import cache, lru_cache
@@ -35,6 +36,8 @@ _DISTINCT = "abdefghlmnqrt"
 _SIDE = 20
 READ = 0.35  # fraction of digits, of capitals and of small letters that must be closest to the right plain character
 SMALL_CAPITALS = 0.75  # mean correlation of these letters' cases above which the lower case is just small capitals
+
+logging.getLogger("fontTools").setLevel(logging.ERROR)  # it warns of tables that drawing does not need
 
 Shapes = NDArray[np.float32]
 

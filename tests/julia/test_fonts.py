@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 import pytest
 from fontTools.ttLib import TTCollection, TTFont
+from fontTools.ttLib.tables.DefaultTable import DefaultTable
 from PIL import Image
 
 from common.errors import UserError
@@ -175,3 +176,16 @@ def test_drawn_bitmaps_show_something_in_many_sizes(root: Path) -> None:
             assert 8 <= image.width <= 200 and 14 <= image.height <= 160
     assert len(sizes) > 200
     assert plain <= 3
+
+
+def test_fonts_with_trailing_bytes_in_a_table_are_used_without_a_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    font = TTFont(SANS)
+    font["cmap"], font["name"]  # read before the file is written anew
+    post = DefaultTable("post")
+    post.data = font.reader["post"] + b"\x03abc"  # a name that no glyph has
+    font.tables["post"] = post
+    font.save(tmp_path / "long.ttf")
+    assert reasons(tmp_path / "long.ttf")["long.ttf"] == ""
+    assert caplog.messages == []

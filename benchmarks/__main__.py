@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks import fit, predict, preparing, start
-from benchmarks.timing import Row, hardware, show
+from benchmarks.timing import Row, show
 
 
 def rows(folder: Path) -> Iterator[Row]:
@@ -19,7 +19,6 @@ def rows(folder: Path) -> Iterator[Row]:
 
 
 def main() -> None:
-    print(hardware())
     with tempfile.TemporaryDirectory() as name:
         show(rows(Path(name)))
 

@@ -24,7 +24,7 @@ from lightning import pytorch as pl
 
 from benchmarks import seeds
 from benchmarks.fit import CONFIGS
-from benchmarks.timing import SEED, Row, hardware, python, show
+from benchmarks.timing import SEED, Row, python, show
 from common.folds import grouped_split, stratified_split
 from growth.data import GrowthData
 from growth.layouts import read_training_set as read_photos
@@ -169,7 +169,6 @@ def main() -> None:
                 root, Path(name) / "resized", arguments.species
             ):
                 print(figure, flush=True)
-    print(hardware())
     show(rows(roots, arguments.species, arguments.patience))
 
 

@@ -34,7 +34,7 @@ import yaml
 
 from benchmarks import seeds
 from benchmarks.beside import Beside
-from benchmarks.timing import BARE, SEED, Apart, Row, hardware, show
+from benchmarks.timing import BARE, SEED, Apart, Row, show
 from common.image_files import find_images
 from growth.synthetic import draw as draw_growth
 from julia.synthetic import draw as draw_julia
@@ -69,11 +69,9 @@ def seed_step(backbone: str, size: int, folder: Path) -> partial[None]:
 def fit(config: Path, folder: Path, seconds: float, limit: Sequence[str] = ()) -> Iterator[Row]:
     """Measure one configuration on the sets in ``folder``."""
     settings = yaml.safe_load(config.read_text(encoding="utf-8"))
-    task = "growth" if "plants_per_batch" in settings.get("data", {}) or config.stem == "demo" else "julia"
-    task = "growth" if config.parent.name == "seed" else task
+    task = "julia" if config.stem in JULIA else "growth"
     backbone, size = settings["model"]["backbone"], settings["model"]["image_size"]
-    likewise = backbone in ("resnet18", "lenet", "mobilenet_v2", "resnext50_32x4d") and config.stem != "demo"
-    likewise = likewise and config.parent.name != "seed"
+    likewise = config.stem in ("resnet18", "lenet", "mobilenet", "resnext")  # the seed's networks
     Beside.seed_step = Apart(partial(seed_step, backbone, size, folder)) if likewise else None
     command = [task, "fit", "--config", str(config), "--data.root", str(folder / task), *limit]
     command += ["--data.cache_dir", str(folder / "cache"), "--trainer.default_root_dir", str(folder)]
@@ -151,7 +149,6 @@ def main() -> None:
     parser.add_argument("configs", nargs="*", type=Path, help="configurations; all but configs/seed if none")
     parser.add_argument("--seconds", type=float, default=20.0, help="how long each is measured")
     arguments = parser.parse_args()
-    print(hardware())
     with tempfile.TemporaryDirectory() as name:
         draw(Path(name))
         show(rows(Path(name), [path.resolve() for path in arguments.configs], arguments.seconds))

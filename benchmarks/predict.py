@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks import seeds
 from benchmarks.fit import SEED_PAIRS, quietly
-from benchmarks.timing import SEED, Apart, Row, hardware, interleaved, median_ratio, python, show
+from benchmarks.timing import SEED, Apart, Row, interleaved, median_ratio, python, show
 from growth.layouts import read_test_set as read_pairs
 from growth.synthetic import draw as draw_growth
 from julia.files import read_test_set as read_bitmaps
@@ -125,7 +125,6 @@ def main() -> None:
     parser = argparse.ArgumentParser("python -m benchmarks.predict", description="Predicting beside the baseline.")
     parser.add_argument("--repetitions", type=int, default=5, help="repetitions of each side, interleaved")
     arguments = parser.parse_args()
-    print(hardware())
     with tempfile.TemporaryDirectory() as name:
         show(rows(Path(name), arguments.repetitions))
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from benchmarks.timing import Row, hardware, interleaved, median_ratio, show
+from benchmarks.timing import Row, interleaved, median_ratio, show
 from common.cache import cached_images
 from common.decoding import Mode
 from common.image_files import ImageFile, find_images
@@ -69,7 +69,6 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=24, help="photos to draw")
     parser.add_argument("--repetitions", type=int, default=3, help="repetitions of each side, interleaved")
     arguments = parser.parse_args()
-    print(hardware())
     with tempfile.TemporaryDirectory() as name:
         show(rows(Path(name) / "data", arguments.root, arguments.photos, arguments.repetitions))
 

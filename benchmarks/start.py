@@ -18,7 +18,7 @@ from typing import Any
 from lightning import pytorch as pl
 
 from benchmarks.fit import CONFIGS, draw
-from benchmarks.timing import Row, hardware, median_ratio, python, show
+from benchmarks.timing import Row, median_ratio, python, show
 
 BESIDE = "importing the libraries"
 FITS = {
@@ -74,7 +74,6 @@ def main() -> None:
     parser = argparse.ArgumentParser("python -m benchmarks.start", description="From the command to the first step.")
     parser.add_argument("--repetitions", type=int, default=5, help="repetitions of each side, interleaved")
     arguments = parser.parse_args()
-    print(hardware())
     with tempfile.TemporaryDirectory() as name:
         draw(Path(name))
         show(rows(Path(name), arguments.repetitions))

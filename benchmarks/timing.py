@@ -40,7 +40,8 @@ class Row:
 
 
 def show(rows: Iterable[Row]) -> None:
-    """Print rows as a Markdown table, ratios first, each as soon as it is ready."""
+    """Print the hardware, then rows as a Markdown table, ratios first, each as soon as it is ready."""
+    print(hardware())
     header = f"| {'ratio':>7} | {'beside':24} | {'what':56} | {'here':18} | {'there':18} |"
     print(f"{header}\n| ------: | {'-' * 24} | {'-' * 56} | {'-' * 18} | {'-' * 18} |", flush=True)
     for row in rows:

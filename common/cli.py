@@ -6,6 +6,7 @@ to validate, predict or resume, and one-line errors.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -140,7 +141,7 @@ class TaskCLI(LightningCLI):
         words = sys.argv[1:]
         typed = given_words(words)
         for flag, value in typed:
-            if flag in FILES and Path(value).is_file():
+            if flag in FILES and os.path.isfile(value):  # noqa: PTH113, Path's raises if settings are too long for a name
                 read_config(Path(value), groups=GROUPS if flag in CONFIG else ())
             elif flag in CONFIG and Path(value).suffix in (".yaml", ".yml"):
                 raise no_such("--config", value, [str(path) for path in Path(value).parent.glob("*.y*ml")], "configs/")

@@ -27,7 +27,8 @@ def read_config(path: Path, groups: Iterable[str] = ()) -> dict[str, object]:
         settings = yaml.load(path.read_text(encoding="utf-8"), Loader=_OneOfEach)
         if _number(settings, {}) > MOST_VALUES:
             raise UserError(f"{path}: over {MOST_VALUES:,} values, too many for a configuration")
-        if not isinstance(settings, dict) or not all(isinstance(key, str) for key in settings) or not _plain(settings):
+        plain = _plain(settings, path)
+        if not (isinstance(settings, dict) and all(isinstance(key, str) for key in settings) and plain):
             raise UserError(f"{path} is not a configuration: give names with values below them")
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         # Only the place and the problem of YAML's long message.
@@ -100,13 +101,14 @@ def _number(value: object, known: dict[int, int]) -> int:
     return known[id(value)]
 
 
-def _plain(value: object) -> bool:
-    """Whether keys are text, and class paths are names of classes, since nothing else may be imported."""
+def _plain(value: object, path: Path) -> bool:
+    """Whether keys are text or whole numbers; refuse class paths that are not names of classes: they are imported."""
     if isinstance(value, list):
-        return all(map(_plain, value))
+        return all(_plain(inner, path) for inner in value)
     if not isinstance(value, dict):
         return True
     name = value.get("class_path", "a")
     if not (isinstance(name, str) and CLASS_PATH.fullmatch(name)):
-        raise UserError(f"class_path: {name!r:.100} is not a class; give one such as common.optim.LearningRateFinder")
-    return all(isinstance(key, str | int) and _plain(inner) for key, inner in value.items())
+        wanted = "give one such as common.optim.LearningRateFinder"
+        raise UserError(f"{path}: class_path: {name!r:.100} is not a class; {wanted}")
+    return all(isinstance(key, str | int) and _plain(inner, path) for key, inner in value.items())

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from common.plots import of_metric
+from common.plots import BETTER, of_metric
 from common.run_tree import Node
 from common.runs import About, Run
 
@@ -17,20 +17,17 @@ FLAT = 0.1  # fraction of an axis below which curves look flat
 
 def describe_metrics(runs: list[Run], about: About) -> list[dict[str, object]]:
     """Describe the metrics of the runs, starting with the monitored one: title, which way is better, axis."""
-
-    logged = {name for run in runs for name in run.metrics}
     names = dict.fromkeys([about["monitor"], *about["directions"], *(name for run in runs for name in run.metrics)])
-    better = {"min": " (lower is better)", "max": " (higher is better)", None: ""}
     described: list[dict[str, object]] = []
     for name in names:
-        if name in logged:
+        if measured := [run for run in runs if name in run.metrics]:
             # The unit of a loss depends on which loss it is, so there is none if runs differ.
-            measured = [run for run in runs if name in run.metrics]
             units = {of_metric(name, run.about["units"]) for run in measured if "units" in run.about}
             unit, direction = units.pop() if len(units) == 1 else None, of_metric(name, about["directions"])
             title = f"{name}, {unit}" if unit else name
+            better = f" ({BETTER[direction]})" if direction else ""
             axis = axis_of([run.metrics[name].to_numpy() for run in measured])
-            described.append({"name": name, "title": title, "better": better[direction], **axis})
+            described.append({"name": name, "title": title, "better": better, **axis})
     return described
 
 

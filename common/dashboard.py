@@ -17,8 +17,9 @@ from common.arguments import RESUMED, Kind, Settings, experiment, in_words, kind
 from common.data import ImageData
 from common.errors import UserError
 from common.files import check_output, shown, write_json, write_text
-from common.ranking import rank, tell_apart
-from common.report import report_on, write_report
+from common.plots import BETTER
+from common.ranking import rank, read_groups, tell_apart
+from common.report import write_report
 from common.runs import About, Result, Run
 from common.task import AnyTask
 from common.tracking import STEP, wandb_key_configured
@@ -49,13 +50,12 @@ def workspace(task: type[AnyTask], data: type[ImageData], entity: str) -> Worksp
     import wandb_workspaces.workspaces as workspaces
     from wandb_workspaces import expr
 
-    better = {"min": "lower is better", "max": "higher is better"}
     monitor = task.monitor
     best = panels.SummaryMetric(f"{monitor}.{task.directions[monitor]}")
 
     def curve(name: str, **options: object) -> panels.LinePlot:
         unit = f", {task.units[name]}" if name in task.units else ""
-        title = f"{name}{unit} ({better[task.directions[name]]})"
+        title = f"{name}{unit} ({BETTER[task.directions[name]]})"
         named = {"metric_regex": name.replace("*", ".*")} if "*" in name else {"y": [name]}
         return panels.LinePlot(title=title, x=STEP, **named, **options)
 
@@ -189,7 +189,7 @@ def build_dashboard(
     path = output or Path(f"report-{task.task}.md" if report else f"dashboard-{task.task}.json")
     check_output(path, "--output", ".md" if report else ".json")
     if report:
-        write_text(path, report_on([shown(runs)]))
+        write_text(path, write_report(*read_groups([shown(runs)])))
     else:
         specification = workspace(task, data, entity or "")._to_model()
         write_json(path, specification.model_dump(mode="json", by_alias=True, exclude_none=True))

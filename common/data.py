@@ -24,8 +24,9 @@ from common.augment import View
 from common.batches import Batch, ImageBatch, ImageDataset, ImageRows, Loader, as_is, key_of, progress_of
 from common.cache import cached_images, digests_of
 from common.decoding import Images, Mode
+from common.errors import UserError
 from common.familiar import Familiar, learn_familiar
-from common.folds import keep_fraction, naming_fraction, split_rows
+from common.folds import keep_fraction, split_rows
 from common.image_files import ImageFile
 from common.split import Listing, Split, digest_of
 from common.submission import SampleSubmission
@@ -89,6 +90,7 @@ class ImageData(LightningDataModule, ABC):
         num_workers: Machine[NonNegativeInt] = 0,
     ) -> None:
         super().__init__()
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer images to predict than devices
         self.save_hyperparameters(logger=False)  # this saves the subclass's arguments, too
         keep_own(self.hparams, type(self))
         self.root, self.cache_dir = Path(root), Path(cache_dir)
@@ -99,11 +101,7 @@ class ImageData(LightningDataModule, ABC):
 
     @abstractmethod
     def read_training_set(self) -> Listing:
-        """List the training set.
-
-        Raises:
-            UserError: files are missing or contradict each other.
-        """
+        """List the training set; raise a :class:`UserError` if files are missing or contradict each other."""
 
     @abstractmethod
     def read_test_set(self) -> list[ImageFile]:
@@ -168,12 +166,8 @@ class ImageData(LightningDataModule, ABC):
         self._cached("train", self.listing.files)
 
     def setup(self, stage: str) -> None:
-        """Open the cache and split the training set.
-
-        Raises:
-            UserError: as :meth:`prepare_data`.
-        """
-        # All ranks use rank 0's seed. It is stored here, since each step reseeds torch's generator.
+        """Open the cache and split the training set; raise as :meth:`prepare_data`."""
+        # All ranks use rank 0's seed, stored here, since each step reseeds torch's generator.
         seed = torch.initial_seed() % 2**32
         self.fit_seed: int = seed if self.trainer is None else self.trainer.strategy.broadcast(seed)
         if self.predicting:
@@ -193,8 +187,11 @@ class ImageData(LightningDataModule, ABC):
         strata, groups, called = self.listing.strata, self.listing.groups, (self.group, self.stratum)
         train, val = split_rows(strata, groups, self.val_fraction, self.num_folds, self.fold, self.seed, called)
         train = keep_fraction(train, strata, groups, self.train_fraction, self.seed)
-        with naming_fraction(self.train_fraction):
+        try:
             self.check_batches(train)
+        except UserError as error:
+            kept = "" if self.train_fraction == 1 else f" (--data.train_fraction {self.train_fraction})"
+            raise UserError(f"{error}{kept}") from None
         return train, val
 
     def _test_images(self) -> Images:

@@ -50,6 +50,8 @@ def decode(data: bytes, mode: Mode, max_pixels: int) -> Image.Image:
         tags = image.tag_v2 if isinstance(image, TiffImageFile) else ImageFileDirectory_v2()
         if fault := _misread(image, data, tags):
             raise ValueError(f"{fault}; {SAVE_AS}")
+        if encoding == "PNG":
+            Image.open(io.BytesIO(data)).verify()  # compares checksums, which decoding does not
         image.load()
         # Looking for an orientation costs as much as decoding a small bitmap, and PNG and BMP rarely have one.
         if encoding not in ("PNG", "BMP", "DIB") or any(

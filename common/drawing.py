@@ -17,13 +17,20 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, prog: str, description: str | None, **numbers: tuple[int, str]) -> None:
         super().__init__(prog, description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-        self.add_argument("directory", metavar="DIR", type=Path, help="folder to write to, new or empty")
+        self.add_argument("directory", metavar="DIR", type=_folder, help="folder to write to, new or empty")
         for name, (default, text) in numbers.items():
             self.add_argument(f"--{name.replace('_', '-')}", type=int, default=default, metavar="N", help=text)
+        self.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all draws, a whole number from 0")
 
     def error(self, message: str) -> NoReturn:
         """Print `message` as one line on stderr and exit with code 2."""
         self.exit(2, f"error: {message} (see {self.prog} --help)\n")
+
+
+def _folder(word: str) -> Path:
+    if not word:  # as of a variable that is not set; Path would take it for the current folder
+        raise argparse.ArgumentTypeError("is empty; give a folder, or . for the current one")
+    return Path(word)
 
 
 def check_range(flag: str, value: int, low: int, high: int | None = None, why: str = "") -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -16,43 +17,8 @@ from common.checkpoints import Checkpoint
 from common.data import ImageData
 from common.errors import UserError
 from common.familiar import find_unfamiliar
-from common.resume import callbacks_of
 from common.submission import Outputs
-from common.task import AnyTask, ImageTask
-
-
-class OutputCollector(pl.Callback):
-    """Collect the results of ``predict_step`` from all ranks as ``outputs``, in the order of the rows."""
-
-    outputs: Outputs
-
-    def __init__(self) -> None:
-        self.batches: list[dict[str, Tensor]] = []
-
-    def on_predict_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: dict[str, Tensor],
-        batch: object,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        self.batches.append({name: on_cpu(value.detach()) for name, value in outputs.items()})
-
-    def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        batches = self.batches
-        if trainer.world_size > 1:
-            ranks: list[list[dict[str, Tensor]]] = [[] for _ in range(trainer.world_size)]
-            torch.distributed.all_gather_object(ranks, batches)
-            batches = [batch for rank in ranks for batch in rank]
-        outputs = {name: torch.cat([batch[name] for batch in batches]).numpy() for name in batches[0]}
-        assert isinstance(pl_module, ImageTask)
-        row, wanted = outputs.pop("row"), len(pl_module.data.test_set)
-        order = np.argsort(row)
-        if not np.array_equal(row[order], np.arange(wanted)):
-            raise RuntimeError(f"{len(row)} predictions for {wanted} items, or one of them twice")
-        self.outputs = {name: values[order] for name, values in outputs.items()}
+from common.task import AnyTask
 
 
 def on_cpu(value: Tensor) -> Tensor:
@@ -95,14 +61,22 @@ def average_views(data: ImageData, tta: int, predict: Callable[[], Outputs]) -> 
 
 
 def predict_views(trainer: pl.Trainer, model: AnyTask, data: ImageData, tta: int) -> Outputs:
-    """Return the outputs of all images that ``data`` predicts, as in :func:`average_views`."""
+    """Return the outputs of all images that ``data`` predicts, from all ranks, as in :func:`average_views`."""
 
     def predict() -> Outputs:
-        collector = OutputCollector()
-        callbacks_of(trainer).append(collector)
-        pl.Trainer.predict(trainer, model, datamodule=data, return_predictions=False)
-        callbacks_of(trainer).remove(collector)
-        return collector.outputs
+        found = pl.Trainer.predict(trainer, model, datamodule=data) or []  # None on a rank without images
+        steps = cast("list[dict[str, Tensor]]", found)
+        batches = [{name: on_cpu(value) for name, value in step.items()} for step in steps]
+        if trainer.world_size > 1:
+            ranks: list[list[dict[str, Tensor]]] = [[] for _ in range(trainer.world_size)]
+            torch.distributed.all_gather_object(ranks, batches)
+            batches = [batch for rank in ranks for batch in rank]
+        outputs = {name: torch.cat([batch[name] for batch in batches]).numpy() for name in batches[0]}
+        row, wanted = outputs.pop("row"), len(data.test_set)
+        order = np.argsort(row)
+        if not np.array_equal(row[order], np.arange(wanted)):
+            raise RuntimeError(f"{len(row)} predictions for {wanted} items, or one of them twice")
+        return {name: values[order] for name, values in outputs.items()}
 
     return average_views(data, tta, predict)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,16 +14,8 @@ from common.platforms import Interrupted, remedy, show_any_text
 # Refusals by the machine rather than the program: no space, a quota; no permission, a read-only disk, a folder that was
 # removed meanwhile, a long name.
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-REFUSALS = FULL | {
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-    errno.ENOENT,
-    errno.ENOTDIR,
-    errno.EISDIR,
-    errno.ENAMETOOLONG,
-    errno.ELOOP,
-}
+REFUSALS = {*FULL, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR}
+REFUSALS |= {errno.ENAMETOOLONG, errno.ELOOP}
 
 
 class UserError(Exception):
@@ -63,6 +56,7 @@ def exit_on_user_error() -> Iterator[None]:
     Ctrl-C ends with code 130, as in a shell.
     """
     show_any_text()
+    os.environ["MPLBACKEND"] = "agg"  # commands only write pictures; importing matplotlib fails if another is misspelt
     try:
         yield
     except UserError as error:

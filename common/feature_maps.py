@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from common.errors import UserError
+from common.errors import UserError, listed
 from common.files import check_output
 from common.networks import Float32Linear
 from common.plots import new_figure, save_png
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
-LISTED = 60  # layers that an error lists
+LISTED = 59  # layers that an error lists
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,7 @@ def activations(model: AnyTask, image: Tensor, layers: list[str] | None) -> dict
     except Exception:  # torch.fx raises TypeError, TraceError, ... if the flow depends on values
         names = []
     if unknown := [name for name in layers or [] if not any(f"{n}.".startswith(f"{name}.") for n in names)]:
-        more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-        there = ", ".join(names[1:LISTED]) + more if names else "none that can be shown"
+        there = listed(names[1:], most=LISTED) or "none that can be shown"
         raise UserError(f"--layers {unknown[0]}: no such layer; there are {there}")
     if not names:
         return {}

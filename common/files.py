@@ -31,10 +31,12 @@ def expand(flag: str, word: str) -> list[Path]:
     """
     if not word:
         raise UserError(f"{flag}: an empty name, as of a variable that is not set; give a file")
+    if re.match("[a-z]+://", word):
+        raise UserError(f"{flag} {word}: addresses are not read; download it, and give the file")
     if not has_magic(word) or Path(word).exists():
         return [Path(word)]
     found = sorted(glob(word, recursive=True))  # noqa: PTH207, of any root
-    paths = sorted(map(Path, found), key=lambda path: natural(str(path)))
+    paths = [Path(name) for name in sorted(found, key=natural)]
     if not paths:
         raise UserError(f"{flag} {word}: the pattern matches no file")
     return paths

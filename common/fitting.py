@@ -14,6 +14,7 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from common.arguments import RESUMED, T, as_typed
 from common.callbacks import BestCheckpoint, Finite, LastCheckpoint, LatestLink, best_checkpoint
 from common.checkpoints import Checkpoint, run_of
+from common.errors import UserError
 from common.files import shown, write_json, write_text
 from common.held_out_tables import HELD_OUT
 from common.machine import is_first_process
@@ -21,7 +22,7 @@ from common.pictures import Pictures, showing_best
 from common.platforms import quoted
 from common.progress import Throughput
 from common.resume import Resume, WholeMetrics, continue_metrics, without_obsolete_arguments
-from common.runs import RESULT, RUNS, claim, number_of
+from common.runs import RESULT, RUNS, claim, is_fold, number_of
 from common.task import AnyTask
 from common.tracking import Description, wandb_logger
 from common.training_metrics import TrainingMetrics
@@ -100,6 +101,8 @@ def open_run(
     if resumed is not None and (run := continued_run(resumed.path, home, settings.name)) is not None:
         name = run.parent.relative_to(home.resolve()).as_posix()
     else:
+        if settings.data.fold is None and is_fold(home / name / "version_0"):
+            raise UserError(f"--name {name}: fold_N is the name of a fold; give --data.fold, or another name")
         run = claimed = claim(home / name) if first else None  # the others learn it from the first
     version = None if run is None else number_of(run)
     csv = WholeMetrics(root / RUNS, name=f"{task.task}/{name}", version=version)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 
 from common.errors import UserError, counted, listed
@@ -81,15 +78,6 @@ def check_train_fraction(given: object) -> float:
         wanted = "give a fraction above 0 and at most 1, such as 0.5; crossval takes several, as [0.5, 1]"
         raise UserError(f"--data.train_fraction {given}: {wanted}")
     return float(given)
-
-
-@contextmanager
-def naming_fraction(fraction: object) -> Iterator[None]:
-    """Make a :class:`UserError` about the rows to train on mention which fraction of them was kept."""
-    try:
-        yield
-    except UserError as error:
-        raise UserError(f"{error} (--data.train_fraction {fraction})" if fraction != 1 else str(error)) from None
 
 
 def stratified_split(labels: np.ndarray, val_fraction: float, seed: int) -> tuple[Indices, Indices]:

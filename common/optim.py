@@ -91,34 +91,26 @@ class StochasticWeightAveraging(callbacks.WeightAveraging):
     def __init__(self, start: ClosedUnitInterval = 0.75) -> None:
         super().__init__(avg_fn=self._average)
         self.start = start
-        self.averaged_epochs = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
         if (trainer.max_epochs or -1) < 1:
             raise UserError("stochastic weight averaging needs to know the end: give --trainer.max_epochs")
+        self.first = int(self.start * (trainer.max_epochs or 1))
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: STEP_OUTPUT, batch: object, batch_idx: int
     ) -> None:
         # At the epoch's last step rather than at its end, which comes only after its validation.
         self.at_end_of_epoch = trainer.is_last_batch
-        if self.at_end_of_epoch and trainer.current_epoch >= int(self.start * (trainer.max_epochs or 1)):
-            self.averaged_epochs += 1
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
         return step_idx is not None and self.at_end_of_epoch
 
-    def _average(self, averaged: Tensor, current: Tensor, _: Tensor | int) -> Tensor:
-        return averaged + (current - averaged) / max(1, self.averaged_epochs)
-
-    def state_dict(self) -> dict[str, int]:
-        return {**super().state_dict(), "averaged_epochs": self.averaged_epochs}
-
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        self.averaged_epochs = state_dict["averaged_epochs"]
-        super().load_state_dict({name: value for name, value in state_dict.items() if name != "averaged_epochs"})
+    def _average(self, averaged: Tensor, current: Tensor, number: Tensor | int) -> Tensor:
+        # One update per epoch, so their number is the epoch's; as a tensor, since a number would make a GPU wait.
+        return averaged + (current - averaged) / torch.as_tensor(number - self.first + 1).clamp(min=1)
 
 
 class LearningRateFinder(callbacks.LearningRateFinder):

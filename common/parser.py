@@ -8,11 +8,13 @@ import sys
 from argparse import Action, HelpFormatter, RawDescriptionHelpFormatter
 from collections.abc import Iterable
 from itertools import pairwise
+from pathlib import Path
 from typing import NoReturn
 
-from jsonargparse import DefaultHelpFormatter, Namespace
+from jsonargparse import DefaultHelpFormatter, Namespace, dict_to_namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
+from common.config import read_config
 from common.errors import did_you_mean
 
 # Common commands and their purpose; {task} is the package.
@@ -224,6 +226,12 @@ def explain_type_error(message: str) -> str:
     return f"--{' '.join([flag, *value.split()])}: give {' or '.join(filter(None, [', '.join(others), last]))}"
 
 
+def _file_with(key: str) -> str:
+    """Name the configuration that was typed and has a setting; empty if there is none."""
+    given = [value for flag, value in given_words(sys.argv[1:]) if flag in CONFIG and Path(value).is_file()]
+    return next((f"{file}: " for file in given if key in dict_to_namespace(read_config(Path(file)))), "")
+
+
 class OneLineParser(LightningArgumentParser):
     """Lightning's parser, but with one-line errors, which do not list all arguments."""
 
@@ -235,6 +243,12 @@ class OneLineParser(LightningArgumentParser):
         if unknown := re.search(r"unrecognized arguments: --([\w.]+)", message):
             hint = did_you_mean(flags_like(unknown[1], parser.get_defaults(skip_validation=True).keys()))
             message = "; ".join(filter(None, [message, hint]))
+        if missing := re.search(r"arguments are required: (?:(\w+)\.)?([\w.]+)", message):
+            prog, message = f"{prog} {missing[1]}" if missing[1] in CHECKPOINTS else prog, f"give --{missing[2]}"
+        if option := re.search(r"(?:Group '([\w.]+)'|Subcommand '\w+') does not accept option '([\w.]+)'", message):
+            key = ".".join(filter(None, option.groups()))
+            hint = did_you_mean(flags_like(key, parser.get_defaults(skip_validation=True).keys()))
+            message = "; ".join(filter(None, [f"{_file_with(key)}{key}: no such setting", hint]))
         self.exit(2, f"error: {' '.join(explain_type_error(message).split())} (see {prog} --help)\n")
 
     def format_help(self, *args: HelpFormatter | None, **kwargs: HelpFormatter | None) -> str:

@@ -21,12 +21,14 @@ if TYPE_CHECKING:  # importing matplotlib takes as long as starting
     from matplotlib.lines import Line2D
 
 Direction = Literal["min", "max"]  # whether a lower or a higher metric is better
+BETTER: dict[Direction, str] = {"min": "lower is better", "max": "higher is better"}
 Said = TypeVar("Said", bound=str)
 
 # Okabe and Ito's colours, which the colour-blind can tell apart; markers and dashes distinguish them in grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES = ("-", "--", ":", "-.", (0, (5, 1)), (0, (1, 1)))
+LOOKS = tuple(zip(COLOURS, MARKERS, DASHES, strict=True))
 GREY = "#555555"
 DPI = 120
 GALLERY = 24  # pictures per gallery
@@ -109,9 +111,8 @@ def data_curve(table: pd.DataFrame, metric: str, direction: Direction, unit: str
         mean, spread = table["mean"], table["deviation"]
         axes.errorbar(trained, mean, spread, fmt=MARKERS[1], color=COLOURS[1], capsize=4, ms=4, label=label)
         axes.legend(frameon=False, fontsize=9)
-    better = "lower" if direction == "min" else "higher"
     noun = counted.removeprefix("trained_")
-    y = f"{metric}{f', {unit}' if unit else ''} ({better} is better)"
+    y = f"{metric}{f', {unit}' if unit else ''} ({BETTER[direction]})"
     tidy(axes, "What more data would bring", f"{noun} trained on (fraction of those not held out)", y)
     axes.set_xscale("log", base=2)
     shares = zip(trained, table["train_fraction"], strict=True)
@@ -170,8 +171,7 @@ def learning_curves(
                 axes.set_title(f"best epoch {value:.3g}, last {curve.iloc[-1]:.3g}")
         one = next(iter(drawn))
         direction, unit = directions[one], units.get(one, "")
-        better = "lower" if direction == "min" else "higher"
-        tidy(axes, axes.get_title(), "epoch", f"{name}{f', {unit}' if unit else ''}\n({better} is better)")
+        tidy(axes, axes.get_title(), "epoch", f"{name}{f', {unit}' if unit else ''}\n({BETTER[direction]})")
         axes.set_xlim(min(0.5, last - 0.5), last + 0.5)
         if direction == "min" and any(0 < WIDE * measured[key].min() < measured[key].iloc[0] for key in drawn):
             scale_by_ratios(axes)

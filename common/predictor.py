@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -111,22 +111,23 @@ class Predictor(Generic[Model]):
             raise UserError("give images as a list, one or more")
         with self.lock:
             self._take(pictures)
-            outputs, _ = average_members(self._predictions(), lambda outputs: np.zeros(()))
+            of_each = (
+                average_views(data, self.tta, partial(self._run, model, data))
+                for model, data in zip(self.models, self.data, strict=True)
+            )
+            outputs, _ = average_members(of_each, lambda outputs: np.zeros(()))
             return outputs, unlike_training(self.data[0], [], self.members[0])
 
     def _take(self, pictures: Sequence[Picture]) -> None:
         """Give each data module its images, decoding each picture once per mode."""
         pixels: list[list[np.ndarray]] = [[] for _ in self.data]
+        modes, most = {data.mode for data in self.data}, self.data[0].max_pixels
         for number, picture in enumerate(pictures):
-            modes = {data.mode: as_image(picture, data.mode, data.max_pixels, f"image {number}") for data in self.data}
+            decoded = {mode: as_image(picture, mode, most, f"image {number}") for mode in modes}
             for its, data in zip(pixels, self.data, strict=True):
-                its.append(resize(modes[data.mode], data.image_size))
+                its.append(resize(decoded[data.mode], data.image_size))
         for its, data in zip(pixels, self.data, strict=True):
             data.test_set = ImageDataset(np.stack(its), np.arange(len(its)))
-
-    def _predictions(self) -> Iterator[Outputs]:
-        for model, data in zip(self.models, self.data, strict=True):
-            yield average_views(data, self.tta, partial(self._run, model, data))
 
     @torch.inference_mode()
     def _run(self, model: Model, data: ImageData) -> Outputs:

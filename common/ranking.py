@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from common.errors import UserError
-from common.files import read_json
+from common.files import natural, read_json
 from common.plots import Direction
 from common.runs import About, CrossValidated, HeldOut, Run, find_runs, is_fold, latest_of, read_run
 
@@ -98,7 +98,7 @@ def rank(runs: list[Run], monitor: str, direction: Direction) -> list[Group]:
     for folder, parts in folds.items():
         whole = _cross_validation(folder, parts)
         ranked.setdefault(_rows(whole.about["held_out"]), []).append(whole)
-        below[whole.name] = sorted(parts, key=lambda run: run.name)
+        below[whole.name] = sorted(parts, key=lambda run: natural(run.name))
     sign = 1 if direction == "min" else -1
     groups = []
     for rows, members in ranked.items():

@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from common.errors import counted
 from common.held_out_tables import compare_rows, read_held_out, weights_of
-from common.ranking import FIXED, Group, read_groups, table_of, text_of
+from common.plots import BETTER
+from common.ranking import FIXED, Group, table_of, text_of
 from common.run_tree import SUMMED_UP, Node, order_columns, tree_of
 from common.runs import About, Run
 
 FIRST = 5  # groups of rows, at either end, where two runs differ most
 
 
-def report_on(words: Sequence[str]) -> str:
-    """Write the report on run folders, found by :func:`common.runs.find_runs`.
-
-    Raises:
-        UserError: there are none, or they cannot be compared.
-    """
-    return write_report(*read_groups(words))
-
-
 def write_report(groups: list[Group], about: About) -> str:
     """Write the report on ranked runs."""
     monitor = about["monitor"]
-    lowest_first, unit = about["directions"][monitor] == "min", about.get("units", {}).get(monitor)
-    measured = f"`{monitor}`{f' in {unit}' if unit else ''}, {'lower' if lowest_first else 'higher'} is better"
+    direction, unit = about["directions"][monitor], about.get("units", {}).get(monitor)
+    measured = f"`{monitor}`{f' in {unit}' if unit else ''}, {BETTER[direction]}"
     runs = counted(sum(len(group.runs) for group in groups), "run")
     apart = "; only runs with the same held-out rows are ranked together" if len(groups) > 1 else ""
     lines = [f"# Runs of {about['task']}: which is best, and why", "", f"{runs}, by {measured}{apart}."]
@@ -34,7 +24,7 @@ def write_report(groups: list[Group], about: About) -> str:
     table = table_of(groups)
     columns, cells = order_columns(table), iter(table.to_dict("records"))
     for group in groups:
-        roots = tree_of(group, [next(cells) for _ in group.runs], columns, lowest_first)
+        roots = tree_of(group, [next(cells) for _ in group.runs], columns, direction == "min")
         lines += ["", f"## {group.rows}: {counted(len(group.runs), 'run')}", "", *_section(roots, columns, monitor)]
     return "\n".join(lines) + "\n"
 

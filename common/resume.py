@@ -116,7 +116,7 @@ class Resume(pl.Callback):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if self.resumed is None:
             return
-        ours = {type(callback).__name__ for callback in callbacks_of(trainer)}
+        ours = {type(callback).__name__ for callback in vars(trainer)["callbacks"]}  # undeclared
         if lost := sorted(self.resumed.callbacks - ours - FREE):
             path = self.resumed.path
             raise UserError(f"--ckpt_path {path} was fitted with {listed(lost)}: give its --config again")
@@ -170,12 +170,6 @@ class Resume(pl.Callback):
         if lost := {name: value for name, value in values.items() if name not in logged}:
             lost["epoch"] = torch.tensor(self.resumed.stands["epoch"] - 1)
             trainer._logger_connector.log_metrics(lost, step)
-
-
-def callbacks_of(trainer: pl.Trainer) -> list[pl.Callback]:
-    """Return the callbacks of a Trainer, an attribute that its class does not declare."""
-    callbacks: list[pl.Callback] = vars(trainer)["callbacks"]
-    return callbacks
 
 
 def finish_epoch(trainer: pl.Trainer) -> None:

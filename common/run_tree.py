@@ -6,13 +6,14 @@ import math
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
+from typing import cast
 
 import numpy as np
 import pandas as pd
 
 from common.errors import counted
 from common.ranking import FIXED, Group, text_of
-from common.runs import Run, is_fold
+from common.runs import CrossValidated, Run, is_fold
 
 SUMMED_UP = ("seed_everything", "data.fold")  # arguments that differ within a row
 Cell = tuple[str, float | None]  # its text, and the number it sorts by, if it is one
@@ -120,12 +121,16 @@ def _shared(names: list[str]) -> str:
 
 
 def _folds(root: Node) -> list[float | None]:
-    """Return the metric of each fold, measured like that over all folds, or else from its last epoch."""
+    """Return the metric of each fold, measured like that over all folds or, of one view, in its last epoch."""
     assert root.run is not None
+    if root.run.result is None:
+        return []
+    views = cast("CrossValidated", root.run.result).get("views", 1)
     try:
-        figures: list[float | None] = pd.read_csv(root.run.path / "crossval.csv")[root.run.about["monitor"]].tolist()
+        table = pd.read_csv(root.run.path / f"crossval{f'_tta{views}' if views > 1 else ''}.csv")
+        figures: list[float | None] = table[root.run.about["monitor"]].tolist()
     except (OSError, ValueError, KeyError):
-        return [node.row["last"][1] for node in root.below]
+        return [node.row["last"][1] for node in root.below] if views == 1 else []
     return figures
 
 

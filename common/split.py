@@ -139,7 +139,10 @@ class Split(NamedTuple):
             for how, ids in moved.items()
             if ids
         ]
-        if learned := {*self.held_out} & {*fitted.trained}:
+        ours, theirs = {*self.held_out}, {*fitted.trained}
+        if self.contents and fitted.contents:  # equal names need not mean equal images
+            ours, theirs = {*self.contents[len(self.trained) :]}, {*fitted.contents[: len(fitted.trained)]}
+        if learned := ours & theirs:
             number = f"{len(learned)} of the {len(self.held_out)} held-out rows"
             changes.append(f"{number} {'was' if len(learned) == 1 else 'were'} learned from")
         same = self.digests[:2] == digests[:2]

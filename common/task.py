@@ -135,7 +135,8 @@ class ImageTask(LightningModule, Calibrated, HeldOutTables[Data], ABC, Generic[D
     @property
     def normalize(self) -> nn.Module:
         """The module that scales images (float in [0, 1]) to the encoder's input range."""
-        return nn.Identity()
+        normalize: nn.Module = getattr(self.net, "normalize", nn.Identity())
+        return normalize
 
     def count_items(self, batch: Batch) -> int:
         """Count the items in a training batch, in the unit of ``throughput``: images, unless a task overrides this."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Literal, NamedTuple
 
@@ -135,18 +135,13 @@ def _listing(root: Path, part: Part) -> _Listing | None:
     """
     found = [_unpacked(folder) for folder in (root / part, root / "open" / part) if folder.is_dir()]
     for archive in (root / f"{part}.zip", root / "open.zip"):
-        with _needless(bool(found)):
+        with suppress(UserError) if found else nullcontext():  # a damaged archive is not needed
             if archive.is_file() and (packed := _packed(archive, part)) is not None:
                 found.append(packed)
     for other in found[1:]:
         ours, theirs = ({_composed("/".join(parts)): file for parts, file in one.images} for one in (found[0], other))
         refuse_unlike(found[0].source, ours, other.source, theirs)
     return found[0] if found else None
-
-
-def _needless(found: bool) -> AbstractContextManager[None]:
-    """Pass over a damaged archive if what it may hold has been ``found`` elsewhere."""
-    return suppress(UserError) if found else nullcontext()
 
 
 def _unpacked(folder: Path) -> _Listing:
@@ -159,30 +154,23 @@ def _unpacked(folder: Path) -> _Listing:
 
 
 def _packed(archive: Path, part: Part) -> _Listing | None:
-    names = _members(archive)
+    paths = {name: PurePosixPath(name).parts for name in _members(archive)}
     # The part's own archive may start with its folder, or directly with the species.
-    bare = archive.stem == part and not any(part in PurePosixPath(name).parts for name in names)
-    inside_zip = {name: below for name in names if (below := _below(name, part, bare)) is not None}
-    if not inside_zip:
+    bare = archive.stem == part and not any(part in parts for parts in paths.values())
+    if not bare:
+        paths = {name: parts[parts.index(part) + 1 :] for name, parts in paths.items() if part in parts}
+    if not paths:
         return None
     return _Listing(
         str(archive) if bare else f"{archive}:{part}",
-        [(inside_zip[file.member], file) for file in find_images(archive, inside_zip.__contains__)],
-        [below for name, below in inside_zip.items() if name.endswith("/") and len(below) in (1, 2)],
+        [(paths[file.member], file) for file in find_images(archive, paths.__contains__)],
+        [below for name, below in paths.items() if name.endswith("/") and len(below) in (1, 2)],
     )
 
 
 def _members(archive: Path) -> list[str]:
     with open_zip(archive) as stream:
         return stream.namelist()
-
-
-def _below(member: str, part: Part, bare: bool) -> Parts | None:
-    """Return the path of an archive's member relative to the part's folder, or None if it is not in it."""
-    parts = PurePosixPath(member).parts
-    if bare:
-        return parts
-    return parts[parts.index(part) + 1 :] if part in parts else None
 
 
 def _photo_table(listing: _Listing, part: Part) -> pd.DataFrame:
@@ -214,7 +202,7 @@ def _find_table(root: Path, name: str, columns: list[str]) -> tuple[TableFile, p
     homes = [home / inside for home in (root, root / "open") for inside in ("test_dataset", "")]
     found = [TableFile(home / name) for home in homes if (home / name).is_file()]
     for archive in (root / "test_dataset.zip", root / "open.zip"):
-        with _needless(bool(found)):
+        with suppress(UserError) if found else nullcontext():
             members = _members(archive) if archive.is_file() else []
             named = [m for m in members if PurePosixPath(m).name == name and "__MACOSX" not in m]
             found += [TableFile(archive, member) for member in sorted(named, key=lambda member: member.count("/"))]

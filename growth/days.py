@@ -64,14 +64,9 @@ def read_days(species: str, plant: str, stems: Sequence[str]) -> tuple[list[floa
     return [(day - first) / timedelta(days=1) if isinstance(day, datetime) else day for day in days], faults
 
 
-def has_dates(plant: str, stems: Sequence[str]) -> bool:
-    """Return whether any of a plant's names has a date."""
-    return any(mark.dated for stem in stems for mark in find_marks("", plant, with_dashes(stem)))
-
-
 def tell_days(plant: str, stems: Sequence[str]) -> bool:
     """Return whether any of a plant's names has a date, or a number marked as a day, such as DAT07."""
-    return any(mark.dated or mark.named for stem in stems for mark in find_marks("", plant, with_dashes(stem)))
+    return any(mark.dated or mark.named for stem in stems for mark in find_marks("", plant, stem))
 
 
 def fault_of_number(day: float) -> str:

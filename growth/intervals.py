@@ -46,9 +46,8 @@ def learn_intervals(predicted: np.ndarray, days: np.ndarray, plants: np.ndarray)
         own: np.ndarray = plants == name
         scores[own] = errors[own] / _deviation(predicted[own], *_fit_deviation(predicted[~own], errors[~own]))
     learned["base"], learned["slope"] = _fit_deviation(predicted, errors)
-    order = np.argsort(scores)
-    _, inverse, counts = np.unique(plants[order], return_inverse=True, return_counts=True)
-    scores, weights = scores[order], 1 / counts[inverse]
+    _, inverse, counts = np.unique(plants, return_inverse=True, return_counts=True)
+    weights = 1 / counts[inverse]
     for level in LEVELS:
         if len(names) < plants_for(level):
             continue
@@ -63,10 +62,8 @@ def learn_intervals(predicted: np.ndarray, days: np.ndarray, plants: np.ndarray)
 
 
 def _quantile(scores: np.ndarray, weights: np.ndarray, share: float) -> float:
-    """Find the smallest of the sorted scores (P) at which the cumulative weight (P) reaches a fraction of the total."""
-    mass = np.cumsum(weights)
-    place = int(np.searchsorted(mass, share * mass[-1] - 1e-9))
-    return float(scores[min(place, len(scores) - 1)])
+    """Find the smallest score (P) at which the cumulative weight (P) reaches a fraction of the total."""
+    return float(np.quantile(scores, share - 1e-9, weights=weights, method="inverted_cdf"))
 
 
 def deviations_of(calibration: Calibration) -> dict[int, tuple[float, float]]:

@@ -18,8 +18,8 @@ from common.errors import UserError, listed
 from common.files import expand, natural
 from common.image_files import SUFFIXES, ImageFile, find_given
 from growth import dacon
-from growth.days import has_dates, read_days, tell_days
-from growth.marks import told_day
+from growth.days import read_days, tell_days
+from growth.marks import find_marks, told_day
 from growth.name_pattern import parse_pattern, read_names, split_name
 from growth.names import refuse_alike, refuse_folders_of_days
 from growth.own import PAIRS, WRITTEN, read_own_pairs, read_own_training_set, refuse_other_tables
@@ -106,15 +106,18 @@ def read_given(given: Sequence[str], pattern: str | None) -> PhotoPairs:
         where = listed(sorted(map(str, several)))
         raise UserError(f"--images: photos in {where} may be of one plant or of several; give the folders for several")
     if inside:
-        table["plant"] = _plants_of(homes, inside)
+        table["plant"] = [home.as_posix() for home in homes]
+        if len(inside) == 1:
+            relative = [home.relative_to(inside[0]) for home in homes]
+            table["plant"] = [home.as_posix() if home.name else "" for home in relative]
         refuse_alike("--images", table.assign(where=table["path"]))
-        below = table["plant"].replace("", inside[0].resolve().name)
+        table["folder"] = below = table["plant"].replace("", inside[0].resolve().name)
         refuse_folders_of_days(
             "--images", below if len(inside) == 1 else pd.Series(home.name for home in homes), table["path"]
         )
         table = table.iloc[sorted(range(len(table)), key=lambda row: natural(table["path"][row]))]
         table = table.reset_index(drop=True)
-        stems = table.groupby("plant")["name"].agg(list)
+        stems = table.groupby("folder")["name"].agg(list)
         tells = [tell_days(PurePosixPath(str(plant)).name, names) for plant, names in stems.items()]
         for names, told in zip(stems, tells, strict=True):
             if not told:
@@ -123,7 +126,7 @@ def read_given(given: Sequence[str], pattern: str | None) -> PhotoPairs:
         _refuse_order(given, files, homes)
     day, dated = np.arange(len(table), dtype=np.float32), False
     if inside and any(tells):
-        day, faults = days_in_names(table["plant"], table["name"], lambda plant: ("", PurePosixPath(plant).name))
+        day, faults = days_in_names(table["folder"], table["name"], lambda plant: ("", PurePosixPath(plant).name))
         refuse_uncertain(given[0], table["path"], faults)
         dated = True
     refuse_lone(given[0], table["plant"].replace("", given[0]), pd.Series(day))
@@ -188,7 +191,8 @@ def _refuse_order(given: Sequence[str], files: list[ImageFile], homes: list[Path
         # Where a time of day or another number is uncertain, a date or DAT07 still is not.
         told = [told_day(stem) for stem in stems]
         said = [(one.form, one.day) if one else ("", math.nan) for one in told]
-        if (None not in told and len({*told}) == 1) or not has_dates(plant, stems):
+        dated = any(mark.dated for stem in stems for mark in find_marks("", plant, stem))
+        if (None not in told and len({*told}) == 1) or not dated:
             _refuse_order_of_a_shell(names)
     for ((form, day), file), ((next_form, next_day), later) in pairwise(zip(said, files, strict=False)):
         if form == next_form and day > next_day:
@@ -205,13 +209,6 @@ def _refuse_order_of_a_shell(names: list[str]) -> None:
             f"--images: the order may be {said}; give the folder, or a pattern in quotes, for the latter; rename the "
             "photos for the former"
         )
-
-
-def _plants_of(homes: list[Path], inside: list[Path]) -> list[str]:
-    """Name each photo's plant after its folder, relative to the given folder or archive if there is only one."""
-    if len(inside) > 1:
-        return [home.as_posix() for home in homes]
-    return ["" if home == inside[0] else home.relative_to(inside[0]).as_posix() for home in homes]
 
 
 def _is_competition(root: Path, pattern: str | None) -> bool:

@@ -102,7 +102,7 @@ class Told(NamedTuple):
 
 def find_marks(species: str, plant: str, stem: str) -> list[Mark]:
     """Find the numbers and dates in a name after the names of its folders, or in all of it if none follow."""
-    species, plant = re.escape(species), re.escape(plant)
+    stem, species, plant = with_dashes(stem), *(re.escape(with_dashes(name)) for name in (species, plant))
     names = (rf"{name}(?!(?<=[0-9])[0-9])" for name in (plant, rf"{species}[\W_]*{plant}", species))
     folders = (re.match(name, stem, re.IGNORECASE) for name in names)  # P1 does not begin P10
     start = max((folder.end() for folder in folders if folder), default=0)
@@ -112,21 +112,21 @@ def find_marks(species: str, plant: str, stem: str) -> list[Mark]:
 
 def told_day(stem: str) -> Told | None:
     """Return the day that a name states unambiguously: its only date, or else its only number marked as a day."""
-    found = find_marks("", "", with_dashes(stem))
-    if dates := [mark for mark in found if mark.dated]:
-        readings = [moment for mark in dates for moment in mark.readings.values() if isinstance(moment, datetime)]
+    if dates := [mark for mark in find_marks("", "", stem) if mark.dated]:
+        readings = [(mark, day) for mark in dates for day in mark.readings.values() if isinstance(day, datetime)]
         if len(readings) != 1:
             return None
-        clock = dates[0].clock if dates[0].time and not dates[0].doubt else ""
-        return Told(dates[0].text, "date", (readings[0] - datetime.min) / timedelta(days=1), clock)
+        mark, day = readings[0]
+        clock = mark.clock if mark.time and not mark.doubt else ""
+        return Told(mark.text, "date", (day - datetime.min) / timedelta(days=1), clock)
     days = list(_CALLED_DAY.finditer(stem))
     return Told(days[0].group(), days[0][1].lower(), float(days[0][2])) if len(days) == 1 else None
 
 
 def names_a_day(folder: str) -> bool:
     """Return whether a folder is named after a date, or a number beside a word such as day or week."""
-    name = with_dashes(folder)
-    return _TIME_BESIDE.search(name) is not None or any(mark.dated for mark in find_marks("", "", name))
+    dated = any(mark.dated for mark in find_marks("", "", folder))
+    return dated or _TIME_BESIDE.search(with_dashes(folder)) is not None
 
 
 def may_be_date(folder: str) -> bool:
@@ -172,20 +172,15 @@ def _mark(match: re.Match[str], stem: str, start: int) -> Mark:
         return Mark(label, meanings, dated=False, dash=dash, named=day is not None, since=since)
     time = part["time"] or ""
     since_midnight, doubt = _clock(time) if time else (timedelta(), "")
-    moments = [moment + since_midnight for date in dates if (moment := _midnight(date))]
-    clock = "a time with AM or PM" if re.search(_HALF, time, re.IGNORECASE) else "a time of day"
-    clock = clock if time else "no time of day"
+    moments = []
+    for date in dates:
+        with contextlib.suppress(ValueError):
+            moments.append(datetime.strptime("-".join(date), "%Y-%m-%d") + since_midnight)
+    half = re.search(_HALF, time, re.IGNORECASE)
+    clock = "a time with AM or PM" if half else "a time of day" if time else Mark.clock
     if time and (zone := _ZONE.match(after)):
         clock = f"{clock} of {zone[1]}"
     return Mark(text, {f"{moment:%Y-%m-%d}": moment for moment in moments}, True, time, clock, doubt)
-
-
-def _midnight(date: tuple[str, str, str]) -> datetime | None:
-    try:
-        year, month, day = map(int, date)
-        return datetime(year, month, day)
-    except ValueError:
-        return None
 
 
 def _clock(time: str) -> tuple[timedelta, str]:

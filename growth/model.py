@@ -273,10 +273,6 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         """The network after normalisation; for the twin design, the one of the later photo."""
         return self.net.after_net
 
-    @property
-    def normalize(self) -> nn.Module:
-        return self.net.normalize
-
     def explained_scores(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the codes of photos, N×2, days, and which of them to explain: that as the later photo."""
         codes = self.net.encode(images)

@@ -163,14 +163,10 @@ def refuse_mixed(path: object, pairs: pd.DataFrame, before: np.ndarray, after: n
 def refuse_lone(source: object, plant: pd.Series, day: pd.Series) -> None:
     """Raise a :class:`UserError` that names the plants with only one photo, or only one moment."""
     photos, moments = plant.value_counts(), day.groupby(plant).nunique()
-    if lone := sorted(photos.index[photos == 1]):
-        count = counted(len(lone), "plant has", "plants have")
-        raise UserError(
-            f"{source}: {count} one photo, which makes no pair: {listed(lone)}; add photos of each, or remove it"
-        )
-    if lone := sorted(moments.index[moments == 1]):
-        count = counted(len(lone), "plant has", "plants have")
-        raise UserError(
-            f"{source}: {count} photos of one moment only, which make no pair: {listed(lone)}; "
-            "add photos of other days or remove these"
-        )
+    for number, has, remedy in (
+        (photos, "one photo, which makes no pair", "add photos of each, or remove it"),
+        (moments, "photos of one moment only, which make no pair", "add photos of other days or remove these"),
+    ):
+        if lone := sorted(number.index[number == 1]):
+            count = counted(len(lone), "plant has", "plants have")
+            raise UserError(f"{source}: {count} {has}: {listed(lone)}; {remedy}")

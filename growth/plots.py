@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from common.decoding import Images
-from common.plots import COLOURS, DASHES, GALLERY, GREY, MARKERS, Gallery, new_figure, tidy
+from common.plots import GALLERY, GREY, LOOKS, Gallery, new_figure, tidy
 from growth.intervals import LEVELS
 
 NAMED = 12  # plants at most whose names fit into a picture
@@ -36,8 +36,7 @@ def days(evaluated: pd.DataFrame) -> Figure:
     elapsed = np.unique(both[:, 0])
     gap = np.median(np.diff(elapsed)) if len(elapsed) > 1 else 1.0
     rng, groups = np.random.default_rng(0), list(evaluated.groupby("species"))
-    looks = zip(cycle(COLOURS), cycle(MARKERS), strict=True)
-    for (name, pairs), (colour, marker) in zip(groups, looks, strict=False):
+    for (name, pairs), (colour, marker, _) in zip(groups, cycle(LOOKS), strict=False):
         alpha = float(np.clip(400 / len(pairs), 0.1, 0.7))
         # All species about the true number: beside each other, they would look biased in opposite directions.
         x = pairs["days"] + rng.uniform(-JITTER, JITTER, len(pairs)) * gap
@@ -65,8 +64,7 @@ def errors(evaluated: pd.DataFrame) -> Figure:
     figure = new_figure(7.5, 4.5)
     axes = figure.add_subplot()
     axes.axhline(0, color=GREY, linewidth=1)
-    looks = zip(cycle(COLOURS), cycle(MARKERS), cycle(DASHES), strict=True)
-    for (name, pairs), (colour, marker, dash) in zip(evaluated.groupby("species"), looks, strict=False):
+    for (name, pairs), (colour, marker, dash) in zip(evaluated.groupby("species"), cycle(LOOKS), strict=False):
         by_days = (pairs["predicted"] - pairs["days"]).groupby(pairs["days"].round())
         low, middle, high = (by_days.quantile(share) for share in (0.25, 0.5, 0.75))
         axes.fill_between(middle.index, low, high, alpha=0.2, linewidth=0, color=colour)
@@ -89,9 +87,8 @@ def growth_curves(ages: pd.DataFrame) -> Figure:
     if "day" in ages:
         x, label, most = ages["day"], "days since the first photo, by their dates", ages["day"].max()
         axes.plot([0, most], [0, most], color=GREY, linewidth=1)
-    looks = zip(cycle(COLOURS), cycle(MARKERS), cycle(DASHES), strict=True)
     plants = curves.assign(x=x).groupby("plant", sort=False)
-    for (name, curve), (colour, marker, dash) in zip(plants, looks, strict=False):
+    for (name, curve), (colour, marker, dash) in zip(plants, cycle(LOOKS), strict=False):
         age = curve["days_since_first"]
         axes.plot(curve["x"], age, marker, color=colour, linestyle=dash, ms=4, label=str(name))
     if 1 < curves["plant"].nunique() <= NAMED:
@@ -131,9 +128,8 @@ def intervals(bounds: np.ndarray, days: np.ndarray) -> Figure:
     figure = new_figure(7.5, 6)
     coverage, width = figure.subplots(2, 1, sharex=True)
     edges = np.unique(np.quantile(days, np.linspace(0, 1, BINS + 1)))
-    place = np.clip(np.searchsorted(edges, days, side="right") - 1, 0, len(edges) - 2)
-    looks = zip(LEVELS, COLOURS, MARKERS, DASHES, strict=False)
-    for number, (level, colour, marker, dash) in enumerate(looks):
+    place = np.searchsorted(edges[1:-1], days, side="right")
+    for number, (level, (colour, marker, dash)) in enumerate(zip(LEVELS, LOOKS, strict=False)):
         low, high = bounds[:, 2 * number], bounds[:, 2 * number + 1]
         if np.isnan(low).all():
             continue

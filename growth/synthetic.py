@@ -162,7 +162,6 @@ def main(argv: list[str] | None = None) -> None:
         width=(320, "width of a photo in pixels, 32 to 10000; a real one has 3280"),
         height=(240, "height of a photo in pixels, 32 to 10000; a real one has 2464"),
         noise=(0, "training photos that swap their days in pairs, an even number"),
-        seed=(0, "seed of all draws, a whole number from 0"),
     )
     parser.add_argument(
         "--scene", choices=sorted(SCENES), default="trays", help="five plants on a tray, or one in a pot"

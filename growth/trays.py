@@ -8,6 +8,7 @@ arranged like the five on a die; the largest has five to six times the leaf area
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
@@ -185,7 +186,5 @@ class Tray:
 
 def _drift(rng: np.random.Generator, deviation: float) -> np.ndarray:
     """Return offsets that drift from day to day and soon forget where they were, DAYS."""
-    steps, values = rng.normal(0, deviation, DAYS), np.zeros(DAYS)
-    for day in range(1, DAYS):
-        values[day] = 0.5 * values[day - 1] + steps[day]
-    return values
+    steps = rng.normal(0, deviation, DAYS)[1:]
+    return np.array([*accumulate(steps, lambda value, step: 0.5 * value + step, initial=0.0)])

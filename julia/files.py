@@ -63,11 +63,13 @@ def read_test_set(root: Path, variant: Variant) -> tuple[SampleSubmission, list[
     """
     source, files = _bitmaps(root, variant, "test")
     path = root / "sampleSubmission.csv"
-    if path.is_file():
+    if path.exists():
         table = read_table(path, COLUMNS)
         refuse_doubles(path, table["ID"])
         ids = table["ID"].tolist()
         _match_ids(ids, files, path, source)
+    elif alike := other_case(root, [path.name]):
+        raise UserError(f"{root} lacks {path.name}{alike}")
     else:
         ids = sorted(files, key=lambda name: (not name.isdecimal(), len(name) if name.isdecimal() else 0, name))
     return SampleSubmission(*COLUMNS, ids), [files[i] for i in ids]

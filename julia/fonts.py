@@ -82,7 +82,7 @@ def find_faces(given: Sequence[str]) -> tuple[list[list[Face]], pd.DataFrame]:
     Raises:
         UserError: a file or folder does not exist, or is called system; none of the faces can be used.
     """
-    files = list(dict.fromkeys(chain.from_iterable(map(_files, given))))
+    files = list({Path(file).resolve(): file for file in chain.from_iterable(map(_files, given))}.values())
     looked_at = list(chain.from_iterable(spread_out(_inspect, files, many=len(files) > 50)))
     rows = [(Path(face.path).name, *face[1:], reason) for face, reason in looked_at]
     table = pd.DataFrame(rows, columns=["file", "face", "family", "style", "licence", "left_out"])
@@ -106,6 +106,8 @@ def _files(word: str) -> list[str]:
         from matplotlib.font_manager import findSystemFonts
 
         return sorted(findSystemFonts())
+    if not word:
+        raise UserError("--fonts: is empty; give system, a folder or font files")
     path = Path(word)
     if path.is_dir():
         return sorted(str(file) for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())

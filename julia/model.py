@@ -1,4 +1,4 @@
-"""The network of ``julia``: first the plain module, then its training."""
+"""Training of ``julia``: its network, loss and metrics, and how outputs become classes."""
 
 from __future__ import annotations
 
@@ -255,10 +255,6 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
     @property
     def encoder(self) -> nn.Module:
         return self.net.get_submodule("backbone")
-
-    @property
-    def normalize(self) -> nn.Module:
-        return self.net.get_submodule("normalize")
 
     def explained_scores(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the logits, N×62, and which of them to explain: the greatest."""

@@ -156,7 +156,7 @@ def reliability(probabilities: Sequence[np.ndarray], labels: Sequence[str], righ
     axes.plot([0, 100], [0, 100], color=GREY, linewidth=1)
     edges = np.linspace(0, 1, RELIABILITY_BINS + 1)
     for given, label, colour, marker, dash in zip(probabilities, labels, COLOURS, MARKERS, DASHES, strict=False):
-        place = np.clip(np.searchsorted(edges, given) - 1, 0, RELIABILITY_BINS - 1)
+        place = np.searchsorted(edges[1:-1], given)
         by = pd.DataFrame({"given": given, "right": right}).groupby(place).mean() * 100
         axes.plot(by["given"], by["right"], color=colour, marker=marker, linestyle=dash, label=label)
         below.hist(100 * given, 100 * edges, histtype="step", color=colour, linestyle=dash)

@@ -212,7 +212,6 @@ def main(argv: list[str] | None = None) -> None:
         train=(2480, "labelled bitmaps, 62 or more"),
         test=(620, "unlabelled bitmaps, 1 or more"),
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of all draws, a whole number from 0")
     parser.add_argument(
         "--fonts",
         nargs="+",

@@ -61,6 +61,9 @@ def test_julia_in_three_processes(tmp_path: Path, julia_root: Path) -> None:
     one, three = (figures(tmp_path, "julia", checkpoint, *flags) for flags in ((), THREE))
     assert one.keys() == three.keys() >= {"val/acc", "val/f1", "val/acc_case_blind", "val/loss"}
     assert one == pytest.approx(three, abs=1.1e-6)  # they are rounded
+    # Fewer images than processes.
+    picture = next((julia_root / "test").iterdir())
+    typed(tmp_path, "julia", "predict", "--ckpt_path", checkpoint, "--images", picture, *QUIET, *THREE)
     one, three = (np.load(tmp_path / f"{number}.npz") for number in ("one", "three"))
     assert one["ids"].tolist() == three["ids"].tolist()
     assert np.allclose(one["probabilities"], three["probabilities"], atol=1e-5)

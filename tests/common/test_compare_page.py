@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 from common.curves import axis_of
 from common.files import write_json
 from common.held_out_tables import compare_rows
+from common.ranking import read_groups, table_of
+from common.run_tree import order_columns, tree_of
 from tests.common.conftest import Make, held_out
 from tests.conftest import requested
 from tests.quick import PATIENCE
@@ -65,6 +68,37 @@ def test_folds_and_seeds_are_one_row_and_one_band_each(make: Make, typed: Any) -
     Path("runs/julia/cv/crossval.csv").unlink()  # without it, of their last epochs
     typed("runs/julia", "--html", "runs.html")
     assert cells_of("runs.html")[5][3] == "0.5000 (0.2000–0.9000)"
+
+
+def test_the_range_of_folds_belongs_to_the_figure_beside_it(make: Make, typed: Any) -> None:
+    cross_validation(make, "cv", [0.9, 0.2])
+    home = Path("runs/julia/cv")
+    figures = json.loads((home / "crossval.json").read_text()) | {"views": 10, "runs": ["fold_0/version_0"]}
+    (home / "crossval.json").unlink()
+    write_json(home / "crossval_tta10.json", figures)
+
+    def last() -> str:
+        typed("runs/julia", "--html", "runs.html")
+        return next(row[2] for row in cells_of("runs.html") if row[0] == "cv")
+
+    assert last() == "0.5000"  # nothing tells what ten views of a fold reach
+    pd.DataFrame({"fold": [0, 1], "val/acc": [0.6, 0.4]}).to_csv(home / "crossval_tta10.csv", index=False)
+    assert last() == "0.5000 (0.4000–0.6000)"
+    shutil.copytree(home / "fold_0/version_0", home / "fold_0/version_10")
+    (home / "fold_0/latest").unlink()
+    (home / "fold_0/latest").symlink_to("version_10")
+    assert last() == "–"  # a fold has been fitted again since
+
+
+def test_only_the_newest_run_of_a_fold_counts(make: Make) -> None:
+    cross_validation(make, "cv", [0.9, 0.2])
+    fold = Path("runs/julia/cv/fold_0")
+    for number in (9, 10):
+        shutil.copytree(fold / "version_0", fold / f"version_{number}")
+    groups, _ = read_groups(["runs/julia"])
+    cells = table_of(groups).to_dict("records")
+    (root,) = tree_of(groups[0], cells, order_columns(table_of(groups)), lowest_first=False)
+    assert [run.path.name for run in root.fitted()] == ["version_10", "version_0"]
 
 
 def test_the_argument_that_differs_most_stands_beside_the_metric(make: Make, typed: Any) -> None:

@@ -24,6 +24,7 @@ from common.errors import UserError
         ("lr: 1:30.5\n", "line 1: 1:30.5 may be 90.5"),
         ("model.lr: 0.5\nmodel:\n  lr: 0.25\n", "model appears twice, lines 1 and 2"),
         ("model:\n  lr: 0.25\nmodel.lr: 0.5\n", "model.lr appears twice, lines 1 and 3"),
+        ("model: {class_path: 'os; rm'}\n", "mine.yaml: class_path: 'os; rm' is not a class"),
         ("a: &a {b: 1}\nc: &c {b: 2}\nd:\n  <<: *a\n  <<: *c\n", "<< appears twice, lines 4 and 5"),
     ],
 )

@@ -31,6 +31,17 @@ def test_sixteen_bits_keep_their_upper_eight() -> None:
     assert np.asarray(decode(encoded(Image.fromarray(values)), "L", 100)).tolist() == [[0, 1, 128, 255]]
 
 
+def test_a_png_with_zeros_in_place_of_its_data_is_refused() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
+    whole = encoded(Image.fromarray(pixels))
+    half = len(whole) // 2
+    hole = whole[:half] + bytes(len(whole) - half - 20) + whole[-20:]
+    for data in (hole, whole[:half] + bytes(half), whole[:half] + bytes([whole[half] ^ 1]) + whole[half + 1 :]):
+        with pytest.raises((SyntaxError, OSError)):
+            decode(data, "L", 10_000)
+    assert np.array_equal(np.asarray(decode(whole, "L", 10_000)), pixels)
+
+
 @pytest.mark.parametrize(
     ("mode", "encoding"), [("P", "PNG"), ("CMYK", "JPEG"), ("1", "PNG"), ("LA", "PNG"), ("L", "GIF")]
 )

@@ -87,6 +87,16 @@ def test_what_differs_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
     assert sorted(path.name for path in Path().iterdir()) == ["x.ckpt"]
 
 
+def test_answers_that_are_no_numbers_are_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Session:
+        def run(self, outputs: list[str], inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+            return [np.full((len(inputs["images"]), 62), np.nan, dtype=np.float32)]
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *_, **__: Session())
+    model = CharacterClassifier("lenet", image_size=28).eval()
+    assert np.isnan(export._difference(model.deployed(), Path("x.onnx")))
+
+
 @pytest.mark.parametrize(
     ("output", "message"),
     [("x.pt", "--output x.pt: give the name of a .onnx file"), ("no/x.onnx", "the folder no does not exist")],

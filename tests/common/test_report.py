@@ -6,7 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from common.files import write_json
-from common.report import report_on
+from common.ranking import read_groups
+from common.report import write_report
 from tests.common.conftest import Make, held_out
 from tests.conftest import Run
 
@@ -20,7 +21,7 @@ def test_it_says_which_is_best_of_each_set_of_rows_and_why(make: Make) -> None:
     for name, predicted in (("good/seed1", "aabb"), ("slow", "abab")):
         rows = pd.DataFrame({"ID": range(4), "Class": [*"aabb"], "predicted": [*predicted]})
         rows.to_csv(Path("runs/julia") / name / "version_0" / "held_out.csv", index=False)
-    report = report_on(["runs/julia"])
+    report = write_report(*read_groups(["runs/julia"]))
     first, second = report.split("\n## ")[1:]
     assert first.startswith("9 held-out rows (aaaaaaaa): 4 runs")
     assert "**Best: `good/seed*/version_0` (2 seeds), val/acc 0.7000 (0.6000–0.8000).**" in first
@@ -35,7 +36,7 @@ def test_it_says_which_is_best_of_each_set_of_rows_and_why(make: Make) -> None:
     result = Path("runs/julia/slow/version_0/result.json")
     write_json(result, json.loads(result.read_text()) | {"held_out_by": "best.ckpt: epoch 7, val/acc 0.6500"})
     said = "first; the second's predictions are those of best.ckpt: epoch 7, val/acc 0.6500:"
-    assert said in report_on(["runs/julia"])
+    assert said in write_report(*read_groups(["runs/julia"]))
     assert second.startswith("5 held-out rows (eeeeeeee): 1 run\n") and "No other run" in second
 
 

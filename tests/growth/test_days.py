@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from growth.days import read_days
+from growth.marks import told_day
 from tests.conftest import REAL_DATA
 
 
@@ -166,6 +167,17 @@ def test_a_clock_of_12_hours(names: str, hours: float, form: Literal["NFC", "NFD
 )
 def test_the_name_of_the_folder_is_not_the_day(plant: str, stems: str, days: list[float]) -> None:
     assert read_days("BC", plant, stems.split()) == (days, [""] * len(days))
+
+
+def test_folders_and_names_may_spell_letters_in_two_ways() -> None:
+    composed, decomposed = (unicodedata.normalize(form, "시험1") for form in ("NFC", "NFD"))
+    for plant in (composed, decomposed):
+        assert read_days("BC", plant, [f"{composed}_07", f"{decomposed}_09"]) == ([7, 9], ["", ""])
+
+
+def test_of_an_impossible_date_and_a_possible_one_the_latter_is_told() -> None:
+    told = told_day("2024-13-45T10.15_2024-05-31")
+    assert told is not None and (told.text, told.clock) == ("2024-05-31", "")
 
 
 @given(days=some.lists(some.integers(0, 100_000), min_size=1, max_size=5))

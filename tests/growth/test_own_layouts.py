@@ -321,6 +321,14 @@ def test_folders_that_say_nothing_or_two_things(root: Path, names: tuple[str, ..
     assert "open.zip" not in found
 
 
+@pytest.mark.parametrize("folder", ["BC_03", "시험1"])
+def test_a_folder_given_alone_is_no_day_in_its_photos_names(tmp_path: Path, folder: str) -> None:
+    add(tmp_path, f"{folder}/{folder}_DAT07.png", f"{folder}/{folder}_DAT09.png")
+    for home in (tmp_path / folder, tmp_path):
+        day = read_given([str(home)], None).day
+        assert day is not None and day.tolist() == [7, 9]
+
+
 @pytest.mark.parametrize(
     "folder",
     ["DAT01", "2024-05-11", "20240511", "11-05-2024 noon", "day 3", "1일차", "3개월", "week2", "May 31", "trial_DAT7"],

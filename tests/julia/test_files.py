@@ -88,6 +88,12 @@ def test_test_set_follows_the_sample_submission_or_the_ids(root: Path) -> None:
     assert [file.name.stem for file in files] == list(sample.ids)
 
 
+def test_a_sample_submission_of_another_name_is_named(root: Path) -> None:
+    (root / "sampleSubmission.csv").rename(root / "SampleSubmission.csv")
+    with pytest.raises(UserError, match=r"rename SampleSubmission\.csv to sampleSubmission\.csv"):
+        read_test_set(root, "original")
+
+
 def test_byte_order_mark_is_passed_over(root: Path) -> None:
     path = root / "trainLabels.csv"
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())

@@ -189,3 +189,9 @@ def test_fonts_with_trailing_bytes_in_a_table_are_used_without_a_word(
     font.save(tmp_path / "long.ttf")
     assert reasons(tmp_path / "long.ttf")["long.ttf"] == ""
     assert caplog.messages == []
+
+
+def test_a_font_given_twice_counts_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "one.ttf").write_bytes(SANS.read_bytes())
+    assert len(find_faces(["one.ttf", "./one.ttf", str(tmp_path)])[1]) == 1

@@ -92,6 +92,7 @@ def test_each_font_draws_62_different_characters(face: Face) -> None:
         (["--test", "-1"], "--test -1: give 1 or more"),
         (["--seed", "-1"], "--seed -1: give 0 or more"),
         (["--train", "many"], "--train: invalid int value: 'many'"),
+        (["--fonts", ""], "--fonts: is empty; give system, a folder or font files"),
         ([], "is not empty; choose another folder"),
     ],
 )
@@ -108,6 +109,16 @@ def test_an_error_is_one_line_and_writes_nothing(
     error = capsys.readouterr().err
     assert error.startswith("error: ") and words in error and error.count("\n") == 1
     assert names(tmp_path) == ["set"] and names(root) == ([] if flags else ["mine.txt"])
+
+
+def test_an_empty_word_is_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        synthetic.main([""])
+    assert "DIR: is empty; give a folder, or . for the current one" in capsys.readouterr().err
+    assert names(tmp_path) == []
 
 
 def test_main_tells_the_next_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,6 +20,7 @@ Mode = Literal["L", "RGB"]
 Images = npt.NDArray[np.uint8]
 
 FORMATS = ["PNG", "JPEG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM", *["AVIF"] * AVIF]
+FEWER_BITS = "12 bits or fewer, or a very dark picture"
 SMALLER = "make it smaller"
 SAVE_AS = "save it as PNG or JPEG with 8 bits a channel"
 
@@ -58,6 +59,9 @@ def decode(data: bytes, mode: Mode, max_pixels: int) -> Image.Image:
             tag in str(key).lower() for key in image.info for tag in ("exif", "xmp")
         ):
             image = ImageOps.exif_transpose(image)
+        deep = (encoding == "PNG" and data[24] == 16) or 16 in tags.get(BITS, ())
+        if deep and image.mode in ("RGB", "RGBA") and np.asarray(image)[..., :3].max() < 16:
+            raise ValueError(f"samples of 16 bits, but none above 4095: {FEWER_BITS}; {SAVE_AS}")
         if image.mode.startswith("I;16") or (image.mode == "I" and encoding == "PPM"):  # a PPM of any range to 65535
             image = _upper_bits(image, 12 if tags.get(BITS) == (12,) else 16, tags.get(PHOTOMETRIC) == 0)
         if image.mode == "RGBA" and encoding in ("BMP", "DIB") and image.getchannel("A").getextrema() == (0, 0):
@@ -125,8 +129,7 @@ def _upper_bits(image: Image.Image, bits: int, inverted: bool) -> Image.Image:
     """
     values = np.asarray(image)
     if bits == 16 and 0 < values.max() < 2**12:
-        said = f"samples of 16 bits, but none above {values.max()}: 12 bits or fewer, or a very dark picture"
-        raise ValueError(f"{said}; {SAVE_AS}")
+        raise ValueError(f"samples of 16 bits, but none above {values.max()}: {FEWER_BITS}; {SAVE_AS}")
     grey = (values >> (bits - 8)).astype(np.uint8)
     grey = 255 - grey if inverted else grey
     transparent = image.info.get("transparency")

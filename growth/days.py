@@ -91,4 +91,6 @@ def _fault(found: list[Mark]) -> str:
 
 
 def _either(found: list[Mark]) -> str:
+    if len(found) == 1:
+        return f"{found[0].text} alone, unlike others of the plant"
     return f"{' or '.join(mark.text for mark in found)} may be the day"

@@ -19,7 +19,7 @@ from common.files import expand, natural
 from common.image_files import SUFFIXES, ImageFile, find_given
 from growth import dacon
 from growth.days import read_days, tell_days
-from growth.marks import find_marks, told_day
+from growth.marks import HALVES, find_marks, orders_of_dates, told_day
 from growth.name_pattern import parse_pattern, read_names, split_name
 from growth.names import refuse_alike, refuse_folders_of_days
 from growth.own import PAIRS, WRITTEN, read_own_pairs, read_own_training_set, refuse_other_tables
@@ -165,9 +165,16 @@ def _refuse_unordered(names: list[str]) -> None:
     for name, other in zip(names, parts, strict=True):
         differ |= {place for place, pair in enumerate(zip(parts[0], other, strict=False)) if len({*pair}) > 1}
         alike = len(other) == len(parts[0]) and len(differ) < 2 and all(place % 2 for place in differ)
-        if not alike or any(other[place - 1].endswith(".") for place in differ):
+        sign = any(re.search(r"(?:^|[\s_(]|day|da[tspeg])[-−–]$|[.,]$", other[place - 1], re.I) for place in differ)
+        if not alike or sign or HALVES.search(name):
             said = f"{names[0]} and {name} have no number that tells which is the earlier photo"
             raise UserError(f"--images: {said}; name them like DAT07 or 2024-05-31, or type them in their order")
+    for place in differ:
+        numbers = [part[place] for part in parts]
+        for dates in orders_of_dates(numbers):
+            if dates != sorted(dates):
+                said = f"{listed(numbers, most=3)} may be numbers in their order, or dates in another"
+                raise UserError(f"--images: {said}; name them like DAT07 or 2024-05-31, or type them in their order")
 
 
 def _refuse_order(given: Sequence[str], files: list[ImageFile], homes: list[Path]) -> None:

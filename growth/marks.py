@@ -5,14 +5,20 @@ from __future__ import annotations
 import contextlib
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 MAX_DAY = 100_000  # 273 years; larger numbers mean something else
 
-_HALF = r"(?:[ap]\.?m(?![^\W\d_])|오[전후])"  # of a day
-HALVES = re.compile(rf"(?<![^\W\d_])(?:{_HALF}(?![0-9])|(?:morning|noon|afternoon|evening)(?![^\W\d_]))", re.IGNORECASE)
+_HALF = r"(?:[ap]\.?\s?m(?![^\W\d_])|오[전후])"  # of a day
+_PARTS_OF_DAY = (
+    "morning|noon|afternoon|evening|vormittags?|mittags?|nachmittags?|morgens|abends|matin|midi|soir|mañana|tarde|noche"
+)
+HALVES = re.compile(
+    rf"(?<![^\W\d_])(?:{_HALF}(?![0-9])|(?:{_PARTS_OF_DAY})(?![^\W\d_]))|[午上下][前後午]", re.IGNORECASE
+)
 # A date (2024-05-31, 2024.5.31, 20240531, 31-05-2024), optionally followed by a time of a clock of 12 hours (1.15 PM,
 # 0115PM, 9 AM) or of 24 (1015, 101500, 101500123, 10.15, 10-15-00, T10); otherwise a number. After a time with seconds,
 # phones write milliseconds or number copies (101500_123, 101500~2, 101500(1)), which say nothing more about the day.
@@ -35,19 +41,28 @@ _MARK = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 _KOREAN_DATE = re.compile(r"((?:19|20)[0-9]{2})년[ _]?([0-9]{1,2})월[ _]?([0-9]{1,2})일")
-_MONTHS = (
-    "jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|"
-    "nov(?:ember)?|dec(?:ember)?"
+_MONTHS = (  # in English, German, French and Spanish
+    "jan(?:uary|uar|vier)?|enero|feb(?:ruary|ruar|rero)?|f[ée]vrier|mar(?:ch|s|zo)?|m[aä]rz|apr(?:il)?|avril|abril|"
+    "ma[iy]|mayo|june?|junio?|juin|july?|julio?|juillet|aug(?:ust)?|ao[uû]t|agosto|sept?(?:ember|embre|iembre)?|"
+    "o[ck]t(?:ober|obre|ubre)?|nov(?:ember|embre|iembre)?|de[cz](?:ember)?|d[ée]cembre|diciembre"
+)
+_UNITS = (
+    "da[tspeg]|dpi|doy|days?|tage?|jours?|d[ií]as?|weeks?|wks?|kw|wochen?|semaines?|semanas?|months?|monate?|mois|meses"
 )
 # A number beside a word is a day only if the word says so, since it may count anything.
 _WORD_BEFORE = re.compile(r"[^\W\d_][\W_]*\Z")
 _WORD_AFTER = re.compile(r"[\W_]*[^\W\d_]")
+_TIME = rf"(?:{_UNITS}|{_MONTHS})"
 _TIME_BESIDE = re.compile(
-    rf"(?<![a-z])(?:da[tspg]|day|week|wk|kw|woche|jour|month|{_MONTHS})s?[ _.-]*[0-9]|"
-    rf"[0-9][ _.-]*(?:st|nd|rd|th)?[ _.-]*(?:days?|weeks?|wks?|months?|{_MONTHS}|dpi|dag)(?![a-z])|"
-    r"[0-9][ _.-]*(?:개?월|[일주月日])",
+    rf"(?<![^\W\d_]){_TIME}[ _.-]*[0-9]|[0-9][ _.-]*(?:st|nd|rd|th)?[ _.-]*{_TIME}(?![^\W\d_])|"
+    r"(?<![^\W_])d[ _-]?[0-9]+(?![^\W_])|(?<![^\W_])[0-9]+ ?[dh](?![^\W_])|"
+    rf"[0-9][ _.-]*(?:개?월|[일주차月日天週周])|[第주][ _.-]*[0-9]|^(?:{_MONTHS})\.?$",
     re.IGNORECASE,
 )
+# Words that make a day one before, not after, an event.
+_EARLIER = r"(?<![^\W\d_])(?:pre|before|prior|vor|avant|antes)(?![^\W\d_])"
+_EARLIER_BEFORE = re.compile(_EARLIER, re.IGNORECASE)
+_EARLIER_AFTER = re.compile(rf"{_EARLIER}|(?<![^\W\d_])ago(?![^\W\d_])|^[\W_]*days?[\W_]*left", re.IGNORECASE)
 # A dash may be a minus sign, unless a 0 follows.
 _CALLED_DAY = re.compile(r"(?<![a-z])(dat|day|das|dap)(?:[ _]?|-(?=0))([0-9]{1,6})(?![0-9])", re.IGNORECASE)
 _ZONE = re.compile(
@@ -55,6 +70,12 @@ _ZONE = re.compile(
 )
 _DAY_AFTER = re.compile(r"[ _-]?(?:(?P<since>dat|das|dap)|d|days?|일차?)(?![^\W\d_])", re.IGNORECASE)
 _DAY_BEFORE = re.compile(r"(?<![a-z])(?:(?P<since>dat|das|dap)|day|d)[ _-]?\Z", re.IGNORECASE)
+
+
+# A month, a week or a day of a year: 2024-05, 2024-W22, 2024-152.
+_PART_OF_YEAR = re.compile(r"(?:19|20)[0-9]{2}(?:[-_. ]?(?:0[1-9]|1[0-2]|k?w[0-9]{1,2})|[-_][0-9]{3})", re.IGNORECASE)
+# Forms of dates without separators, by their length.
+_COMPACT = {4: ("%m%d%Y", "%d%m%Y"), 6: ("%y%m%d", "%d%m%y", "%m%d%y"), 8: ("%d%m%Y", "%m%d%Y")}
 
 
 @dataclass(frozen=True)
@@ -103,8 +124,8 @@ class Told(NamedTuple):
 def find_marks(species: str, plant: str, stem: str) -> list[Mark]:
     """Find the numbers and dates in a name after the names of its folders, or in all of it if none follow."""
     stem, species, plant = with_dashes(stem), *(re.escape(with_dashes(name)) for name in (species, plant))
-    names = (rf"{name}(?!(?<=[0-9])[0-9])" for name in (plant, rf"{species}[\W_]*{plant}", species))
-    folders = (re.match(name, stem, re.IGNORECASE) for name in names)  # P1 does not begin P10
+    names = (rf"{name}(?!(?<=[0-9])[.,]?[0-9])" for name in (plant, rf"{species}[\W_]*{plant}", species))
+    folders = (re.match(name, stem, re.IGNORECASE) for name in names)  # P1 begins neither P10 nor P1.5
     start = max((folder.end() for folder in folders if folder), default=0)
     found = list(_MARK.finditer(stem))
     return [_mark(mark, stem, start) for mark in [mark for mark in found if mark.end() > start] or found]
@@ -130,8 +151,13 @@ def names_a_day(folder: str) -> bool:
 
 
 def may_be_date(folder: str) -> bool:
-    """Return whether a name may be a date in another form: 240531, 31052024, 0531, 05-31, 24.05.31, or a year."""
+    """Return whether a name may be a date in another form: 240531, 31052024, 0531, 05-31, 24.05.31, 2024-05, 2024."""
+    folder = folder.rstrip(".")
     text = folder if re.fullmatch("[0-9]+", folder) else ""
+    if re.fullmatch(
+        r"(?:19|20)[0-9]{2}[-_. ]?(?:0[1-9]|1[0-2]|k?w[0-9]{1,2})|(?:19|20)[0-9]{2}[-_][0-9]{3}", folder, re.I
+    ):
+        return True
     if parts := re.fullmatch(r"([0-9]{1,2})([-._])([0-9]{1,2})(?:\2([0-9]{2}))?", folder):
         text = "".join(part.zfill(2) for part in parts.group(1, 3, 4) if part)
     meanings = _meanings(text) if text else {}
@@ -145,6 +171,20 @@ def ends_of_date(name: str, start: int) -> list[int]:
         return []
     end = match.start("mark") if match["mark"] else match.end()  # it may be a camera
     return [end, *([match.start("time")] if match["time"] and _clock(match["time"])[1] else [])]
+
+
+def as_dates(texts: Sequence[str], form: str) -> list[datetime]:
+    """Read texts as dates of a form for :func:`~datetime.datetime.strptime`; none if one of them is no such date."""
+    try:
+        return [datetime.strptime(text + "2024" * (len(text) == 4), form) for text in texts]
+    except ValueError:
+        return []
+
+
+def orders_of_dates(texts: Sequence[str]) -> list[list[datetime]]:
+    """Read texts as dates without separators, such as 0531 or 31052024, in each form that suits all of them."""
+    forms = _COMPACT.get(len(texts[0]), ()) if len({*map(len, texts)}) == 1 else ()
+    return [dates for form in forms if (dates := as_dates(texts, form))]
 
 
 def with_dashes(name: str) -> str:
@@ -169,6 +209,8 @@ def _mark(match: re.Match[str], stem: str, start: int) -> Mark:
         since = (day["since"] or "").upper() if day else ""
         beside = _WORD_BEFORE.search(own) or _WORD_AFTER.match(after)
         meanings = _meanings(text, named=day is not None, beside_word=beside is not None)
+        if meanings and day and (_EARLIER_BEFORE.search(own) or _EARLIER_AFTER.search(after)):
+            meanings[f"day -{int(text)}"] = -int(text)
         return Mark(label, meanings, dated=False, dash=dash, named=day is not None, since=since)
     time = part["time"] or ""
     since_midnight, doubt = _clock(time) if time else (timedelta(), "")
@@ -205,10 +247,8 @@ def _meanings(text: str, named: bool = False, beside_word: bool = False) -> dict
     meanings: dict[str, int | datetime] = {f"day {number}": number}
     if named:
         return meanings if number <= MAX_DAY else {}
-    compact = {4: ("%m%d%Y", "%d%m%Y"), 6: ("%y%m%d", "%d%m%y", "%m%d%y"), 8: ("%d%m%Y", "%m%d%Y")}
-    for form in compact.get(len(text), ()):
-        with contextlib.suppress(ValueError):
-            date = datetime.strptime(text + "2024" * (len(text) == 4), form)
+    for form in _COMPACT.get(len(text), ()):
+        for date in as_dates([text], form):
             meanings[f"{date:%B} {date.day}" if len(text) == 4 else f"{date:%Y-%m-%d}"] = date
     if number > MAX_DAY and len(meanings) == 1:
         return {}

@@ -63,6 +63,8 @@ def read_names(root: Path, found: Mapping[str, ImageFile], pattern: str) -> pd.D
         raise UserError(f"--data.pattern {pattern} matches {count}: {listed(unsure)}; narrow it, or write photos.csv")
     table = pd.DataFrame([dict(readings[0]) for readings in split.values()]).reindex(columns=FIELDS[:-1], fill_value="")
     table["path"] = table["where"] = list(found)
+    if "{day}" in tokens:
+        _refuse_signs(root, tokens, table)
     table["file"] = table["path"].map(found.__getitem__)
     table["day"] = _days(root, table)
     same = table[table.duplicated(["plant", "day", "camera"], keep=False)].sort_values(["plant", "day", "camera"])
@@ -142,6 +144,17 @@ def _ends(name: str, stem: str, start: int) -> Iterable[int]:
 
 def _shown(fields: Fields) -> str:
     return " ".join(f"{name}={text}" for name, text in fields)
+
+
+def _refuse_signs(root: Path, tokens: list[str], table: pd.DataFrame) -> None:
+    """Refuse days that may be negative, or fractions: a dash that is no literal before them, a comma after them."""
+    before = tokens[tokens.index("{day}") - 1]
+    dashes = "[-−–]" if _is_field(before) or before[-1] not in "-−–" else "[-−–]{2}"
+    faults = []
+    for path, day in zip(table["path"], table["day"], strict=True):
+        found = re.search(rf"{dashes}{re.escape(day)}(?![0-9])|(?<![0-9.]){re.escape(day)}[.,][0-9]", path)
+        faults.append(f"{found.group()} may be a negative day, or a fraction" if found else "")
+    refuse_uncertain(root, table["path"], faults)
 
 
 def _days(root: Path, table: pd.DataFrame) -> np.ndarray:

@@ -30,16 +30,19 @@ def refuse_other_plants(source: object, table: pd.DataFrame) -> None:
         UserError: there are such photos; the message names both plants.
     """
     plants = {_plain(name): name for name in table["plant"].unique()}
-    # A bare number or a single letter may denote a camera.
-    names = [re.escape(name) for name in sorted(plants, key=len, reverse=True) if re.search(r"[^\W\d].|.[^\W\d]", name)]
+    # A bare number of up to four digits or a single letter may denote a camera.
+    telling = r"[^\W\d].|.[^\W\d]|^[0-9]{5,}$"
+    names = [re.escape(name) for name in sorted(plants, key=len, reverse=True) if re.search(telling, name)]
     if not names:
         return
     within, faults = whole_word("|".join(names)), []
     for path, where, plant in zip(table["path"], table["where"], table["plant"], strict=True):
         *folders, stem = PurePosixPath(path).with_suffix("").parts
         others = within.findall(_plain(stem)) or [part for part in map(_plain, folders) if part in plants]
-        own = stem if within.search(_plain(stem)) else path
-        if others and not whole_word(re.escape(_plain(plant))).search(_plain(own)):
+        own, plain = _plain(stem if within.search(_plain(stem)) else path), _plain(plant)
+        for other in {*others} - {plain}:  # P1-2 is not P1
+            own = whole_word(re.escape(other)).sub(" ", own)
+        if others and not whole_word(re.escape(plain)).search(own):
             row = "" if where == path else f"{where}: "
             faults.append(f"{row}{path} (of plant {plant}, but named after {plants[others[0]]})")
     if faults:
@@ -145,6 +148,11 @@ def refuse_other_days(source: Path, table: pd.DataFrame) -> None:
         UserError: there are such days; the message states both.
     """
     told = [told_day(PurePosixPath(path).stem) for path in table["path"]]
+    if not any(told):  # then their folders may, if they hold one day's photos each
+        told = [told_day(PurePosixPath(path).parent.name) for path in table["path"]]
+        within = table["day"].astype(float).groupby([pd.Series(told, table.index, object), table["plant"]])
+        if len({*told} - {None}) < 2 or (within.max() - within.min() > ROUNDED).any():
+            return
     by_name = table.assign(told=pd.Series(told, table.index, object))[[one is not None for one in told]]
     for (plant, _), rows in by_name.groupby(["plant", by_name["told"].map(lambda one: one.form)]):
         apart = np.array([one.day for one in rows["told"]]) - rows["day"].to_numpy(float)

@@ -30,7 +30,9 @@ from growth.photos import PhotoPairs, Photos, days_in_names, pairs_of, refuse_lo
 PAIRS = "pairs.csv"
 TEST = "test"
 WRITTEN = ("cache", "runs", "wandb")  # by fits that are started in the folder of the photos
-_OTHER_TABLES = re.compile(r"(photos|pairs)(\.(csv|tsv|txt|xlsx?|xlsm|xlsb|ods|numbers))+", re.IGNORECASE)
+_COPY = r"[ _-]*(\([0-9]+\)|copy|kopie|copie|copia|복사본)"
+_TABLE = r"\.(csv|tsv|txt|xlsx?|xlsm|xlsb|ods|numbers)"
+_OTHER_TABLES = re.compile(rf"(photos|pairs)({_COPY})?({_TABLE})+", re.IGNORECASE)
 
 
 def read_own_training_set(root: Path, pattern: str | None) -> Photos | None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import io
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +53,22 @@ def test_other_modes_keep_their_colour(mode: str, encoding: str) -> None:
     red, green, _ = np.asarray(decoded).mean((0, 1))
     assert red > 240
     assert (green < 20) == (mode in ("P", "CMYK"))
+
+
+def test_colours_of_16_bits_with_12_bits_in_them_are_refused() -> None:
+    def png(value: int) -> bytes:
+        """Write a PNG of 2×2 pixels of 16 bits a channel, which Pillow cannot."""
+
+        def chunk(kind: bytes, data: bytes) -> bytes:
+            return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+        rows = (b"\0" + struct.pack(">6H", *[value] * 6)) * 2
+        header = chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0))
+        return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+    with pytest.raises(ValueError, match="samples of 16 bits, but none above 4095: 12 bits or fewer"):
+        decode(png(3000), "RGB", 100)
+    assert decode(png(32768), "RGB", 100).getpixel((0, 0)) == (128, 128, 128)
 
 
 @pytest.mark.parametrize("encoding", ["JPEG", "PNG", "TIFF"])

@@ -12,6 +12,8 @@ from growth.days import read_days
 from growth.marks import told_day
 from tests.conftest import REAL_DATA
 
+LATE = ", but not after the time of 2024-05-31_09-15-00, such as 2024-05-31 01.15 PM"
+
 
 @pytest.mark.parametrize(
     ("stems", "days"),
@@ -57,6 +59,13 @@ def test_a_name_that_can_be_read_in_one_way(stems: str, days: list[float]) -> No
     ("stems", "fault"),
     [
         ("DAT01_cam01 DAT02_cam01", "DAT01 or cam01 may be the day"),
+        ("pre_d6 d0 d3", "d6 may be day 6 or day -6"),
+        ("3d_before 7d_after", "3 may be day 3 or day -3"),
+        ("7_days_left 3_days_left", "7 may be day 7 or day -7"),
+        ("10_days_ago", "10 may be day 10 or day -10"),
+        ("2024-05-31_09-15-00午前 2024-05-31_03-15-00午後", f"AM or PM{LATE}"),
+        ("2024-05-31_09-15-00_matin 2024-05-31_03-15-00_soir", f"AM or PM{LATE}"),
+        ("2024-05-31 2024-05-31_(2)", "2024-05-31 alone, unlike others of the plant"),
         ("07_Wochen 08_Wochen", "07 may be day 7 or something else, by the word beside it"),
         ("31_Mai 01_Juni", "31 may be day 31 or something else, by the word beside it"),
         ("photo(1) photo(2)", "1 may be day 1 or something else, by the word beside it"),

@@ -331,7 +331,21 @@ def test_a_folder_given_alone_is_no_day_in_its_photos_names(tmp_path: Path, fold
 
 @pytest.mark.parametrize(
     "folder",
-    ["DAT01", "2024-05-11", "20240511", "11-05-2024 noon", "day 3", "1일차", "3개월", "week2", "May 31", "trial_DAT7"],
+    [
+        *(
+            "DAT01",
+            "2024-05-11",
+            "20240511",
+            "11-05-2024 noon",
+            "day 3",
+            "1일차",
+            "3개월",
+            "week2",
+            "May 31",
+            "trial_DAT7",
+        ),
+        *("D01", "Tag 1", "24h", "dpi_7", "31. Mai", "juin", "1.Woche", "semaine 1", "día 1", "주1", "第1天"),
+    ],
 )
 def test_folders_of_days_are_not_read_as_plants(tmp_path: Path, folder: str) -> None:
     root = add(tmp_path, *(f"{home}/P{number}.png" for home in (folder, "BC_01") for number in (1, 2)))
@@ -385,7 +399,7 @@ def test_folders_numbered_like_dates_may_be_plants_or_days(tmp_path: Path, folde
     assert len(read_training_set(dated).files) == 4
 
 
-@pytest.mark.parametrize("folder", ["1", "2024_trial", "BC_01", "20", "209111", "Daisy 3", "D7", "sown 2024-05-01"])
+@pytest.mark.parametrize("folder", ["1", "2024_trial", "BC_01", "20", "209111", "Daisy 3", "line1D", "sown 2024-05-01"])
 def test_folders_of_plants_that_are_called_by_numbers(tmp_path: Path, folder: str) -> None:
     names = ("DAT01", "DAT02") if folder.startswith("sown") else ("1", "2")
     root = add(tmp_path, *(f"{folder}/{name}.png" for name in names))
@@ -393,7 +407,57 @@ def test_folders_of_plants_that_are_called_by_numbers(tmp_path: Path, folder: st
     assert len(read_given([str(root)], None).files) == 2
 
 
+@pytest.mark.parametrize("folders", ["2024-05 2024-06", "202405 202406", "2024-W22 2024-W23", "31.05. 07.06."])
+def test_folders_that_may_all_be_parts_of_a_year(tmp_path: Path, folders: str) -> None:
+    root = add(tmp_path, *(f"{folder}/{number}.png" for folder in folders.split() for number in (1, 2)))
+    assert f"folder {min(folders.split())} may hold one day's photos" in refusal(root)
+
+
 # Images that are given
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (
+            "24052024 31052024 06062024",
+            "06062024, 24052024, 31052024 may be numbers in their order, or dates in another",
+        ),
+        ("IMG_3105 IMG_0106", "0106, 3105 may be numbers in their order, or dates"),
+        ("310524 010624", "010624, 310524 may be numbers"),
+        ("pos_1,5 pos_1,25", "have no number that tells"),
+        ("1pm 3pm 12pm", "have no number that tells"),
+        ("-1 -3", "have no number that tells"),
+        ("2024-05-31_-1 2024-05-31_-3", "may be the day"),
+    ],
+)
+def test_numbers_that_may_be_dates_or_signed_tell_no_order(tmp_path: Path, names: str, said: str) -> None:
+    add(tmp_path / "own", *(f"{name}.png" for name in names.split()))
+    assert said in refusal(tmp_path / "own", read=lambda root, pattern: read_given([str(root)], pattern))
+
+
+def test_numbers_that_come_in_the_same_order_as_dates_tell_it(tmp_path: Path) -> None:
+    add(tmp_path / "own", "IMG_1001.png", "IMG_1002.png", "IMG_1103.png")
+    assert read_given([str(tmp_path / "own")], None).name.tolist() == ["IMG_1001", "IMG_1002", "IMG_1103"]
+
+
+@pytest.mark.parametrize(
+    ("names", "pattern", "said"),
+    [
+        ("P1_DAT-3 P1_DAT0", "{plant}_{*}{day}", "-3 may be a negative day, or a fraction"),
+        ("P1_x--3 P1_x-0", "{plant}_{*}-{day}", "--3 may be a negative day"),
+        ("P1-top--3 P1-top-0", "{plant}-{camera}-{day}", "--3 may be a negative day"),
+        ("P1_7,5 P1_8,5", "{plant}_{day}{*}", "7,5 may be a negative day, or a fraction"),
+    ],
+)
+def test_a_pattern_drops_no_sign_or_fraction(tmp_path: Path, names: str, pattern: str, said: str) -> None:
+    add(tmp_path / "own", *(f"{name}.png" for name in names.split()))
+    assert said in refusal(tmp_path / "own", pattern)
+
+
+def test_a_dash_of_the_pattern_itself_separates(tmp_path: Path) -> None:
+    add(tmp_path / "own", "P1-3.png", "P1-7.png")
+    assert days_of(read_training_set(tmp_path / "own", "{plant}-{day}")) == {"P1/P1-3": 3, "P1/P1-7": 7}
 
 
 def test_photos_of_a_pattern_come_in_the_order_of_those_of_a_folder(tmp_path: Path) -> None:
@@ -1017,3 +1081,36 @@ def test_real_photos_with_a_pattern() -> None:
     assert photos.shortest_gap() == 1
     assert all(photos.day[photos.plant == plant].min() == 0 for plant in set(photos.plant))
     assert len(set(read_test_set(root, RAPE).sample.ids)) == len(pairs_of(photos)[1]) == 10_885
+
+
+def test_days_of_folders_contradict_those_of_a_table(tmp_path: Path) -> None:
+    names = [f"2024-05-0{day}/{plant}.png" for day in (1, 7) for plant in ("A", "B")]
+    root = add(tmp_path / "own", *names)
+    rows = [f"{name},{name[-5]},{name[:10]}" for name in names]
+    assert len(read_training_set(table(root, *rows, header="photo,plant,date")).files) == 4
+    swapped = [f"{names[0]},A,2024-05-07", f"{names[2]},A,2024-05-01", *rows[1::2]]
+    assert "but 2024-05-0" in refusal(table(root, *swapped, header="photo,plant,date"))
+    # One folder may hold the photos of many days.
+    several = add(tmp_path / "several", *(f"2024-0{month}-30/A{day}.png" for month in (5, 6) for day in (1, 2, 3)))
+    rows = [f"2024-0{month}-30/A{day}.png,A,{10 * month + 3 * day}" for month in (5, 6) for day in (1, 2, 3)]
+    assert len(read_training_set(table(several, *rows)).files) == 6
+
+
+@pytest.mark.parametrize(
+    ("photo", "plant", "other"),
+    [("209111_DAT07", "209112", "209111"), ("P1-2_DAT07", "P1", "P1-2")],
+)
+def test_a_photo_named_after_another_plant_of_the_table(tmp_path: Path, photo: str, plant: str, other: str) -> None:
+    root = add(tmp_path / "own", f"{photo}.png", "x1.png", "x2.png", "x3.png")
+    rows = [f"{photo}.png,{plant},7", f"x1.png,{plant},9", f"x2.png,{other},1", f"x3.png,{other},2"]
+    assert f"{photo}.png (of plant {plant}, but named after {other})" in refusal(table(root, *rows))
+    rows[0] = f"{photo}.png,{other},7"
+    rows.append(f"x4.png,{plant},11")
+    add(root, "x4.png")
+    assert len(read_training_set(table(root, *rows)).files) == 5
+
+
+@pytest.mark.parametrize("name", ["photos (1).csv", "photos - Kopie.csv", "pairs copy.csv"])
+def test_a_copy_of_a_table_is_not_passed_over(root: Path, name: str) -> None:
+    (root / name).write_text("photo,plant,day\n")
+    assert f"{name}: only photos.csv and pairs.csv are read" in refusal(root)

@@ -90,7 +90,6 @@ class ImageData(LightningDataModule, ABC):
         num_workers: Machine[NonNegativeInt] = 0,
     ) -> None:
         super().__init__()
-        self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer images to predict than devices
         self.save_hyperparameters(logger=False)  # this saves the subclass's arguments, too
         keep_own(self.hparams, type(self))
         self.root, self.cache_dir = Path(root), Path(cache_dir)
@@ -171,6 +170,7 @@ class ImageData(LightningDataModule, ABC):
         seed = torch.initial_seed() % 2**32
         self.fit_seed: int = seed if self.trainer is None else self.trainer.strategy.broadcast(seed)
         if self.predicting:
+            self.allow_zero_length_dataloader_with_multiple_devices = True  # there may be fewer images than devices
             images = self._test_images()
             self.test_set = ImageDataset(images, np.arange(len(images)))
             return

@@ -60,7 +60,7 @@ def decode(data: bytes, mode: Mode, max_pixels: int) -> Image.Image:
         ):
             image = ImageOps.exif_transpose(image)
         deep = (encoding == "PNG" and data[24] == 16) or 16 in tags.get(BITS, ())
-        if deep and image.mode in ("RGB", "RGBA") and np.asarray(image)[..., :3].max() < 16:
+        if deep and image.mode in ("RGB", "RGBA") and 0 < np.asarray(image)[..., :3].max() < 16:
             raise ValueError(f"samples of 16 bits, but none above 4095: {FEWER_BITS}; {SAVE_AS}")
         if image.mode.startswith("I;16") or (image.mode == "I" and encoding == "PPM"):  # a PPM of any range to 65535
             image = _upper_bits(image, 12 if tags.get(BITS) == (12,) else 16, tags.get(PHOTOMETRIC) == 0)

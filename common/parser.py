@@ -243,8 +243,8 @@ class OneLineParser(LightningArgumentParser):
         if unknown := re.search(r"unrecognized arguments: --([\w.]+)", message):
             hint = did_you_mean(flags_like(unknown[1], parser.get_defaults(skip_validation=True).keys()))
             message = "; ".join(filter(None, [message, hint]))
-        if missing := re.search(r"arguments are required: (?:(\w+)\.)?([\w.]+)", message):
-            prog, message = f"{prog} {missing[1]}" if missing[1] in CHECKPOINTS else prog, f"give --{missing[2]}"
+        if missing := re.search(rf"arguments are required: (?:({'|'.join(CHECKPOINTS)})\.)?([\w.]+)", message):
+            prog, message = " ".join(filter(None, [prog, missing[1]])), f"give --{missing[2]}"
         if option := re.search(r"(?:Group '([\w.]+)'|Subcommand '\w+') does not accept option '([\w.]+)'", message):
             key = ".".join(filter(None, option.groups()))
             hint = did_you_mean(flags_like(key, parser.get_defaults(skip_validation=True).keys()))

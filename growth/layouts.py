@@ -166,12 +166,13 @@ def _refuse_unordered(names: list[str]) -> None:
         differ |= {place for place, pair in enumerate(zip(parts[0], other, strict=False)) if len({*pair}) > 1}
         alike = len(other) == len(parts[0]) and len(differ) < 2 and all(place % 2 for place in differ)
         sign = any(re.search(r"(?:^|[\s_(]|day|da[tspeg])[-−–]$|[.,]$", other[place - 1], re.I) for place in differ)
-        if not alike or sign or HALVES.search(name):
+        if not alike or sign or any(HALVES.match(other[place + 1].strip(" _.-")) for place in differ):  # 3pm
             said = f"{names[0]} and {name} have no number that tells which is the earlier photo"
             raise UserError(f"--images: {said}; name them like DAT07 or 2024-05-31, or type them in their order")
     for place in differ:
         numbers = [part[place] for part in parts]
-        for dates in orders_of_dates(numbers):
+        counter = re.fullmatch(r"(?:IMG|DSC|DSCN|DSCF|P|DJI|GOPR|MVI)[_-]?", parts[0][place - 1], re.I)  # of a camera
+        for dates in [] if counter else orders_of_dates(numbers):
             if dates != sorted(dates):
                 said = f"{listed(numbers, most=3)} may be numbers in their order, or dates in another"
                 raise UserError(f"--images: {said}; name them like DAT07 or 2024-05-31, or type them in their order")

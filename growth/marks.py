@@ -17,7 +17,7 @@ _PARTS_OF_DAY = (
     "morning|noon|afternoon|evening|vormittags?|mittags?|nachmittags?|morgens|abends|matin|midi|soir|mañana|tarde|noche"
 )
 HALVES = re.compile(
-    rf"(?<![^\W\d_])(?:{_HALF}(?![0-9])|(?:{_PARTS_OF_DAY})(?![^\W\d_]))|[午上下][前後午]", re.IGNORECASE
+    rf"(?<![^\W\d_])(?:{_HALF}(?![0-9])|(?:{_PARTS_OF_DAY})(?![^\W\d_]))|午[前後后]|[上下]午", re.IGNORECASE
 )
 # A date (2024-05-31, 2024.5.31, 20240531, 31-05-2024), optionally followed by a time of a clock of 12 hours (1.15 PM,
 # 0115PM, 9 AM) or of 24 (1015, 101500, 101500123, 10.15, 10-15-00, T10); otherwise a number. After a time with seconds,
@@ -55,14 +55,12 @@ _WORD_AFTER = re.compile(r"[\W_]*[^\W\d_]")
 _TIME = rf"(?:{_UNITS}|{_MONTHS})"
 _TIME_BESIDE = re.compile(
     rf"(?<![^\W\d_]){_TIME}[ _.-]*[0-9]|[0-9][ _.-]*(?:st|nd|rd|th)?[ _.-]*{_TIME}(?![^\W\d_])|"
-    r"(?<![^\W_])d[ _-]?[0-9]+(?![^\W_])|(?<![^\W_])[0-9]+ ?[dh](?![^\W_])|"
-    rf"[0-9][ _.-]*(?:개?월|[일주차月日天週周])|[第주][ _.-]*[0-9]|^(?:{_MONTHS})\.?$",
+    r"[0-9][ _.-]*(?:개?월|[일주차月日天週周])|주[ _.-]*[0-9]",
     re.IGNORECASE,
 )
-# Words that make a day one before, not after, an event.
-_EARLIER = r"(?<![^\W\d_])(?:pre|before|prior|vor|avant|antes)(?![^\W\d_])"
-_EARLIER_BEFORE = re.compile(_EARLIER, re.IGNORECASE)
-_EARLIER_AFTER = re.compile(rf"{_EARLIER}|(?<![^\W\d_])ago(?![^\W\d_])|^[\W_]*days?[\W_]*left", re.IGNORECASE)
+# Words that make a day one before, not after, an event, beside what marks it as a day.
+_EARLIER_BEFORE = re.compile(r"(?<![^\W\d_])(?:pre|before|vor|avant|antes)[\W_]*(?:days?|d)?[\W_]*\Z", re.IGNORECASE)
+_EARLIER_AFTER = re.compile(r"[\W_]*(?:days?|d)[\W_]*(?:before|prior|ago|left)(?![^\W\d_])", re.IGNORECASE)
 # A dash may be a minus sign, unless a 0 follows.
 _CALLED_DAY = re.compile(r"(?<![a-z])(dat|day|das|dap)(?:[ _]?|-(?=0))([0-9]{1,6})(?![0-9])", re.IGNORECASE)
 _ZONE = re.compile(
@@ -72,8 +70,10 @@ _DAY_AFTER = re.compile(r"[ _-]?(?:(?P<since>dat|das|dap)|d|days?|일차?)(?![^\
 _DAY_BEFORE = re.compile(r"(?<![a-z])(?:(?P<since>dat|das|dap)|day|d)[ _-]?\Z", re.IGNORECASE)
 
 
-# A month, a week or a day of a year: 2024-05, 2024-W22, 2024-152.
-_PART_OF_YEAR = re.compile(r"(?:19|20)[0-9]{2}(?:[-_. ]?(?:0[1-9]|1[0-2]|k?w[0-9]{1,2})|[-_][0-9]{3})", re.IGNORECASE)
+# A month or a week of a year, and what is a day, an hour or a month if all folders are named so: D01, 24h, Mai.
+_OF_DATES = re.compile(
+    rf"(?:19|20)[0-9]{{2}}[-_. ](?:0[1-9]|1[0-2]|k?w[0-9]{{1,2}})|d[ _-]?[0-9]+|[0-9]+ ?[dh]|{_MONTHS}", re.IGNORECASE
+)
 # Forms of dates without separators, by their length.
 _COMPACT = {4: ("%m%d%Y", "%d%m%Y"), 6: ("%y%m%d", "%d%m%y", "%m%d%y"), 8: ("%d%m%Y", "%m%d%Y")}
 
@@ -124,8 +124,11 @@ class Told(NamedTuple):
 def find_marks(species: str, plant: str, stem: str) -> list[Mark]:
     """Find the numbers and dates in a name after the names of its folders, or in all of it if none follow."""
     stem, species, plant = with_dashes(stem), *(re.escape(with_dashes(name)) for name in (species, plant))
-    names = (rf"{name}(?!(?<=[0-9])[.,]?[0-9])" for name in (plant, rf"{species}[\W_]*{plant}", species))
-    folders = (re.match(name, stem, re.IGNORECASE) for name in names)  # P1 begins neither P10 nor P1.5
+    names = (
+        rf"{name}(?!(?<=[0-9]){'[.,]?' * name.isdecimal()}[0-9])"
+        for name in (plant, rf"{species}[\W_]*{plant}", species)
+    )
+    folders = (re.match(name, stem, re.IGNORECASE) for name in names)  # P1 does not begin P10, nor 1 begin 1.5
     start = max((folder.end() for folder in folders if folder), default=0)
     found = list(_MARK.finditer(stem))
     return [_mark(mark, stem, start) for mark in [mark for mark in found if mark.end() > start] or found]
@@ -151,13 +154,11 @@ def names_a_day(folder: str) -> bool:
 
 
 def may_be_date(folder: str) -> bool:
-    """Return whether a name may be a date in another form: 240531, 31052024, 0531, 05-31, 24.05.31, 2024-05, 2024."""
+    """Return whether a name may be a date in another form: 240531, 31052024, 0531, 05-31, 24.05.31, 2024-05, D01."""
     folder = folder.rstrip(".")
-    text = folder if re.fullmatch("[0-9]+", folder) else ""
-    if re.fullmatch(
-        r"(?:19|20)[0-9]{2}[-_. ]?(?:0[1-9]|1[0-2]|k?w[0-9]{1,2})|(?:19|20)[0-9]{2}[-_][0-9]{3}", folder, re.I
-    ):
+    if _OF_DATES.fullmatch(folder):
         return True
+    text = folder if re.fullmatch("[0-9]+", folder) else ""
     if parts := re.fullmatch(r"([0-9]{1,2})([-._])([0-9]{1,2})(?:\2([0-9]{2}))?", folder):
         text = "".join(part.zfill(2) for part in parts.group(1, 3, 4) if part)
     meanings = _meanings(text) if text else {}
@@ -209,7 +210,7 @@ def _mark(match: re.Match[str], stem: str, start: int) -> Mark:
         since = (day["since"] or "").upper() if day else ""
         beside = _WORD_BEFORE.search(own) or _WORD_AFTER.match(after)
         meanings = _meanings(text, named=day is not None, beside_word=beside is not None)
-        if meanings and day and (_EARLIER_BEFORE.search(own) or _EARLIER_AFTER.search(after)):
+        if meanings and day and not since and (_EARLIER_BEFORE.search(own) or _EARLIER_AFTER.match(after)):
             meanings[f"day -{int(text)}"] = -int(text)
         return Mark(label, meanings, dated=False, dash=dash, named=day is not None, since=since)
     time = part["time"] or ""

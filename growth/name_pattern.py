@@ -61,10 +61,12 @@ def read_names(root: Path, found: Mapping[str, ImageFile], pattern: str) -> pd.D
     if unsure := [f"{path} ({_shown(one)} or {_shown(two)})" for path, (one, *more) in split.items() for two in more]:
         count = f"{counted(len(unsure), 'name')} in two ways"
         raise UserError(f"--data.pattern {pattern} matches {count}: {listed(unsure)}; narrow it, or write photos.csv")
-    table = pd.DataFrame([dict(readings[0]) for readings in split.values()]).reindex(columns=FIELDS[:-1], fill_value="")
+    table = pd.DataFrame([dict(readings[0]) for readings in split.values()]).reindex(
+        columns=[*FIELDS[:-1], "doubt"], fill_value=""
+    )
+    table["doubt"] = table["doubt"].fillna("")
     table["path"] = table["where"] = list(found)
-    if "{day}" in tokens:
-        _refuse_signs(root, tokens, table)
+    refuse_uncertain(root, table["path"], table["doubt"].tolist())
     table["file"] = table["path"].map(found.__getitem__)
     table["day"] = _days(root, table)
     same = table[table.duplicated(["plant", "day", "camera"], keep=False)].sort_values(["plant", "day", "camera"])
@@ -111,6 +113,7 @@ def split_name(tokens: list[str], stem: str) -> list[Fields]:
     """
 
     stem = with_dashes(stem)
+    literals = ["" if _is_field(token) else token for token in ("{}", *tokens, "{}")]  # one before the first
 
     @cache
     def rest(index: int, start: int) -> tuple[Fields, ...]:
@@ -121,13 +124,24 @@ def split_name(tokens: list[str], stem: str) -> list[Fields]:
             return rest(index + 1, start + len(token)) if stem.startswith(token, start) else ()
         name, readings = token[1:-1], dict[Fields, None]()
         for end in _ends(name, stem, start):
-            more = rest(index + 1, end)
-            readings |= dict.fromkeys(more if name == "*" else [((name, stem[start:end]), *one) for one in more])
+            more, own = rest(index + 1, end), [(name, stem[start:end])] if name != "*" else []
+            if name == "day" and (doubt := _doubt(stem, start, end, literals[index], literals[index + 2])):
+                own.append(("doubt", doubt))
+            readings |= dict.fromkeys((*own, *one) for one in more)
             if len(readings) > 1:
                 break
         return tuple(readings)[:2]
 
     return list(rest(0, 0))
+
+
+def _doubt(stem: str, start: int, end: int, before: str, after: str) -> str:
+    """Say that a day may be negative, or a fraction, by signs beside it that are none of the literals there."""
+    if (not before or before[-1] in "-−–") and re.search("[-−–]$", stem[: start - len(before)]):
+        return f"{stem[start:end]} may be a day, or a negative one"
+    if not after and re.match(",[0-9]", stem[end:]):
+        return f"{stem[start:end]} may be a day, or a part of {stem[start : end + 2]}"
+    return ""
 
 
 def _is_field(token: str) -> bool:
@@ -144,17 +158,6 @@ def _ends(name: str, stem: str, start: int) -> Iterable[int]:
 
 def _shown(fields: Fields) -> str:
     return " ".join(f"{name}={text}" for name, text in fields)
-
-
-def _refuse_signs(root: Path, tokens: list[str], table: pd.DataFrame) -> None:
-    """Refuse days that may be negative, or fractions: a dash that is no literal before them, a comma after them."""
-    before = tokens[tokens.index("{day}") - 1]
-    dashes = "[-−–]" if _is_field(before) or before[-1] not in "-−–" else "[-−–]{2}"
-    faults = []
-    for path, day in zip(table["path"], table["day"], strict=True):
-        found = re.search(rf"{dashes}{re.escape(day)}(?![0-9])|(?<![0-9.]){re.escape(day)}[.,][0-9]", path)
-        faults.append(f"{found.group()} may be a negative day, or a fraction" if found else "")
-    refuse_uncertain(root, table["path"], faults)
 
 
 def _days(root: Path, table: pd.DataFrame) -> np.ndarray:

@@ -344,7 +344,7 @@ def test_a_folder_given_alone_is_no_day_in_its_photos_names(tmp_path: Path, fold
             "May 31",
             "trial_DAT7",
         ),
-        *("D01", "Tag 1", "24h", "dpi_7", "31. Mai", "juin", "1.Woche", "semaine 1", "día 1", "주1", "第1天"),
+        *("Tag 1", "dpi_7", "31. Mai", "1.Woche", "semaine 1", "día 1", "주1", "第1天"),
     ],
 )
 def test_folders_of_days_are_not_read_as_plants(tmp_path: Path, folder: str) -> None:
@@ -399,7 +399,10 @@ def test_folders_numbered_like_dates_may_be_plants_or_days(tmp_path: Path, folde
     assert len(read_training_set(dated).files) == 4
 
 
-@pytest.mark.parametrize("folder", ["1", "2024_trial", "BC_01", "20", "209111", "Daisy 3", "line1D", "sown 2024-05-01"])
+@pytest.mark.parametrize(
+    "folder",
+    ["1", "2024_trial", "BC_01", "20", "209111", "Daisy 3", "D7", "1D", "2H", "Mai", "第1株", "sown 2024-05-01"],
+)
 def test_folders_of_plants_that_are_called_by_numbers(tmp_path: Path, folder: str) -> None:
     names = ("DAT01", "DAT02") if folder.startswith("sown") else ("1", "2")
     root = add(tmp_path, *(f"{folder}/{name}.png" for name in names))
@@ -407,7 +410,9 @@ def test_folders_of_plants_that_are_called_by_numbers(tmp_path: Path, folder: st
     assert len(read_given([str(root)], None).files) == 2
 
 
-@pytest.mark.parametrize("folders", ["2024-05 2024-06", "202405 202406", "2024-W22 2024-W23", "31.05. 07.06."])
+@pytest.mark.parametrize(
+    "folders", ["2024-05 2024-06", "2024-W22 2024-W23", "31.05. 07.06.", "D01 D07", "24h 48h", "Mai juin"]
+)
 def test_folders_that_may_all_be_parts_of_a_year(tmp_path: Path, folders: str) -> None:
     root = add(tmp_path, *(f"{folder}/{number}.png" for folder in folders.split() for number in (1, 2)))
     assert f"folder {min(folders.split())} may hold one day's photos" in refusal(root)
@@ -423,7 +428,7 @@ def test_folders_that_may_all_be_parts_of_a_year(tmp_path: Path, folders: str) -
             "24052024 31052024 06062024",
             "06062024, 24052024, 31052024 may be numbers in their order, or dates in another",
         ),
-        ("IMG_3105 IMG_0106", "0106, 3105 may be numbers in their order, or dates"),
+        ("pos_3105 pos_0106", "0106, 3105 may be numbers in their order, or dates"),
         ("310524 010624", "010624, 310524 may be numbers"),
         ("pos_1,5 pos_1,25", "have no number that tells"),
         ("1pm 3pm 12pm", "have no number that tells"),
@@ -436,18 +441,19 @@ def test_numbers_that_may_be_dates_or_signed_tell_no_order(tmp_path: Path, names
     assert said in refusal(tmp_path / "own", read=lambda root, pattern: read_given([str(root)], pattern))
 
 
-def test_numbers_that_come_in_the_same_order_as_dates_tell_it(tmp_path: Path) -> None:
-    add(tmp_path / "own", "IMG_1001.png", "IMG_1002.png", "IMG_1103.png")
-    assert read_given([str(tmp_path / "own")], None).name.tolist() == ["IMG_1001", "IMG_1002", "IMG_1103"]
+def test_numbers_that_are_no_dates_or_in_the_same_order_tell_it(tmp_path: Path) -> None:
+    for names in (["x_1001", "x_1002", "x_1103"], ["IMG_0905", "IMG_1002"], ["AM_1", "AM_2"]):
+        add(tmp_path / names[0], *(f"{name}.png" for name in names))
+        assert read_given([str(tmp_path / names[0])], None).name.tolist() == names
 
 
 @pytest.mark.parametrize(
     ("names", "pattern", "said"),
     [
-        ("P1_DAT-3 P1_DAT0", "{plant}_{*}{day}", "-3 may be a negative day, or a fraction"),
-        ("P1_x--3 P1_x-0", "{plant}_{*}-{day}", "--3 may be a negative day"),
-        ("P1-top--3 P1-top-0", "{plant}-{camera}-{day}", "--3 may be a negative day"),
-        ("P1_7,5 P1_8,5", "{plant}_{day}{*}", "7,5 may be a negative day, or a fraction"),
+        ("P1_DAT-3 P1_DAT0", "{plant}_{*}{day}", "(3 may be a day, or a negative one)"),
+        ("P1_x--3 P1_x-0", "{plant}_{*}-{day}", "(3 may be a day, or a negative one)"),
+        ("P1-top--3 P1-top-0", "{plant}-{camera}-{day}", "(3 may be a day, or a negative one)"),
+        ("P1_7,5 P1_8,5", "{plant}_{day}{*}", "(7 may be a day, or a part of 7,5)"),
     ],
 )
 def test_a_pattern_drops_no_sign_or_fraction(tmp_path: Path, names: str, pattern: str, said: str) -> None:
@@ -455,9 +461,20 @@ def test_a_pattern_drops_no_sign_or_fraction(tmp_path: Path, names: str, pattern
     assert said in refusal(tmp_path / "own", pattern)
 
 
-def test_a_dash_of_the_pattern_itself_separates(tmp_path: Path) -> None:
-    add(tmp_path / "own", "P1-3.png", "P1-7.png")
-    assert days_of(read_training_set(tmp_path / "own", "{plant}-{day}")) == {"P1/P1-3": 3, "P1/P1-7": 7}
+@pytest.mark.parametrize(
+    ("names", "pattern"),
+    [
+        ("P1-3 P1-7", "{plant}-{day}"),
+        ("Col-3_3 Col-3_7", "{plant}_{day}"),
+        ("cam-3_P1_3 cam-3_P1_7", "{*}_{plant}_{day}"),
+        ("P1_DAT3_cam-3 P1_DAT7_cam-3", "{plant}_DAT{day}_cam-{camera}"),
+        ("P1_3.1 P1_7.1", "{plant}_{day}.{*}"),
+        ("3_P1 7_P1", "{day}_{plant}"),
+    ],
+)
+def test_dashes_and_dots_of_the_pattern_or_elsewhere_are_no_signs(tmp_path: Path, names: str, pattern: str) -> None:
+    add(tmp_path / "own", *(f"{name}.png" for name in names.split()))
+    assert list(days_of(read_training_set(tmp_path / "own", pattern)).values()) == [3, 7]
 
 
 def test_photos_of_a_pattern_come_in_the_order_of_those_of_a_folder(tmp_path: Path) -> None:

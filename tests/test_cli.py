@@ -490,9 +490,33 @@ def test_real_files_make_a_submission(run: Run, real_julia: Path) -> None:
     assert len(table) == 6220
 
 
+def test_an_unknown_setting_is_refused_with_its_configuration(refused: Run, julia_root: Path) -> None:
+    Path("ours.yaml").write_text("model:\n  lr: 0.1\n")
+    Path("mine.yaml").write_text("model:\n  learning_rate: 0.1\n")
+    words = ("--config", "ours.yaml", "--config", "mine.yaml", "--data.root", julia_root)
+    line = refused("julia", "fit", *words)
+    assert "error: mine.yaml: model.learning_rate: no such setting; did you mean --model.lr? (see" in line
+
+
+def test_what_is_required_is_named_as_it_is_typed(refused: Run) -> None:
+    line = refused("julia", "export", "--ckpt_path", "x.ckpt")
+    assert line == "error: give --output (see python -m julia export --help)"
+
+
+def test_settings_too_long_for_a_name_are_no_file(refused: Run) -> None:
+    model = "{backbone: lenet, " + " " * 300 + "lr: 0}"
+    assert " 0: give a number above 0" in refused("julia", "fit", "--model", model)
+
+
+def test_addresses_are_not_read(refused: Run) -> None:
+    line = refused("julia", "predict", "--ckpt_path", "https://example.org/x.ckpt")
+    assert "--ckpt_path https://example.org/x.ckpt: addresses are not read; download it" in line
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (("--name", "x/fold_0"), "--name x/fold_0: fold_N is the name of a fold; give --data.fold, or another name"),
         (("--trainer.max_epochs", -1), "--trainer.max_epochs -1: the learning rate's schedule must know the end"),
         (("--trainer.barebones", "true"), "--trainer.barebones True: it leaves no run"),
         (("--trainer.accumulate_grad_batches", "0"), "--trainer.accumulate_grad_batches 0: give more than 0"),

@@ -147,3 +147,9 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+
+
+@pytest.mark.slow
+def test_a_misspelt_backend_of_matplotlib_does_not_matter(tmp_path: Path) -> None:
+    code, error = command("julia", "fit", "--data.root", tmp_path / "none", MPLBACKEND="agq")
+    assert code == 2 and "none: no such folder" in error and "Traceback" not in error

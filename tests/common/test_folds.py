@@ -190,6 +190,16 @@ def test_held_out_images_that_were_learned_from_are_counted_by_content() -> None
     assert other.find_learned(Split(["4", "1"], ["5"], ())) == [f"{learned}, if equal names mean equal images"]
 
 
+def test_equal_names_of_other_images_were_not_learned_from() -> None:
+    fitted = Split(["a", "b"], ["c"], ["1", "2", "3", "4"], ["A", "B", "C"])
+    moved = Split(["a", "c"], ["b"], ["5", "6", "7", "8"], ["A", "C", "B"])
+    with pytest.raises(UserError, match="1 of the 1 held-out rows was learned from"):
+        moved.checked_against(fitted)
+    with pytest.raises(UserError, match="the data differ") as caught:
+        moved._replace(contents=["X", "Y", "Z"]).checked_against(fitted)
+    assert "learned from" not in str(caught.value)
+
+
 @pytest.mark.parametrize("groups", [None, ["P", "P", "P", "Q"]])
 def test_copies_with_another_truth_or_of_another_group_are_counted(groups: list[str] | None) -> None:
     listing = Listing(

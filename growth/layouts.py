@@ -158,6 +158,7 @@ def _refuse_unordered(names: list[str]) -> None:
     """Refuse names whose order no single number tells, such as before and after, or 31 May and 1 June."""
     parts = [re.split(r"(\d+)", name) for name in names]
     differ: set[int] = set()
+    remedy = "name them like DAT07 or 2024-05-31, or type them in their order"
     for one, same in pairwise(names):
         if natural(one) == natural(same):
             said = f"{one} and {same} have the same name or number, so neither is the earlier photo"
@@ -168,14 +169,14 @@ def _refuse_unordered(names: list[str]) -> None:
         sign = any(re.search(r"(?:^|[\s_(]|day|da[tspeg])[-−–]$|[.,]$", other[place - 1], re.I) for place in differ)
         if not alike or sign or any(HALVES.match(other[place + 1].strip(" _.-")) for place in differ):  # 3pm
             said = f"{names[0]} and {name} have no number that tells which is the earlier photo"
-            raise UserError(f"--images: {said}; name them like DAT07 or 2024-05-31, or type them in their order")
+            raise UserError(f"--images: {said}; {remedy}")
     for place in differ:
         numbers = [part[place] for part in parts]
         counter = re.fullmatch(r"(?:IMG|DSC|DSCN|DSCF|P|DJI|GOPR|MVI)[_-]?", parts[0][place - 1], re.I)  # of a camera
         for dates in [] if counter else orders_of_dates(numbers):
             if dates != sorted(dates):
                 said = f"{listed(numbers, most=3)} may be numbers in their order, or dates in another"
-                raise UserError(f"--images: {said}; name them like DAT07 or 2024-05-31, or type them in their order")
+                raise UserError(f"--images: {said}; {remedy}")
 
 
 def _refuse_order(given: Sequence[str], files: list[ImageFile], homes: list[Path]) -> None:

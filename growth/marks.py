@@ -174,7 +174,7 @@ def ends_of_date(name: str, start: int) -> list[int]:
     return [end, *([match.start("time")] if match["time"] and _clock(match["time"])[1] else [])]
 
 
-def as_dates(texts: Sequence[str], form: str) -> list[datetime]:
+def _as_dates(texts: Sequence[str], form: str) -> list[datetime]:
     """Read texts as dates of a form for :func:`~datetime.datetime.strptime`; none if one of them is no such date."""
     try:
         return [datetime.strptime(text + "2024" * (len(text) == 4), form) for text in texts]
@@ -185,7 +185,7 @@ def as_dates(texts: Sequence[str], form: str) -> list[datetime]:
 def orders_of_dates(texts: Sequence[str]) -> list[list[datetime]]:
     """Read texts as dates without separators, such as 0531 or 31052024, in each form that suits all of them."""
     forms = _COMPACT.get(len(texts[0]), ()) if len({*map(len, texts)}) == 1 else ()
-    return [dates for form in forms if (dates := as_dates(texts, form))]
+    return [dates for form in forms if (dates := _as_dates(texts, form))]
 
 
 def with_dashes(name: str) -> str:
@@ -248,9 +248,8 @@ def _meanings(text: str, named: bool = False, beside_word: bool = False) -> dict
     meanings: dict[str, int | datetime] = {f"day {number}": number}
     if named:
         return meanings if number <= MAX_DAY else {}
-    for form in _COMPACT.get(len(text), ()):
-        for date in as_dates([text], form):
-            meanings[f"{date:%B} {date.day}" if len(text) == 4 else f"{date:%Y-%m-%d}"] = date
+    for (date,) in orders_of_dates([text]):
+        meanings[f"{date:%B} {date.day}" if len(text) == 4 else f"{date:%Y-%m-%d}"] = date
     if number > MAX_DAY and len(meanings) == 1:
         return {}
     if len(meanings) == 1 and re.fullmatch("0[1-9][0-5][0-9](?:[0-5][0-9])?", text):  # the others may be 1000 and 1600

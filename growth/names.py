@@ -148,9 +148,9 @@ def refuse_other_days(source: Path, table: pd.DataFrame) -> None:
         UserError: there are such days; the message states both.
     """
     told = [told_day(PurePosixPath(path).stem) for path in table["path"]]
-    teller = "name"
+    teller, renamed = "name", "photo"
     if not any(told):  # then their folders may, if they hold one day's photos each
-        teller = "folder"
+        teller = renamed = "folder"
         told = [told_day(PurePosixPath(path).parent.name) for path in table["path"]]
         within = table["day"].astype(float).groupby([pd.Series(told, table.index, object), table["plant"]])
         if len({*told} - {None}) < 2 or (within.max() - within.min() > ROUNDED).any():
@@ -161,7 +161,7 @@ def refuse_other_days(source: Path, table: pd.DataFrame) -> None:
         if np.ptp(apart) > ROUNDED:
             odd = rows.iloc[np.abs(apart - np.median(apart)).argmax()]
             said = f"{odd['where']}: {odd['path']} is of day {odd['day']:g}, but {odd['told'].text} by its {teller}"
-            remedy = f"correct the row, or rename the {teller.replace('name', 'photo')} without its day"
+            remedy = f"correct the row, or rename the {renamed} without its day"
             raise UserError(f"{source}: {said}, unlike others of plant {plant}; {remedy}")
     timed = by_name[by_name["told"].map(lambda one: one.clock != "").astype(bool)]
     for _, rows in timed.groupby(["plant", timed["told"].map(lambda one: one.clock)]):

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from common.decoding import Images
-from common.plots import COLOURS, DASHES, GALLERY, GREY, MARKERS, Gallery, new_figure, tidy
+from common.plots import COLOURS, GALLERY, GREY, LOOKS, MARKERS, Gallery, new_figure, tidy
 from julia.files import CLASSES, LOOK_ALIKES
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def reliability(probabilities: Sequence[np.ndarray], labels: Sequence[str], righ
     axes, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     axes.plot([0, 100], [0, 100], color=GREY, linewidth=1)
     edges = np.linspace(0, 1, RELIABILITY_BINS + 1)
-    for given, label, colour, marker, dash in zip(probabilities, labels, COLOURS, MARKERS, DASHES, strict=False):
+    for given, label, (colour, marker, dash) in zip(probabilities, labels, LOOKS, strict=False):
         place = np.searchsorted(edges[1:-1], given)
         by = pd.DataFrame({"given": given, "right": right}).groupby(place).mean() * 100
         axes.plot(by["given"], by["right"], color=colour, marker=marker, linestyle=dash, label=label)

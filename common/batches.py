@@ -108,9 +108,22 @@ class LabelledRows(ImageRows[LabelledBatch]):
         super().__init__(images, rows)
         self.targets = torch.from_numpy(truth[rows])
 
-    def __getitem__(self, indices: Sequence[int]) -> LabelledBatch:
+    def __getitem__(self, indices: Sequence[int] | np.ndarray) -> LabelledBatch:
         chosen = torch.as_tensor(indices)
         return LabelledBatch(self.pixels(indices), self.targets[chosen], chosen)
+
+
+class JoinedRows(Dataset[LabelledBatch]):
+    """Batches from two sets, where the indices of the second follow those of the first."""
+
+    def __init__(self, first: LabelledRows, second: LabelledRows) -> None:
+        self.first, self.second = first, second
+
+    def __getitem__(self, indices: np.ndarray) -> LabelledBatch:
+        start = len(self.first)
+        one, two = self.first[indices[indices < start]], self.second[indices[indices >= start] - start]
+        images, targets = torch.cat([one.images, two.images]), torch.cat([one.targets, two.targets])
+        return LabelledBatch(images, targets, torch.cat([one.row, two.row + start]))
 
 
 # Draws the batches of an epoch, each in whatever form the dataset accepts.

@@ -100,7 +100,7 @@ class Standing(TypedDict):
     fit_seed: int
     epoch: int
     batch: int
-    split: Mapping[str, Sequence[str]]
+    split: Settings
     familiar: Familiar
 
 

@@ -6,13 +6,17 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+from jsonargparse.typing import PositiveInt
 from torch.utils.data import DataLoader
 
-from common.batches import EpochSampler, LabelledBatch, LabelledRows
+from common.arguments import Machine
+from common.batches import EpochSampler, JoinedRows, LabelledBatch, LabelledRows
+from common.cache import digests_of
 from common.data import ImageData
 from common.decoding import Images
 from common.errors import UserError
 from common.image_files import ImageFile, find_given
+from common.split import Listing
 from common.submission import SampleSubmission
 
 
@@ -21,19 +25,71 @@ class LabelledData(ImageData):
 
     Args:
         batch_size: images per training batch.
+        extra: folder of a second training set, such as drawn images, laid out like the first.
+        extra_per_batch: images of extra to add to each training batch; over several epochs, linearly fewer, down to none.
         shared: as for :class:`ImageData`.
 
     Attributes:
         columns: the two columns of a submission.
+        extra_set: the images of ``extra``, if a fit is about to start.
     """
 
     columns: ClassVar[tuple[str, str]]
     train_set: LabelledRows
     val_set: LabelledRows
+    extra_set: LabelledRows
 
-    def __init__(self, batch_size: int, **shared: Any) -> None:
+    def __init__(
+        self,
+        batch_size: int,
+        extra: Machine[str | None] = None,
+        extra_per_batch: PositiveInt | None = None,
+        **shared: Any,
+    ) -> None:
         super().__init__(**shared)
-        self.batch_size = batch_size
+        self.batch_size, self.extra, self.extra_per_batch = batch_size, extra, extra_per_batch
+
+    def prepare_data(self) -> None:
+        super().prepare_data()
+        if self.fitting:
+            self._read_extra()
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        if self.fitting and (second := self._read_extra()) is not None:
+            listing, images = second
+            self.extra_set = LabelledRows(images, np.arange(len(images)), listing.truth)
+            self.split = self.split.joined_by(listing, digests_of(images), f"--data.extra {self.extra}")
+
+    def _read_extra(self) -> tuple[Listing, Images] | None:
+        """List and decode the second training set, if there is one.
+
+        Raises:
+            UserError: as :meth:`prepare_data`; or only one of its two arguments is given.
+        """
+        if self.extra is None and self.extra_per_batch is None:
+            return None
+        if self.extra is None:
+            raise UserError(
+                f"--data.extra_per_batch {self.extra_per_batch} needs the folder of these images: --data.extra"
+            )
+        if self.extra_per_batch is None:
+            raise UserError(
+                f"--data.extra {self.extra}: say how many of its images each batch gets: --data.extra_per_batch"
+            )
+        listing = self.like(root=self.extra).read_training_set()
+        return listing, self._cached("extra", listing.files)
+
+    @property
+    def fitting(self) -> bool:
+        """Whether a fit is about to start, rather than a validation or a prediction."""
+        return self.trainer is None or self.trainer.state.fn == "fit"
+
+    def _extra_of(self, epoch: int) -> int:
+        """Count the images of ``extra`` in each batch of an epoch: linearly fewer, and none in the last one."""
+        epochs = -1 if self.trainer is None else self.trainer.max_epochs or -1
+        left = 1 - epoch / (epochs - 1) if epochs > 1 else 1  # where the number of epochs is not known, all of them
+        return round(left * (self.extra_per_batch or 0))
 
     def check_batches(self, train: np.ndarray) -> None:
         if len(train) < self.batch_size:
@@ -58,12 +114,19 @@ class LabelledData(ImageData):
 
     def train_dataloader(self) -> DataLoader[LabelledBatch]:
         # Only whole batches, since BatchNorm fails on a last batch of one.
-        number = len(self.train_set) // self.batch_size
+        own, number = len(self.train_set), len(self.train_set) // self.batch_size
 
         def deal(rng: np.random.Generator) -> np.ndarray:
-            return rng.permutation(len(self.train_set))[: number * self.batch_size].reshape(number, -1)
+            batches = rng.permutation(own)[: number * self.batch_size].reshape(number, -1)
+            if self.extra_per_batch is None:
+                return batches
+            each = self._extra_of(sampler.epoch)
+            added = np.resize(rng.permutation(len(self.extra_set)), number * each).reshape(number, each)
+            return np.hstack([batches, own + added])
 
-        return self.loader(self.train_set, EpochSampler(deal, number, self))
+        data = self.train_set if self.extra_per_batch is None else JoinedRows(self.train_set, self.extra_set)
+        sampler = EpochSampler(deal, number, self)
+        return self.loader(data, sampler)
 
     def val_dataloader(self) -> DataLoader[LabelledBatch]:
         return self.loader(self.val_set, self.evaluated_rows(len(self.val_set)))

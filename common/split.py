@@ -70,7 +70,9 @@ class Split(NamedTuple):
             checkpoints of earlier versions lack the last one or two.
         contents: the start of each file's SHA-256, of those trained on and then of those held out; empty in checkpoints
             of earlier versions.
-        earlier: the same of files that earlier fits have trained on, if this one started from their weights.
+        earlier: the same of other files learned from: by earlier fits, if this one started from their weights, and
+            those of a second training set.
+        second: digest of the ids, contents and true values of that second set, if there is one.
     """
 
     trained: Sequence[str]
@@ -78,6 +80,7 @@ class Split(NamedTuple):
     digests: Sequence[str]
     contents: Sequence[str] = ()
     earlier: Sequence[str] = ()
+    second: str = ""
 
     @classmethod
     def of(cls, listing: Listing, train: Indices, val: Indices, contents: Sequence[str]) -> Split:
@@ -91,7 +94,29 @@ class Split(NamedTuple):
 
     def following(self, other: Split) -> Split:
         """Return this split for a fit that starts from the weights of another one."""
-        return self._replace(earlier=sorted({*other.contents[: len(other.trained)], *other.earlier}))
+        learned = {*other.contents[: len(other.trained)], *other.earlier}
+        return self._replace(earlier=sorted(learned.union(self.earlier)))
+
+    def joined_by(self, second: Listing, contents: Sequence[str], flag: str) -> Split:
+        """Return this split for a fit that learns from a second training set, too.
+
+        Args:
+            second: its images.
+            contents: digest of each file's contents.
+            flag: how it was given.
+
+        Raises:
+            UserError: an image is in both sets.
+        """
+        names = dict(zip(self.contents, (*self.trained, *self.held_out), strict=True))
+        short = [content[:DIGITS] for content in contents]
+        both = [f"{ids} as {names[of]}" for ids, of in zip(second.ids, short, strict=True) if of in names]
+        if both:
+            number = counted(len(both), "of its images is", "of its images are")
+            why = f"{number} also in --data.root ({listed(both, most=3)})"
+            raise UserError(f"{flag}: {why}, where a fold holds each out; give other images")
+        digest = digest_of(list(map("/".join, zip(second.ids, contents, strict=True))), second.truth)
+        return self._replace(earlier=sorted({*self.earlier, *short}), second=digest)
 
     @property
     def learned(self) -> list[str]:
@@ -130,6 +155,8 @@ class Split(NamedTuple):
             UserError: the model was fitted with another split; the error says how it differs.
         """
         digests = tuple(fitted.digests)
+        if self.second and self.second != fitted.second:
+            raise UserError("the checkpoint was not fitted with these images of --data.extra; give the same data")
         if self.digests[: len(digests)] == digests:
             return self._replace(earlier=fitted.earlier)
         ours, theirs = ({*split.trained, *split.held_out} for split in (self, fitted))

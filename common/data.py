@@ -162,7 +162,7 @@ class ImageData(LightningDataModule, ABC):
             return
         self.listing = self.read_training_set()
         self._split()  # fail early
-        self._cached("train", self.listing.files)
+        self.cached("train", self.listing.files)
 
     def setup(self, stage: str) -> None:
         """Open the cache and split the training set; raise as :meth:`prepare_data`."""
@@ -175,7 +175,7 @@ class ImageData(LightningDataModule, ABC):
             self.test_set = ImageDataset(images, np.arange(len(images)))
             return
         self.listing = self.read_training_set()
-        images = self._cached("train", self.listing.files)
+        images = self.cached("train", self.listing.files)
         train, val = self._split()
         self.make_sets(images, train, val)
         self.split = Split.of(self.listing, train, val, digests_of(images))
@@ -195,9 +195,10 @@ class ImageData(LightningDataModule, ABC):
         return train, val
 
     def _test_images(self) -> Images:
-        return self._cached("test", self.read_images(self.given) if self.given else self.read_test_set())
+        return self.cached("test", self.read_images(self.given) if self.given else self.read_test_set())
 
-    def _cached(self, part: str, files: list[ImageFile]) -> Images:
+    def cached(self, part: str, files: list[ImageFile]) -> Images:
+        """Open the decoded images of a part of the data, decoding them first unless an earlier command has."""
         return cached_images(files, self.image_size, self.mode, self.cache_dir, self.max_pixels, f"{self.label}-{part}")
 
     def state_dict(self) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,7 +27,7 @@ class LabelledData(ImageData):
     Args:
         batch_size: images per training batch.
         extra: folder of a second training set, such as drawn images, laid out like the first.
-        extra_per_batch: images of extra to add to each training batch; over several epochs, linearly fewer, down to none.
+        extra_per_batch: images of extra to add to each training batch, linearly fewer with each epoch, down to none.
         shared: as for :class:`ImageData`.
 
     Attributes:
@@ -77,8 +78,10 @@ class LabelledData(ImageData):
             raise UserError(
                 f"--data.extra {self.extra}: say how many of its images each batch gets: --data.extra_per_batch"
             )
+        if not Path(self.extra).is_dir():
+            raise UserError(f"--data.extra {self.extra}: no such folder; give one that is laid out like --data.root")
         listing = self.like(root=self.extra).read_training_set()
-        return listing, self._cached("extra", listing.files)
+        return listing, self.cached("extra", listing.files)
 
     @property
     def fitting(self) -> bool:

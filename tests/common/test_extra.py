@@ -99,7 +99,7 @@ def test_a_fit_with_them_resumes_bit_for_bit_and_never_with_others(
     [
         (("--data.extra", "DIR"), "--data.extra DIR: say how many of its images each batch gets: --data.extra_per"),
         (("--data.extra_per_batch", 8), "--data.extra_per_batch 8 needs the folder of these images: --data.extra"),
-        (("--data.extra", "nowhere", "--data.extra_per_batch", 8), "nowhere"),
+        (("--data.extra", "nowhere", "--data.extra_per_batch", 8), "--data.extra nowhere: no such folder; give one"),
         (("--data.extra", "ROOT", "--data.extra_per_batch", 8), "--data.extra ROOT: 310 of its images are also in"),
     ],
 )

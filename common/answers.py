@@ -69,7 +69,7 @@ class Answers:
         ours = [*(self.folder / f"{name}.csv" for name in tables), drawn]
         for path in ours:
             if path.exists() and path.name not in earlier and not self.of_run:
-                raise UserError(f"{path} may be no answer of an earlier command: move it, or give another --output")
+                raise UserError(f"{path} was not written by an earlier command: move it, or give another --output")
         write_json(self.folder / OURS, {"files": sorted({*earlier, *(path.name for path in ours)})})
         answered = model.answered(model.estimates(outputs, data), least)
         tables[first] = leave_out(tables[first], data.sample.value_column, answered)

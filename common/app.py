@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 MAX_MEGABYTES = 64  # per file
 KEPT = 600  # seconds to keep files that nobody asks about or whose upload broke off
 PORTS = range(7860, 7960)
-PRIVATE = f"""Images stay on the machine that runs this page, which keeps none of them and asks nobody else.
+PRIVATE = f"""Images stay on the machine that runs this page, which keeps none of them and sends them nowhere.
 Files of up to {MAX_MEGABYTES} MB, such as PNG and JPEG, {MOST} at most."""
 Application = Callable[..., Awaitable[None]]
 
@@ -52,7 +52,7 @@ class Received:
         path = scope.get("path", "")
         if "/proxy=" in path or "://" in path:
             await send({"type": "http.response.start", "status": 403, "headers": []})
-            await send({"type": "http.response.body", "body": b"this page asks nobody else"})
+            await send({"type": "http.response.body", "body": b"this page fetches nothing from elsewhere"})
             return
 
         async def count(message: Message) -> None:

@@ -192,7 +192,7 @@ def _build(
                 bar.update(len(chunk.pixels))
         if faults:
             number = f"{len(faults)} of {len(files)} image files cannot be decoded"
-            raise UserError(f"{number}: {listed(faults)}; mend, convert (to PNG or JPEG of 8 bits) or remove them")
+            raise UserError(f"{number}: {listed(faults)}; repair, convert (to PNG or JPEG of 8 bits) or remove them")
         with (partial_folder / "index.csv").open("w", newline="", encoding="utf-8") as table:
             rows = csv.writer(table)
             rows.writerow(["row", "file", "bytes", "stamp"])

@@ -44,7 +44,7 @@ class Calibrated:
         """Express how certain estimates (rows×…) are, in a form of rows×…, by default with its own calibration."""
         return estimates
 
-    def sureness(self, calibrated: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    def calibration_metrics(self, calibrated: np.ndarray, truth: np.ndarray) -> dict[str, float]:
         """Measure the result of :meth:`calibrated` (rows×…) against the truth, keyed by metric."""
         return {}
 

@@ -43,7 +43,14 @@ class LatestLink(pl.Callback):
         self.marked = True
 
 
-class BestCheckpoint(ModelCheckpoint):
+class RunCheckpoint(ModelCheckpoint):
+    """A checkpoint of this run's folder alone."""
+
+    def load_state_dict(self, state_dict: dict[str, object]) -> None:
+        """Restore nothing: Lightning would take over the path of a file in another run's folder."""
+
+
+class BestCheckpoint(RunCheckpoint):
     """Write ``best.ckpt``; a resumed fit inherits the one of the run it continues.
 
     Args:
@@ -59,9 +66,6 @@ class BestCheckpoint(ModelCheckpoint):
         super().__init__(filename="best", monitor=monitor, mode=mode, enable_version_counter=False)
         self.resumed = resumed
         self.taken_over: tuple[float, int] | None = None
-
-    def load_state_dict(self, state_dict: dict[str, object]) -> None:
-        """Restore nothing: Lightning would take over the path of a file in another run's folder."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
@@ -89,7 +93,7 @@ def best_checkpoint(trainer: pl.Trainer) -> BestCheckpoint | None:
     return next((one for one in trainer.checkpoint_callbacks if isinstance(one, BestCheckpoint)), None)
 
 
-class LastCheckpoint(ModelCheckpoint):
+class LastCheckpoint(RunCheckpoint):
     """Write ``last.ckpt`` at the end of an epoch: always after the last one, after others as far as time allows.
 
     If an epoch takes less time than writing the checkpoint, as with a large network on a small set, writing it every
@@ -125,9 +129,6 @@ class LastCheckpoint(ModelCheckpoint):
 
     def on_sanity_check_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.listen()
-
-    def load_state_dict(self, state_dict: dict[str, object]) -> None:
-        """Restore nothing: Lightning would take over the path of a file in another run's folder."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
@@ -199,10 +200,9 @@ class Finite(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: STEP_OUTPUT, batch: object, batch_idx: int
     ) -> None:
-        loss = outputs["loss"] if isinstance(outputs, Mapping) else outputs
-        if loss is not None:  # kept on its device: reading it at each step would make a GPU wait
-            bad = ~loss.detach().isfinite()
-            self.diverged = bad if self.diverged is None else self.diverged | bad
+        assert isinstance(outputs, Mapping)
+        bad = ~outputs["loss"].detach().isfinite()  # kept on its device: reading it at each step would make a GPU wait
+        self.diverged = bad if self.diverged is None else self.diverged | bad
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.check(trainer, "the loss of a batch")
@@ -223,7 +223,7 @@ class Finite(pl.Callback):
             raise UserError(f"the fit has diverged: {what} is not finite in {where}; give a smaller --model.lr")
 
 
-class Ranks(pl.Callback):
+class EndOtherRanks(pl.Callback):
     """When this process fails, kill those that it has started, which would otherwise wait for it."""
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:

@@ -43,7 +43,7 @@ class Guard:
             for name in first.chosen:  # the resumed fit chooses it again, and its configuration stays as it was typed
                 defaults.pop(f"model.{name}", None)
             defaults |= {f"trainer.{name}": first.trainer[name] for name in RESUMED if name in first.trainer}
-            defaults |= {"seed_everything": first.stands["fit_seed"]} if first.stands else {}
+            defaults |= {"seed_everything": first.data_state["fit_seed"]} if first.data_state else {}
             defaults |= {"trainer.precision": first.precision} if first.precision else {}
         elif precision := precision_of(self.checkpoints):
             defaults["trainer.precision"] = precision
@@ -127,7 +127,7 @@ class Guard:
 
     def _check_resumable(self, max_epochs: int | None) -> None:
         first = self.checkpoints[0]
-        if not first.stands:
+        if not first.data_state:
             reason = "of an earlier version, whose fits cannot be resumed; predict and validate accept it"
             raise UserError(f"--ckpt_path {first.path}: {reason}")
         epochs, most = first.epochs, first.epochs + 1 if max_epochs in (None, -1) else max_epochs

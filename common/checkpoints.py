@@ -94,7 +94,7 @@ def run_of(path: Path) -> Path:
     return path.parent.parent if path.parent.name == "checkpoints" else path.parent
 
 
-class Standing(TypedDict):
+class DataState(TypedDict):
     """The position of a fit and its rows, as from ``ImageData.state_dict``."""
 
     fit_seed: int
@@ -111,7 +111,8 @@ class Checkpoint:
     Attributes:
         path: the file.
         model, data, trainer: the arguments it was fitted with; of the Trainer's, those that a resumed fit inherits.
-        stands: the position of the fit; None in checkpoints of earlier versions.
+        data_state: what the data module restores: the position of the fit, its split, and which images are familiar;
+            None in checkpoints of earlier versions.
         chosen: names of the model's arguments that the fit chose from its data.
         precision: precision of the Trainer; None in checkpoints of earlier versions.
         callbacks: names of the callbacks whose state it holds.
@@ -126,7 +127,7 @@ class Checkpoint:
     model: Settings
     data: Settings
     trainer: Settings
-    stands: Standing | None
+    data_state: DataState | None
     chosen: Sequence[str]
     precision: str | None
     callbacks: frozenset[str]
@@ -144,7 +145,7 @@ class Checkpoint:
     @property
     def familiar(self) -> Familiar | None:
         """What its training images look like; None in checkpoints of earlier versions."""
-        return self.stands.get("familiar") if self.stands else None
+        return self.data_state.get("familiar") if self.data_state else None
 
     @property
     def unfinished(self) -> bool:

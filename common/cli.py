@@ -20,7 +20,7 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from torch import distributed
 
-from common.callbacks import Ranks
+from common.callbacks import EndOtherRanks
 from common.checkpoint_settings import Guard
 from common.checkpoints import SHORTCUTS, Checkpoint, find_checkpoints, read_checkpoint
 from common.config import read_config
@@ -124,7 +124,7 @@ class TaskCLI(LightningCLI):
         parser.add_argument("--seed_everything", type=bool | int, default=0, help=seed)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        name = "Name of the run, the backbone if null; for last and best, of the runs to look among, all if null."
+        name = "Name of the run, by default the backbone; last and best look only among runs of this name."
         parser.add_argument("--name", type=str | None, help=name)
         parser.add_argument("--ckpt_path", nargs="+", help=about_checkpoints())
         upload = "For fit and crossval: upload the best checkpoint to W&B as an artifact."
@@ -243,7 +243,7 @@ class TaskCLI(LightningCLI):
         given = self.config_init[self.subcommand].trainer
         callbacks = as_list(given.callbacks)
         callbacks += displays(self.settings.trainer, callbacks)
-        callbacks.append(Ranks())
+        callbacks.append(EndOtherRanks())
         plugins = as_list(given.plugins)
         if self.subcommand == "fit" and not self.settings.trainer.fast_dev_run:
             plugins.append(WholeFiles())

@@ -170,7 +170,7 @@ class CrossValidation:
             return f"{ours['model']['pretrained']} has been written since {run} was fitted from it"
         try:
             checkpoint = read_checkpoint(run / LAST, type(self.model))
-            if checkpoint.stands and (saved := checkpoint.stands.get("split")):
+            if checkpoint.data_state and (saved := checkpoint.data_state.get("split")):
                 twin = self.data.like(fold=fold)
                 twin.setup("fit")
                 twin.split.checked_against(Split(**saved))
@@ -203,40 +203,40 @@ class CrossValidation:
         total = estimates + sum(other.sorted_as(ids, truth, estimates.shape) for other in others)
         average = total / (1 + len(others))
         rows, summary = pd.concat(tables, ignore_index=True), pd.DataFrame(lines)
-        some = "_folds" + "-".join(map(str, folds)) if len(folds) < self.data.num_folds else ""
-        views = some + (f"_tta{self.tta}" if self.tta > 1 else "")
-        rows_path, estimates_path = self.folder / f"out_of_fold{views}.csv", self.folder / f"out_of_fold{views}.npz"
-        summary_path = self.folder / f"crossval{views}.csv"
+        suffix = "_folds" + "-".join(map(str, folds)) if len(folds) < self.data.num_folds else ""
+        suffix += f"_tta{self.tta}" if self.tta > 1 else ""
+        rows_path, summary_path = self.folder / f"out_of_fold{suffix}.csv", self.folder / f"crossval{suffix}.csv"
+        estimates_path = rows_path.with_suffix(".npz")
         for path, frame in ((rows_path, rows), (summary_path, summary)):
             write_text(path, frame.to_csv(index=False))
         with replacing(estimates_path) as temporary, temporary.open("wb") as stream:
             np.savez_compressed(stream, ids=ids, estimates=estimates, truth=truth)
-
         overall, digest = member.measure(estimates, truth), digest_of(ids.tolist(), truth)
         fitted = ["/".join(one.checkpoint.run.resolve().parts[-2:]) for one in held_out]
         about = {"metric": metric, "value": overall, "rows": len(ids), "digest": digest, "folds": len(folds)}
         write_json(
-            self.folder / f"crossval{views}.json",
+            self.folder / f"crossval{suffix}.json",
             about | {"views": int(self.tta), "runs": fitted, "seconds": float(summary["seconds"].sum())},
         )
         table = summary.to_string(index=False, formatters={metric: "{:.4f}".format, "seconds": "{:.0f}".format})
         self._say(f"\n{table}")
         each = summary[metric]
         if len(folds) > 1:
-            self._say(f"{metric}, mean ± deviation over {len(folds)} folds: {each.mean():.4f} ± {each.std():.4f}")
+            spread = f"mean ± standard deviation over {len(folds)} folds: {each.mean():.4f} ± {each.std():.4f}"
+            self._say(f"{metric}, {spread}")
         self._say(f"{metric} over all {len(ids)} out-of-fold rows: {overall:.4f}")
         if others:
             self._say(f"{metric} averaged with {counted(len(others), 'other')}: {member.measure(average, truth):.4f}")
         if len(folds) == self.data.num_folds:  # fewer would undo what all folds have taught
-            self._calibrate(held_out, estimates, truth, groups, np.concatenate(calibrated), views)
+            self._calibrate(held_out, estimates, truth, groups, np.concatenate(calibrated), suffix)
         self._say(f"tables: {rows_path}, {summary_path.name}, {estimates_path.name}")
         members = [f"fold_{fold}" for fold in folds]
         if {path.name for path in self.folder.glob("fold_*")} == {*members}:  # or others would be averaged in
             members = ["fold_*"]
         paths = " ".join(quoted(f"{escape(self.folder.as_posix())}/{member}/latest/{LAST}") for member in members)
-        views = f" --submission.tta {self.tta}" if self.tta > 1 else ""
-        self._say(f"next: python -m {self.model.task} predict --ckpt_path {paths}{views}")
-        return Measured(summary, overall, views)
+        paths += f" --submission.tta {self.tta}" if self.tta > 1 else ""
+        self._say(f"next: python -m {self.model.task} predict --ckpt_path {paths}")
+        return Measured(summary, overall, suffix)
 
     def _calibrate(
         self,
@@ -245,7 +245,7 @@ class CrossValidation:
         truth: np.ndarray,
         groups: np.ndarray,
         cross_fit: np.ndarray,
-        views: str,
+        suffix: str,
     ) -> None:
         """Calibrate every fold's checkpoint on all out-of-fold rows; measure each fold as calibrated by the others."""
         member = held_out[-1].member
@@ -255,13 +255,14 @@ class CrossValidation:
         for one in held_out:
             one.checkpoint.recalibrate(self.tta, member.calibration)
         self._say(member.about_calibration())
-        before, after = (member.sureness(values, truth) for values in (member.calibrated(estimates, NONE), cross_fit))
+        before = member.calibration_metrics(member.calibrated(estimates, NONE), truth)
+        after = member.calibration_metrics(cross_fit, truth)
         for name, value in after.items():
             was = f" (uncalibrated: {before[name]:.4f})" if name in before else ""
             self._say(f"{name}, each fold by the others: {value:.4f}{was}")
         for name, picture in member.picture_estimates(estimates, cross_fit, truth).items():
-            figure = entitled(picture, f"last.ckpt of {len(held_out)} folds")
-            save_png(figure, path := self.folder / f"{name}{views}.png")
+            path = self.folder / f"{name}{suffix}.png"
+            save_png(entitled(picture, f"last.ckpt of {len(held_out)} folds"), path)
             self._say(f"picture: {path}")
 
     def _predict_held_out(self, fold: int) -> _HeldOut:

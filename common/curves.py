@@ -34,8 +34,8 @@ def describe_metrics(runs: list[Run], about: About) -> list[dict[str, object]]:
 def axis_of(curves: Sequence[np.ndarray]) -> dict[str, object]:
     """Choose the axis for some curves, one array each: logarithmic or cut if a few would flatten the others.
 
-    A few means a quarter of the curves at most. The axis is logarithmic if that gives the others at least twice the
-    room; if some values are not positive, it is cut to the range of the others.
+    A few are at most a quarter of the curves, but at least one. The axis is logarithmic if that gives the others at
+    least twice the room; if some values are not positive, it is cut to the range of the others.
 
     Returns:
         ``axis`` (linear or log), ``note`` (what the axis is labelled with) and, if it is cut, its ``range``.

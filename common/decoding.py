@@ -148,7 +148,7 @@ def _heif() -> list[str]:
 
 
 def read_image(path: Path, mode: Mode, max_pixels: int) -> Image.Image:
-    """Read one file as :func:`cached_images` does, at its original size.
+    """Read one file as :func:`common.cache.cached_images` does, at its original size.
 
     Raises:
         UserError: there is no such file, or it cannot be decoded.

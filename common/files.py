@@ -32,7 +32,7 @@ def expand(flag: str, word: str) -> list[Path]:
     if not word:
         raise UserError(f"{flag}: an empty name, as of a variable that is not set; give a file")
     if re.match(r"[A-Za-z][\w+.-]+://", word):
-        raise UserError(f"{flag} {word}: addresses are not read; download it, and give the file")
+        raise UserError(f"{flag} {word}: URLs are not read; download the file, and give that")
     if not has_magic(word) or Path(word).exists():
         return [Path(word)]
     found = sorted(glob(word, recursive=True))  # noqa: PTH207, of any root

@@ -122,7 +122,7 @@ def grouped_folds(
     dealt = [group for names in _shuffled(groups, strata, seed, called) for group in names]
     most = len(dealt)
     if not 2 <= num_folds <= most:
-        raise UserError(f"--data.num_folds {num_folds}: {most} {called[0]} can be held out, give 2 to {most}")
+        raise UserError(f"--data.num_folds {num_folds}: {most} {called[0]} can be held out; give 2 to {most}")
     return [_rows_of(groups, dealt[fold::num_folds]) for fold in range(num_folds)]
 
 

@@ -158,7 +158,7 @@ class Page:
             said = ": ".join(filter(None, [name, model.judge(image, covered)]))
             parts.append((picture(figure, f"where covering {name} changes the answer"), said))
             more = "<p>The next one follows.</p>" if len(parts) < len(asked.explained) else ""
-            how = "Covering what full lines surround lowers the answer; what dashed lines surround, raises it."
+            how = "Covering an area within solid lines lowers the answer; within dashed lines, it raises it."
             which = " By the first checkpoint." if len(self.predictor.models) > 1 else ""
             if asked.stale:
                 return

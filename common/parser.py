@@ -130,7 +130,7 @@ def taking(number: str) -> str:
 
 def about_checkpoints() -> str:
     """Say what ``--ckpt_path`` takes."""
-    return f"""Checkpoint to use: a path, or last or best, of the newest run or of the newest one named --name. fit
+    return f"""Checkpoint to use: a path, or last or best of the newest run (with --name, of that name). fit
         resumes it; {taking("one")} take one; {taking("several")} take several: paths, or a pattern such as
         'runs/*/airbench/fold_*/latest/checkpoints/last.ckpt'; {taking("none")} take none."""
 

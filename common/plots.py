@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -74,10 +73,8 @@ def new_figure(width: float, height: float) -> Figure:
 
 def save_png(figure: Figure, path: Path) -> None:
     """Write a figure as a PNG file, whole or not at all."""
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png")
     with replacing(path) as temporary:
-        temporary.write_bytes(stream.getvalue())
+        figure.savefig(temporary, format="png")
 
 
 def tidy(axes: Axes, title: str, x: str, y: str) -> None:
@@ -107,7 +104,7 @@ def data_curve(table: pd.DataFrame, metric: str, direction: Direction, unit: str
     trained = table[counted]
     axes.plot(trained, table[metric], color=COLOURS[0], marker=MARKERS[0], label="all out-of-fold rows", zorder=3)
     if (folds := int(table["folds"].min())) > 1:
-        label = f"mean ± deviation over {folds} folds"
+        label = f"mean ± standard deviation over {folds} folds"
         mean, spread = table["mean"], table["deviation"]
         axes.errorbar(trained, mean, spread, fmt=MARKERS[1], color=COLOURS[1], capsize=4, ms=4, label=label)
         axes.legend(frameon=False, fontsize=9)

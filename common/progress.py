@@ -68,11 +68,10 @@ class Progress(ProgressBar):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: STEP_OUTPUT, batch: object, batch_idx: int
     ) -> None:
-        loss = outputs["loss"] if isinstance(outputs, Mapping) else outputs
-        if loss is not None:  # kept on its device: reading it at each step would make a GPU wait
-            # Multiplied, since Lightning has divided it by that.
-            self.loss = self.loss.to(loss.device) + loss.detach().float() * trainer.accumulate_grad_batches
-            self.batches += 1
+        assert isinstance(outputs, Mapping)
+        loss = outputs["loss"].detach().float()  # kept on its device: reading it at each step would make a GPU wait
+        self.loss = self.loss.to(loss.device) + loss * trainer.accumulate_grad_batches  # which Lightning has divided by
+        self.batches += 1
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

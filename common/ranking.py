@@ -139,7 +139,7 @@ def _over_seeds(runs: list[Run], monitor: str) -> list[tuple[list[Run], str]]:
             last = np.array([run.last for run in same])
             names = ", ".join(run.name for run in same)
             spread = f"{last.mean():.4f} ± {last.std(ddof=1):.4f}"
-            line = f"{monitor} of the last epoch, mean ± deviation over {len(same)} seeds: {spread} ({names})"
+            line = f"{monitor} of the last epoch, mean ± standard deviation over {len(same)} seeds: {spread} ({names})"
             found.append((same, line))
     return found
 

@@ -125,9 +125,9 @@ class Resume(pl.Callback):
             how = f"was fitted with {theirs or 'no averaging'}, not with {averaging or 'none'}"
             fix = "give its --config again" if theirs else "give --trainer.callbacks null"
             raise UserError(f"--ckpt_path {self.resumed.path} {how}: {fix}")
-        assert isinstance(pl_module, ImageTask) and self.resumed.stands is not None
+        assert isinstance(pl_module, ImageTask) and self.resumed.data_state is not None
         data = pl_module.data
-        data.split = data.split.checked_against(Split(**self.resumed.stands["split"]))
+        data.split = data.split.checked_against(Split(**self.resumed.data_state["split"]))
         # Only now, since a refusal must leave a finished run as it was.
         if trainer.is_global_zero and isinstance(trainer.logger, CSVLogger):
             (Path(trainer.logger.log_dir) / RESULT).unlink(missing_ok=True)
@@ -152,8 +152,8 @@ class Resume(pl.Callback):
     def catch_up(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log the training metrics of an epoch if the fit was killed between its checkpoint and its log."""
         self.caught_up = True
-        assert isinstance(pl_module, ImageTask) and self.resumed is not None and self.resumed.stands is not None
-        if self.resumed.stands["batch"]:  # stopped within an epoch
+        assert isinstance(pl_module, ImageTask) and self.resumed is not None and self.resumed.data_state is not None
+        if self.resumed.data_state["batch"]:  # stopped within an epoch
             return
         metrics, step = pl_module.train_metrics, self.resumed.step - 1
         with warnings.catch_warnings(action="ignore"):  # of a metric that is computed before an update: it is restored
@@ -168,7 +168,7 @@ class Resume(pl.Callback):
         with path.open(newline="", encoding="utf-8") as stream:
             logged = {name for row in csv.DictReader(stream) if int(row["step"]) == step for name in row if row[name]}
         if lost := {name: value for name, value in values.items() if name not in logged}:
-            lost["epoch"] = torch.tensor(self.resumed.stands["epoch"] - 1)
+            lost["epoch"] = torch.tensor(self.resumed.data_state["epoch"] - 1)
             trainer._logger_connector.log_metrics(lost, step)
 
 

@@ -41,8 +41,8 @@ class Listing(NamedTuple):
     groups: np.ndarray | None = None
 
 
-def find_contradictions(listing: Listing, contents: Sequence[str], group: str) -> list[str]:
-    """Say how many images appear twice, with two true values or in two groups (called ``group``).
+def find_contradictions(listing: Listing, contents: Sequence[str], group: str) -> str:
+    """Say how many images appear twice, with two true values or in two groups (called ``group``); empty if none do.
 
     Args:
         listing: the training set.
@@ -57,8 +57,7 @@ def find_contradictions(listing: Listing, contents: Sequence[str], group: str) -
         and (listing.truth[one] != listing.truth[row] or groups[one] != groups[row])
     ]
     two = "two true values" if listing.groups is None else f"two true values or {group}"
-    said = f"{counted(len(found), 'pair')} of equal images with {two}: {listed(found, most=3)}"
-    return [said] if found else []
+    return f"{counted(len(found), 'pair')} of equal images with {two}: {listed(found, most=3)}" if found else ""
 
 
 class Split(NamedTuple):
@@ -146,7 +145,7 @@ class Split(NamedTuple):
     def warn_of_learned(self, other: Split | None = None) -> None:
         """Print on stderr what :meth:`find_learned` says."""
         for line in self.find_learned(other):
-            print(f"warning: {line}: what is measured on them is too good", file=sys.stderr)
+            print(f"warning: {line}: what is measured on them is too optimistic", file=sys.stderr)
 
     def checked_against(self, fitted: Split) -> Split:
         """Return this split with what the weights had learned from before the fit that a model comes from.
@@ -182,4 +181,6 @@ class Split(NamedTuple):
         if seen := {*self.earlier} & {*self.contents}:
             number = f"{len(seen)} of the {len(self.contents)} images"
             why = f"these weights have learned from {number}, each of which a fold holds out"
-            raise UserError(f"{flag}: {why}, so the score would be too good; give weights learned from other images")
+            raise UserError(
+                f"{flag}: {why}, so the score would be too optimistic; give weights learned from other images"
+            )

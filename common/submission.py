@@ -103,7 +103,7 @@ class SubmissionFiles:
         ours = (path, self.raw_path, self.items_path, self.spread_path, self.intervals_path)
         (its_source, its_members), remedy = self._known(), "give another --submission.path, or delete it"
         if taken := [name for name in ours if name.exists() and its_source != source]:
-            raise UserError(f"{taken[0]} is no submission of these data: {remedy}")
+            raise UserError(f"{taken[0]} is not a submission for these data: {remedy}")
         if its_members and self.members and sorted(its_members) != sorted(self.members):
             raise UserError(f"{path} is of other checkpoints, such as {its_members[0]}: {remedy}")
 

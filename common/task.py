@@ -74,6 +74,7 @@ class ImageTask(LightningModule, Calibrated, HeldOutTables[Data], ABC, Generic[D
         monitor: the metric that decides which epoch and which run is best.
         directions: whether lower or higher is better, for each logged metric; an asterisk matches any name.
         units: units of the metrics that have one; they may depend on an argument, such as the choice of loss.
+        columns: names of the columns of ``evaluated``.
         throughput: name of the rate that is logged as ``train/<throughput>``, such as ``images_per_s``.
         drawn: names of the :meth:`pictures` that every fit draws.
         score_unit: unit of the scores from :meth:`explained_scores`, in the plural.
@@ -247,8 +248,8 @@ class ImageTask(LightningModule, Calibrated, HeldOutTables[Data], ABC, Generic[D
     def on_fit_start(self) -> None:
         if self.trainer.is_global_zero:
             data = self.data
-            for line in find_contradictions(data.listing, digests_of(data.train_set.images), data.group):
-                print(f"warning: {line}; one of each is wrong", file=sys.stderr)
+            if pairs := find_contradictions(data.listing, digests_of(data.train_set.images), data.group):
+                print(f"warning: {pairs}; one of each is wrong", file=sys.stderr)
             data.split.warn_of_learned(self.learned_from)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:

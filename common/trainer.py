@@ -120,7 +120,7 @@ class Trainer(pl.Trainer):
                 print(f"           {files.intervals_path.name} (one row an id)")
             if least:
                 given = int(model.answered(model.estimates(outputs, datamodule), least).sum())
-                print(f"answered: {given} of {len(notes)}; no competition's file, which needs an answer in every row")
+                print(f"answered: {given} of {len(notes)}; not a valid submission, which needs an answer in every row")
             if about := model.about_calibration():
                 print(about)
             for note, number in Counter(filter(None, notes)).most_common(5):

@@ -64,7 +64,7 @@ def read_days(species: str, plant: str, stems: Sequence[str]) -> tuple[list[floa
     return [(day - first) / timedelta(days=1) if isinstance(day, datetime) else day for day in days], faults
 
 
-def tell_days(plant: str, stems: Sequence[str]) -> bool:
+def any_day_marked(plant: str, stems: Sequence[str]) -> bool:
     """Return whether any of a plant's names has a date, or a number marked as a day, such as DAT07."""
     return any(mark.dated or mark.named for stem in stems for mark in find_marks("", plant, stem))
 

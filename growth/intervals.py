@@ -2,7 +2,7 @@
 
 This is conformal prediction in which plants, not their pairs, are exchangeable: each held-out plant counts once (pooled
 distributions of Dunn, Wasserman and Ramdas, Distribution-free prediction sets for two-layer hierarchical models, JASA
-2023), and the coverage that plants lose when left out corrects the level. Intervals scale with a predicted deviation
+2023), and the coverage that plants lose when left out corrects the level. Intervals scale with the expected error
 (Lei et al., Distribution-free predictive inference for regression, JASA 2018).
 """
 
@@ -17,7 +17,7 @@ from common.calibration import Calibration
 
 LEVELS = (80, 90)  # %
 COLUMNS = tuple(f"{side}_{level}" for level in LEVELS for side in ("low", "high"))
-LEAST = 0.2  # of the mean error: the smallest deviation ever predicted
+LEAST = 0.2  # of the mean error: the smallest error ever expected
 
 
 def plants_for(level: int) -> int:
@@ -34,8 +34,8 @@ def learn_intervals(predicted: np.ndarray, days: np.ndarray, plants: np.ndarray)
         plants: plant of each pair, P.
 
     Returns:
-        ``plants``, their number; ``base`` (days) and ``slope`` of the deviation predicted for a pair; and, for each
-        level that this many plants support, ``width_<level>``, by which that deviation is multiplied.
+        ``plants``, their number; ``base`` (days) and ``slope`` of the absolute error expected of a pair; and, for each
+        level that this many plants support, ``width_<level>``, by which that error is multiplied.
     """
     errors, names = np.abs(predicted - days), sorted(set(plants.tolist()))
     learned = {"plants": float(len(names))}
@@ -44,8 +44,8 @@ def learn_intervals(predicted: np.ndarray, days: np.ndarray, plants: np.ndarray)
     scores = np.empty(len(errors))
     for name in names:  # scaled by the other plants, as a new plant will be by all of these
         own: np.ndarray = plants == name
-        scores[own] = errors[own] / _deviation(predicted[own], *_fit_deviation(predicted[~own], errors[~own]))
-    learned["base"], learned["slope"] = _fit_deviation(predicted, errors)
+        scores[own] = errors[own] / _expected_error(predicted[own], *_fit_expected_error(predicted[~own], errors[~own]))
+    learned["base"], learned["slope"] = _fit_expected_error(predicted, errors)
     _, inverse, counts = np.unique(plants, return_inverse=True, return_counts=True)
     weights = 1 / counts[inverse]
     for level in LEVELS:
@@ -66,7 +66,7 @@ def _quantile(scores: np.ndarray, weights: np.ndarray, share: float) -> float:
     return float(np.quantile(scores, share - 1e-9, weights=weights, method="inverted_cdf"))
 
 
-def deviations_of(calibration: Calibration) -> dict[int, tuple[float, float]]:
+def half_widths_of(calibration: Calibration) -> dict[int, tuple[float, float]]:
     """Return base (days) and slope of the half-width of each supported interval, by level (%)."""
     learned = {level: calibration[f"width_{level}"] for level in LEVELS if f"width_{level}" in calibration}
     return {level: (width * calibration["base"], width * calibration["slope"]) for level, width in learned.items()}
@@ -74,10 +74,10 @@ def deviations_of(calibration: Calibration) -> dict[int, tuple[float, float]]:
 
 def intervals_of(days: np.ndarray, calibration: Calibration) -> np.ndarray:
     """Return the bounds for each predicted number of days (P): P×4, ``COLUMNS``; NaN for unsupported levels."""
-    bounds, deviations = np.full((len(days), len(COLUMNS)), np.nan, dtype=np.float32), deviations_of(calibration)
+    bounds, widths = np.full((len(days), len(COLUMNS)), np.nan, dtype=np.float32), half_widths_of(calibration)
     for number, level in enumerate(LEVELS):
-        if level in deviations:
-            half = _deviation(days, *deviations[level])
+        if level in widths:
+            half = _expected_error(days, *widths[level])
             bounds[:, 2 * number], bounds[:, 2 * number + 1] = days - half, days + half
     return bounds
 
@@ -104,7 +104,7 @@ def refusal(level: int, calibration: Calibration) -> str:
         return f"level {level}: give one of {', '.join(map(str, LEVELS))}"
     needed = f"it takes {plants_for(level)} held-out plants"
     plants = calibration.get("plants", 0)
-    lower = [f"{other} % is known" for other in deviations_of(calibration)]
+    lower = [f"{other} % is known" for other in half_widths_of(calibration)]
     instead = "; ".join(lower) or "crossval holds out all in turn"
     return (
         f"no interval of {level} %: {needed}, and {plants:.4g} {'was' if plants == 1 else 'were'} held out; {instead}"
@@ -115,7 +115,7 @@ def about_intervals(calibration: Calibration) -> str:
     """Summarise in one line which intervals there are, and from how many plants."""
     if not calibration:
         return ""
-    plants, known = calibration["plants"], deviations_of(calibration)
+    plants, known = calibration["plants"], half_widths_of(calibration)
     words = [
         f"of {level} %" if level in known else f"none of {level} %, which takes {plants_for(level)}" for level in LEVELS
     ]
@@ -123,12 +123,12 @@ def about_intervals(calibration: Calibration) -> str:
     return f"intervals: {', '.join(words)}; learned from {plants:.4g} held-out plant{'' if plants == 1 else 's'}{mean}"
 
 
-def _deviation(days: np.ndarray, base: float, slope: float) -> np.ndarray:
-    deviation: np.ndarray = base + slope * np.abs(days)
-    return deviation
+def _expected_error(days: np.ndarray, base: float, slope: float) -> np.ndarray:
+    expected: np.ndarray = base + slope * np.abs(days)
+    return expected
 
 
-def _fit_deviation(predicted: np.ndarray, errors: np.ndarray) -> tuple[float, float]:
+def _fit_expected_error(predicted: np.ndarray, errors: np.ndarray) -> tuple[float, float]:
     """Fit the mean error as a non-decreasing line in the predicted days that starts well above 0."""
     least = max(LEAST * float(errors.mean()), 1e-6)
     parts = np.stack([np.ones(len(errors)), np.abs(predicted)], axis=1)

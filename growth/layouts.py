@@ -18,8 +18,8 @@ from common.errors import UserError, listed
 from common.files import expand, natural
 from common.image_files import SUFFIXES, ImageFile, find_given
 from growth import dacon
-from growth.days import read_days, tell_days
-from growth.marks import HALVES, find_marks, orders_of_dates, told_day
+from growth.days import any_day_marked, read_days
+from growth.marks import HALVES, find_marks, orders_of_dates, unambiguous_day
 from growth.name_pattern import parse_pattern, read_names, split_name
 from growth.names import refuse_alike, refuse_folders_of_days
 from growth.own import PAIRS, WRITTEN, read_own_pairs, read_own_training_set, refuse_other_tables
@@ -118,7 +118,7 @@ def read_given(given: Sequence[str], pattern: str | None) -> PhotoPairs:
         table = table.iloc[sorted(range(len(table)), key=lambda row: natural(table["path"][row]))]
         table = table.reset_index(drop=True)
         stems = table.groupby("folder")["name"].agg(list)
-        tells = [tell_days(PurePosixPath(str(plant)).name, names) for plant, names in stems.items()]
+        tells = [any_day_marked(PurePosixPath(str(plant)).name, names) for plant, names in stems.items()]
         for names, told in zip(stems, tells, strict=True):
             if not told:
                 _refuse_unordered(names)
@@ -187,9 +187,9 @@ def _refuse_order(given: Sequence[str], files: list[ImageFile], homes: list[Path
     plant, names, stems = homes[0].name, [file.name.name for file in files], [file.name.stem for file in files]
     if len({*homes}) == len(homes):
         folders = [home.name for home in homes]
-        if not tell_days(plant, stems) and (tell_days("", folders) or len({*stems}) == 1):
+        if not any_day_marked(plant, stems) and (any_day_marked("", folders) or len({*stems}) == 1):
             plant, stems, names = "", folders, folders
-    days, faults = read_days("", plant, stems) if tell_days(plant, stems) else ([], [])
+    days, faults = read_days("", plant, stems) if any_day_marked(plant, stems) else ([], [])
     said = [("", day) for day in days]
     if any(not Path(word).exists() for word in given):  # a pattern's photos come in the order of their numbers
         if any(faults):
@@ -198,7 +198,7 @@ def _refuse_order(given: Sequence[str], files: list[ImageFile], homes: list[Path
             _refuse_unordered(stems)
     if not days:
         # Where a time of day or another number is uncertain, a date or DAT07 still is not.
-        told = [told_day(stem) for stem in stems]
+        told = [unambiguous_day(stem) for stem in stems]
         said = [(one.form, one.day) if one else ("", math.nan) for one in told]
         dated = any(mark.dated for stem in stems for mark in find_marks("", plant, stem))
         if (None not in told and len({*told}) == 1) or not dated:

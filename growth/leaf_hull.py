@@ -14,6 +14,7 @@ from common.errors import UserError
 from common.networks import Float32Linear, Normalization
 from growth.pairs import PairBatch
 
+DIRECTIONS = 32  # in which the extent of a hull is measured
 CHANCE = 1.5  # a leaf pixel that weighs this many times as much as another weighs more than by chance
 LEAST = 1 / 64  # fraction of a photo: an attribution covers this much at once, so it cannot resolve smaller leaves
 # Leaves usually fill at least this fraction of their hull: komatsuna and Arabidopsis 0.6 to 0.7; oilseed rape from
@@ -77,17 +78,17 @@ class LeafHull(nn.Module):
     on how far the leaves reach, not on which of them overlap or droop; leaves absorb more blue light as they fill with
     chlorophyll. Two weights and a bias are learned: a few dozen photos do not support more.
 
-    Leaves are found by :func:`leaves`. The area of the hull comes from its support function in 32 directions (Santaló,
-    Integral Geometry, 1976, part I.1).
+    Leaves are found by :func:`leaves`. The area of the hull comes from its support function in ``DIRECTIONS``
+    directions (Santaló, Integral Geometry, 1976, part I.1).
 
     Shape: N×3×H×W, RGB in [0, 1] → N×num_outputs.
     """
 
     directions: Tensor
 
-    def __init__(self, num_outputs: int, num_directions: int = 32) -> None:
+    def __init__(self, num_outputs: int) -> None:
         super().__init__()
-        angles = torch.arange(num_directions) * 2 * math.pi / num_directions
+        angles = torch.arange(DIRECTIONS) * 2 * math.pi / DIRECTIONS
         self.register_buffer("directions", torch.stack([angles.cos(), angles.sin()], dim=1), persistent=False)
         self.head = Float32Linear(2, num_outputs)
         with torch.no_grad():
@@ -130,10 +131,10 @@ def warn_of_photos(net: LeafHull, photos: ImageRows[PairBatch]) -> None:
     some = photos.pixels(np.linspace(0, len(photos) - 1, min(64, len(photos))).astype(int))
     filled = float(net.filled(some.to(net.directions.device) / 255).median())
     if filled < FILLED:
-        shares = f"here they fill {100 * filled:.0f} % of their hull, where {100 * FILLED:.0f} % or more are usual"
+        shares = f"here they fill {100 * filled:.0f} % of their hull, where {100 * FILLED:.0f} % or more is usual"
         why = "leaves that are not green, several plants, or a view from the side"
         line = f"leaf_hull is for green leaves of one plant seen from above; {shares} ({why})"
-        print(f"warning: {line}: expect little, or give another --model.backbone", file=sys.stderr)
+        print(f"warning: {line}: expect poor results, or give another --model.backbone", file=sys.stderr)
 
 
 def build_leaf_hull(normalize: Normalization, in_channels: int, num_outputs: int, image_size: int) -> LeafHull:

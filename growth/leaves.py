@@ -36,7 +36,7 @@ LOOKS = {
 
 
 def cloud(rng: np.random.Generator, size: tuple[int, int], cells: int) -> Array:
-    """Return smooth noise of unit spread with about `cells` blobs across: (height, width)."""
+    """Return smooth noise of unit spread with about ``cells`` blobs across: (height, width)."""
     shape = (max(2, round(cells * size[1] / size[0])), max(2, cells))
     coarse = Image.fromarray(rng.standard_normal(shape, np.float32))
     return np.asarray(coarse.resize(size, Image.Resampling.BICUBIC))
@@ -70,7 +70,7 @@ def draw_leaf(look: Look, rng: np.random.Generator) -> Image.Image:
 def paste_leaf(
     image: Image.Image, picture: Image.Image, centre: np.ndarray, length: float, width: float, azimuth: float
 ) -> None:
-    """Paste a leaf `length` px long and `width` times as wide as drawn, from near `centre` towards `azimuth`."""
+    """Paste a leaf ``length`` px long and ``width`` times as wide as drawn, from near ``centre`` to ``azimuth``."""
     direction = np.asarray([np.cos(azimuth), np.sin(azimuth)])
     base = centre + 0.03 * length * direction
     middle, reach = base + 0.5 * length * direction, 0.85 * length

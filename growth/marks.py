@@ -134,7 +134,7 @@ def find_marks(species: str, plant: str, stem: str) -> list[Mark]:
     return [_mark(mark, stem, start) for mark in [mark for mark in found if mark.end() > start] or found]
 
 
-def told_day(stem: str) -> Told | None:
+def unambiguous_day(stem: str) -> Told | None:
     """Return the day that a name states unambiguously: its only date, or else its only number marked as a day."""
     if dates := [mark for mark in find_marks("", "", stem) if mark.dated]:
         readings = [(mark, day) for mark in dates for day in mark.readings.values() if isinstance(day, datetime)]
@@ -147,7 +147,7 @@ def told_day(stem: str) -> Told | None:
     return Told(days[0].group(), days[0][1].lower(), float(days[0][2])) if len(days) == 1 else None
 
 
-def names_a_day(folder: str) -> bool:
+def is_named_after_day(folder: str) -> bool:
     """Return whether a folder is named after a date, or a number beside a word such as day or week."""
     dated = any(mark.dated for mark in find_marks("", "", folder))
     return dated or _TIME_BESIDE.search(with_dashes(folder)) is not None

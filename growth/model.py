@@ -250,7 +250,7 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         bounds = intervals.intervals_of(estimates, self.calibration if calibration is None else calibration)
         return np.concatenate([estimates[:, None], bounds], axis=1)
 
-    def sureness(self, calibrated: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    def calibration_metrics(self, calibrated: np.ndarray, truth: np.ndarray) -> dict[str, float]:
         """Measure the fraction of pairs that the intervals contain, and how wide these are (days)."""
         return intervals.measure_intervals(calibrated[:, 1:], truth)
 
@@ -292,5 +292,5 @@ class GrowthRegressor(ImageTask[GrowthData, PairBatch]):
         size, channels = self.hparams["image_size"], self.hparams["channels"]
         photos = torch.zeros(2, channels, size, size, dtype=torch.uint8)
         inputs = {"images": photos, "before": torch.tensor([0, 0, 1]), "after": torch.tensor([1, 0, 0])}
-        net = DeployedPairNet(self.net, intervals.deviations_of(self.calibration))
+        net = DeployedPairNet(self.net, intervals.half_widths_of(self.calibration))
         return Deployed(net, inputs, {"images": "U", "before": "P", "after": "P"}, net.outputs, "days")

@@ -90,7 +90,7 @@ def parse_pattern(pattern: str) -> list[str]:
     tokens = [token for token in re.split(r"(\{[^{}]*\})", unicodedata.normalize("NFC", pattern)) if token]
     names = [token[1:-1] for token in tokens if _is_field(token)]
     if len(pattern) > MAX_LENGTH:
-        raise refuse(f"longer than {MAX_LENGTH} letters")
+        raise refuse(f"longer than {MAX_LENGTH} characters")
     if any(brace in token for token in tokens for brace in "{}" if not _is_field(token)):
         raise refuse("a brace without its other one")
     if unknown := [f"{{{name}}}" for name in names if name not in FIELDS]:

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from common.errors import UserError, listed
-from growth.days import tell_days
-from growth.marks import may_be_date, names_a_day, told_day
+from growth.days import any_day_marked
+from growth.marks import is_named_after_day, may_be_date, unambiguous_day
 
 ROUNDED = 1.1  # days by which whole days and dates may differ from moments, with an hour of daylight saving
 _SEPARATORS = r"[\s_.,\-‐‑–—]+"  # within a name; at its end, + and - may mean a treatment
@@ -108,9 +108,9 @@ def refuse_folders_of_days(source: object, folder: pd.Series, photo: pd.Series, 
         last = PurePosixPath(str(name)).name
         # Photos are named after plants, not after days.
         of_day = numbered and not any(map(whole_word(re.escape(last)).search, stems))
-        told = {one and (one.form, int(one.day)) for one in map(told_day, stems)}
+        told = {one and (one.form, int(one.day)) for one in map(unambiguous_day, stems)}
         of_one_day = len(told) == 1 and None not in told  # as cameras name them
-        if (of_day or names_a_day(str(name))) and (of_one_day or not tell_days(last, stems)):
+        if (of_day or is_named_after_day(str(name))) and (of_one_day or not any_day_marked(last, stems)):
             said = f"folder {name} may hold one day's photos of several plants, or one plant's photos of several days"
             raise UserError(
                 f"{source}: {said}: {listed(paths, most=3)}; make one folder for each plant, with names like DAT07 or "
@@ -147,11 +147,11 @@ def refuse_other_days(source: Path, table: pd.DataFrame) -> None:
     Raises:
         UserError: there are such days; the message states both.
     """
-    told = [told_day(PurePosixPath(path).stem) for path in table["path"]]
+    told = [unambiguous_day(PurePosixPath(path).stem) for path in table["path"]]
     teller, renamed = "name", "photo"
     if not any(told):  # then their folders may, if they hold one day's photos each
         teller = renamed = "folder"
-        told = [told_day(PurePosixPath(path).parent.name) for path in table["path"]]
+        told = [unambiguous_day(PurePosixPath(path).parent.name) for path in table["path"]]
         within = table["day"].astype(float).groupby([pd.Series(told, table.index, object), table["plant"]])
         if len({*told} - {None}) < 2 or (within.max() - within.min() > ROUNDED).any():
             return
@@ -187,7 +187,7 @@ def refuse_other_order(source: object, rows: pd.Series, before: pd.Series, after
     Raises:
         UserError: there are such pairs; the message states both days.
     """
-    told = {path: told_day(PurePosixPath(path).stem) for path in {*before, *after}}
+    told = {path: unambiguous_day(PurePosixPath(path).stem) for path in {*before, *after}}
     for where, *ends in zip(rows, before, after, strict=True):
         one, other = (told[path] for path in ends)
         if one and other and one.form == other.form and one.day > other.day:

@@ -68,18 +68,18 @@ class DeployedPairNet(nn.Module):
 
     Args:
         net: the network.
-        deviations: base (days) and slope of an interval's half-width, by level (%).
+        half_widths: base (days) and slope of an interval's half-width, by level (%).
 
     Attributes:
         outputs: names of the outputs, such as days, low_80, high_80.
     """
 
-    def __init__(self, net: PairNet, deviations: Mapping[int, tuple[float, float]]) -> None:
+    def __init__(self, net: PairNet, half_widths: Mapping[int, tuple[float, float]]) -> None:
         super().__init__()
-        self.net, self.deviations = net, deviations
-        self.outputs = ("days", *(f"{side}_{level}" for level in deviations for side in ("low", "high")))
+        self.net, self.half_widths = net, half_widths
+        self.outputs = ("days", *(f"{side}_{level}" for level in half_widths for side in ("low", "high")))
 
     def forward(self, images: Tensor, before: Tensor, after: Tensor) -> tuple[Tensor, ...]:
         days: Tensor = self.net(images.float() / 255, before, after)
-        halves = [base + slope * days.abs() for base, slope in self.deviations.values()]
+        halves = [base + slope * days.abs() for base, slope in self.half_widths.values()]
         return days, *(bound for half in halves for bound in (days - half, days + half))

@@ -1,4 +1,4 @@
-"""The synthetic scene `pots`: one plant per photo, alone in a brown pot or on a pale panel."""
+"""The synthetic scene ``pots``: one plant per photo, alone in a brown pot or on a pale panel."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from growth.leaves import GOLDEN, LOOKS, SPECIES, add_grain, cloud, draw_leaf, p
 
 
 class Pot:
-    """One plant in a pot or a wool plug, fixed by seed, species and number; `photo` draws it on a given day."""
+    """One plant in a pot or a wool plug, fixed by seed, species and number; ``photo`` draws it on a given day."""
 
     def __init__(self, seed: int, species: str, number: int, size: tuple[int, int]) -> None:
         self._key = [seed, SPECIES.index(species), number]
@@ -66,7 +66,7 @@ class Pot:
         return Image.fromarray(np.clip(255 * tint * fall[..., None], 0, 255).astype(np.uint8))
 
     def photo(self, day: int) -> Image.Image:
-        """Return the plant on `day` (from 1) as an RGB image of the requested size."""
+        """Return the plant on ``day`` (from 1) as an RGB image of the requested size."""
         rng = np.random.default_rng([*self._key, day])
         image = self._ground.copy()
         time = day * self._rate

@@ -9,10 +9,10 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from common.drawing import Parser, check_range, spread_out
 from common.errors import UserError, counted, exit_on_user_error
 from common.files import new_folder
 from common.platforms import quoted
+from common.synthetic import Parser, check_range, spread_out
 from growth.leaves import SPECIES
 from growth.pots import Pot
 from growth.trays import DAYS, Tray
@@ -82,7 +82,7 @@ def _stems(seed: int, species: str, number: int, days: int) -> list[str]:
 def pairs(plan: Plan, seed: int) -> list[tuple[str, str, int]]:
     """Return the test pairs as (name before, name after, days between, from 1).
 
-    The rows are those of `test_data.csv`; the days between, which are in no file, are for scoring a submission.
+    The rows are those of ``test_data.csv``; the days between, which are in no file, are for scoring a submission.
     """
     rows = []
     for row in range(plan.test_pairs):
@@ -100,11 +100,11 @@ def draw(directory: Path, *, width: int, height: int, seed: int, scene: Scene, *
 
 
 def draw_plan(directory: Path, plan: Plan, *, width: int, height: int, seed: int, scene: Scene, noise: int = 0) -> None:
-    """Draw the photos of a plan into `directory`, with the CSV files of the competition.
+    """Draw the photos of a plan into ``directory``, with the CSV files of the competition.
 
-    The photos are RGB PNGs of `width` by `height` px, one per day from day 1; `noise` training photos swap their days
-    in twos, within a plant. Raises `UserError`, and leaves nothing behind, if a number is out of range or the folder is
-    not empty or cannot be written.
+    The photos are RGB PNGs of ``width`` by ``height`` px, one per day from day 1; ``noise`` training photos swap their
+    days in twos, within a plant. Raises ``UserError``, and leaves nothing behind, if a number is out of range or the
+    folder is not empty or cannot be written.
     """
     check_range("--width", width, 32, 10000, "in pixels")
     check_range("--height", height, 32, 10000, "in pixels")
@@ -154,7 +154,7 @@ NUMBERS = {
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the program with `argv` or the command line; on an error, print one line and exit with code 2."""
+    """Run the program with ``argv`` or the command line; on an error, print one line and exit with code 2."""
     parser = Parser(
         "python -m growth.synthetic",
         __doc__,

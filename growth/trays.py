@@ -1,4 +1,4 @@
-"""The synthetic scene `trays`: five plants on a white tray, as in the only public photo of DACON 235851.
+"""The synthetic scene ``trays``: five plants on a white tray, as in the only public photo of DACON 235851.
 
 That photo, from a team's slides, shows a white chamber in bluish light. It holds a white tray, nearly as high as the
 frame and two thirds as wide, with metal handles on its left and right. On the tray are five plants of one species,
@@ -48,7 +48,7 @@ class _Plant:
 
 
 class Tray:
-    """Five plants on a tray, fixed by the seed, the species and the number; `photo` draws them on a given day.
+    """Five plants on a tray, fixed by the seed, the species and the number; ``photo`` draws them on a given day.
 
     The plants' surroundings (chamber, tray, light, camera) are drawn independently of their growth and reveal nothing
     about it.
@@ -132,7 +132,7 @@ class Tray:
         return [still if day < since else moved for day in range(DAYS)]
 
     def photo(self, day: int) -> Image.Image:
-        """Return the tray on `day` (from 1) as an RGB image of the requested size."""
+        """Return the tray on ``day`` (from 1) as an RGB image of the requested size."""
         rng = np.random.default_rng([*self._key, day])
         image = self._ground.copy()
         leaves = [leaf for plant in self._plants for leaf in self._leaves_of(plant, day, rng)]

@@ -47,8 +47,8 @@ def read_training_set(root: Path, variant: Variant) -> Listing:
     refuse_doubles(path, table["ID"])
     unknown = table[~table["Class"].isin(list(CLASSES))]
     if len(unknown):
-        classes = listed(sorted(set(unknown["Class"])))
-        raise UserError(f"{path}: {rows(unknown.index)}: no class of a-z, A-Z, 0-9 but {classes}")
+        given = listed(sorted(set(unknown["Class"])))
+        raise UserError(f"{path}: {rows(unknown.index)}: Class is {given}; give one of a-z, A-Z, 0-9")
     ids = table["ID"].tolist()
     _match_ids(ids, files, path, source)
     labels = np.array([CLASSES.index(name) for name in table["Class"]], dtype=np.int64)

@@ -16,8 +16,8 @@ from fontTools.ttLib import TTCollection, TTFont
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from common.drawing import spread_out
 from common.errors import UserError, listed
+from common.synthetic import spread_out
 
 SIGNS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 SYSTEM = "system"  # in place of a file or folder: the installed fonts

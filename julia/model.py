@@ -164,8 +164,8 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
     def log_evaluation(self) -> None:
         """Log the loss and how well the answers are calibrated."""
         probabilities, truth, rows = self.evaluated_estimates()
-        measured = self.sureness(probabilities, truth)
-        after = self.sureness(self.cross_fitted(probabilities, truth, rows), truth)
+        measured = self.calibration_metrics(probabilities, truth)
+        after = self.calibration_metrics(self.cross_fitted(probabilities, truth, rows), truth)
         measured |= {f"{name}_calibrated": value for name, value in after.items()}
         measured["loss"] = float(self.evaluated[:, 2].mean())
         self.log_dict({f"val/{name}": value for name, value in measured.items()}, sync_dist=True)
@@ -196,7 +196,7 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
         learned = self.calibration if calibration is None else calibration
         return scale_probabilities(estimates, learned["temperature"]) if learned else estimates
 
-    def sureness(self, calibrated: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    def calibration_metrics(self, calibrated: np.ndarray, truth: np.ndarray) -> dict[str, float]:
         """Measure the expected calibration error (15 bins) and the negative log-likelihood of probabilities, N×62."""
         given, classes = torch.from_numpy(calibrated).double(), torch.from_numpy(truth).long()
         error = multiclass_calibration_error(given, classes, len(CLASSES), n_bins=15, norm="l1")
@@ -208,7 +208,7 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
     ) -> dict[str, Figure | Gallery]:
         """Draw the errors by look-alikes, the reliability diagram, and the accuracy against the share answered."""
         right = estimates.argmax(axis=1) == truth
-        before, after = self.sureness(estimates, truth), self.sureness(calibrated, truth)
+        before, after = self.calibration_metrics(estimates, truth), self.calibration_metrics(calibrated, truth)
         labels = [f"{name}: ECE {one['ece']:.3f}" for name, one in (("as fitted", before), ("by temperature", after))]
         probability = calibrated.max(axis=1)
         return {

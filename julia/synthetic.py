@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from common.drawing import Parser, check_range, spread_out
 from common.errors import exit_on_user_error
 from common.files import new_folder
 from common.platforms import quoted
+from common.synthetic import Parser, check_range, spread_out
 from julia.fonts import SIGNS, Face, find_faces, load_face, plain_faces
 from julia.street import draw_character, grey
 
@@ -38,7 +38,7 @@ _Array = NDArray[np.float64]
 
 
 def label(seed: int, item: int, frequencies: Frequencies = "even") -> str:
-    """Return the class of bitmap `item` (ids from 1), including test bitmaps, whose labels are in no file.
+    """Return the class of bitmap ``item`` (ids from 1), including test bitmaps, whose labels are in no file.
 
     With even frequencies, every run of 62 ids starting at 1, 63, 125, ... holds each of the 62 classes once.
     """
@@ -92,7 +92,7 @@ def _colour(rng: np.random.Generator) -> _Array:
 
 
 def _surface(colour: _Array, shape: tuple[int, ...], rng: np.random.Generator) -> _Array:
-    """Return `colour` as a plain, shaded or blotched surface: (height, width, 3), from 0 to 255."""
+    """Return ``colour`` as a plain, shaded or blotched surface: (height, width, 3), from 0 to 255."""
     kind, amount = rng.integers(3), rng.uniform(10, 35)
     shade = np.zeros(shape)
     if kind == 1:
@@ -107,7 +107,7 @@ def _surface(colour: _Array, shape: tuple[int, ...], rng: np.random.Generator) -
 
 
 def _bitmap(seed: int, item: int, frequencies: Frequencies = "even") -> tuple[Image.Image, str]:
-    """Return bitmap `item` and the format to save it in; both depend only on the arguments."""
+    """Return bitmap ``item`` and the format to save it in; both depend only on the arguments."""
     rng = np.random.default_rng([seed, item])
     masks = _crop(_masks(label(seed, item, frequencies), rng), rng)
     ground, ink, edge = _colour(rng), _colour(rng), _colour(rng)
@@ -135,13 +135,13 @@ def draw(
     fonts: Sequence[str] = (),
     frequencies: Frequencies = "even",
 ) -> None:
-    """Draw `train` labelled and `test` unlabelled bitmaps, with the competition's CSV files, into `directory`.
+    """Draw ``train`` labelled and ``test`` unlabelled bitmaps, with the competition's CSV files, into ``directory``.
 
-    The bitmaps are RGB or grey, 14 to 150 px a side by default, each with a copy of 20 by 20 px. With `fonts` (see
+    The bitmaps are RGB or grey, 14 to 150 px a side by default, each with a copy of 20 by 20 px. With ``fonts`` (see
     :func:`julia.fonts.find_faces`), they look like photos (:func:`julia.street.draw_character`), lie in archives like
-    the competition's, have IDs such as drawn_1, and `fonts.csv` says which fonts were used and which were not. Raises
-    `UserError`, and leaves nothing behind, if a count is out of range, no font can be used, or the folder is not empty
-    or cannot be written.
+    the competition's, have IDs such as drawn_1, and ``fonts.csv`` says which fonts were used and which were not. Raises
+    ``UserError``, and leaves nothing behind, if a count is out of range, no font can be used, or the folder is not
+    empty or cannot be written.
     """
     check_range("--train", train, len(SIGNS), why="so that each of the 62 classes appears")
     check_range("--test", test, 1)
@@ -205,7 +205,7 @@ def _archive(target: Path, files: Iterable[tuple[int, bytes, bytes]]) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the program with `argv` or the command line; on an error, print one line and exit with code 2."""
+    """Run the program with ``argv`` or the command line; on an error, print one line and exit with code 2."""
     parser = Parser(
         "python -m julia.synthetic",
         __doc__,

@@ -510,7 +510,7 @@ def test_settings_too_long_for_a_name_are_no_file(refused: Run) -> None:
 
 def test_addresses_are_not_read(refused: Run) -> None:
     line = refused("julia", "predict", "--ckpt_path", "https://example.org/x.ckpt")
-    assert "--ckpt_path https://example.org/x.ckpt: addresses are not read; download it" in line
+    assert "--ckpt_path https://example.org/x.ckpt: URLs are not read; download the file" in line
 
 
 @pytest.mark.parametrize(

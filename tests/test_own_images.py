@@ -269,7 +269,7 @@ def test_answers_replace_nothing_of_the_users(
         Path("out").mkdir()
         Path("out", name).write_text("mine")
         line = refused(*words, *files, "--output", "out")
-        assert f"out/{name} may be no answer of an earlier command: move it, or give another --output" in line
+        assert f"out/{name} was not written by an earlier command: move it, or give another --output" in line
         assert [file.name for file in Path("out").iterdir()] == [name] and Path("out", name).read_text() == "mine"
         shutil.rmtree("out")
 

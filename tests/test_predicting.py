@@ -91,15 +91,17 @@ def test_a_submission_of_other_data_is_kept(run: Run, refused: Run, fitted: Path
         Path("other"), plants=2, width=72, height=48, test_plants=2, test_pairs=30, days=8, seed=5, scene="pots"
     )
     line = refused("growth", "predict", "--ckpt_path", "last", "--data.root", "other")
-    assert "submission_last.csv is no submission of these data: give another --submission.path" in line
+    assert "submission_last.csv is not a submission for these data: give another --submission.path" in line
     Path("mine_spread.csv").write_text("mine")  # which a submission beside it would have replaced
     line = refused("growth", "predict", "--ckpt_path", "last", "--submission.path", "mine.csv")
-    assert "mine_spread.csv is no submission of these data" in line and Path("mine_spread.csv").read_text() == "mine"
+    assert (
+        "mine_spread.csv is not a submission for these data" in line and Path("mine_spread.csv").read_text() == "mine"
+    )
     assert (fitted / "submission_last.csv").read_bytes() == before
     for name in ("table.csv", "table.npz"):  # a table that was not written by predict, or what lies beside one
         Path(name).write_bytes(b"mine")
         line = refused("growth", "predict", "--ckpt_path", "last", "--submission.path", "table.csv")
-        assert f"{name} is no submission of these data" in line
+        assert f"{name} is not a submission for these data" in line
         assert Path(name).read_bytes() == b"mine"
         Path(name).unlink()
     shutil.copytree(growth_root, "moved")  # the same data elsewhere

@@ -140,7 +140,7 @@ def test_answers_that_are_not_sure_enough_are_left_out(
     given = pd.read_csv(path, dtype=str, keep_default_na=False)["Class"]
     items = pd.read_csv(path.with_name(f"{path.stem}_items.csv"), dtype={"Class": str}, keep_default_na=False)
     assert [bool(name) for name in given] == (items["probability"] >= least).tolist()
-    assert f"answered: {sum(map(bool, given))} of 31; no competition's file" in said
+    assert f"answered: {sum(map(bool, given))} of 31; not a valid submission" in said
     message = "--submission.min_probability 0.5: growth gives no probabilities; leave it out"
     words = ("growth", "predict", "--ckpt_path", plants, "--submission.min_probability", 0.5)
     assert message in refused(*words, "--images", *images)

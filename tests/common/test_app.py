@@ -1,4 +1,4 @@
-"""The page in the browser: its answers are those of Python, it asks nobody else, and nothing of it is kept."""
+"""The page in the browser: its answers are those of Python, it sends nothing elsewhere, and nothing of it is kept."""
 
 from __future__ import annotations
 

@@ -93,8 +93,8 @@ def test_seeds_of_one_setting_are_summed_up(make: Make, typed: Any) -> None:
         held_out(make(f"seed_{seed}", [0.9, value]), 9, "a", seed_everything=seed)
     held_out(make("other", [0.4], lr=0.5), 9, "a", seed_everything=0)
     out, _ = typed("runs/julia")
-    assert "val/acc of the last epoch, mean ± deviation over 3 seeds: 0.6000 ± 0.1000" in out
-    assert out.count("mean ± deviation") == 1
+    assert "val/acc of the last epoch, mean ± standard deviation over 3 seeds: 0.6000 ± 0.1000" in out
+    assert out.count("mean ± standard deviation") == 1
 
 
 def test_less_is_better_in_growth(make: Make, typed: Any) -> None:

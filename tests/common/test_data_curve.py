@@ -44,10 +44,10 @@ def test_the_curve_over_shares_of_the_plants(
     for folder, plants in ((home, 4), (home / "fraction_0.5", 2)):
         for fold in range(2):
             checkpoint = read_checkpoint(folder / f"fold_{fold}" / LAST, GrowthRegressor)
-            splits[plants, fold] = checkpoint.stands["split"]
-            trained = {name.rsplit("/", 1)[0] for name in checkpoint.stands["split"]["trained"]}
+            splits[plants, fold] = checkpoint.data_state["split"]
+            trained = {name.rsplit("/", 1)[0] for name in checkpoint.data_state["split"]["trained"]}
             assert len(trained) == plants and {name.split("/")[0] for name in trained} == {"BC", "LT"}
-            assert len(checkpoint.stands["split"]["trained"]) == 8 * plants
+            assert len(checkpoint.data_state["split"]["trained"]) == 8 * plants
     for fold in range(2):
         assert splits[4, fold]["held_out"] == splits[2, fold]["held_out"]
         assert set(splits[2, fold]["trained"]) < set(splits[4, fold]["trained"])
@@ -60,6 +60,13 @@ def test_the_curve_over_shares_of_the_plants(
         assert line["val/rmse"] == pytest.approx(((rows["predicted"] - rows["days"]) ** 2).mean() ** 0.5, rel=1e-6)
         assert (line["mean"], line["deviation"]) == pytest.approx((each.mean(), each.std()))
     assert Image.open(home / "data_curve.png").size[0] > 100
+
+    # A table of some folds, or of several views, is one of its own.
+    whole = (home / "data_curve.csv").read_bytes()
+    output = run(*crossval, "--data.train_fraction", "[1,0.5]", "--folds", "[1]")
+    assert output.splitlines()[-1].endswith("curve/data_curve_folds1.csv, data_curve_folds1.png")
+    assert pd.read_csv(home / "data_curve_folds1.csv")["folds"].tolist() == [1, 1]
+    assert (home / "data_curve.csv").read_bytes() == whole
 
     # Both are of the same held-out rows, so that they are ranked beside each other.
     monkeypatch.setattr(sys, "argv", ["compare", "runs/growth", "--csv", "runs.csv"])
@@ -85,7 +92,7 @@ def test_the_curve_over_shares_of_the_plants(
     run("growth", "predict", "--ckpt_path", "old.ckpt", "--submission.path", "old.csv")
     run("growth", "fit", "--ckpt_path", "old.ckpt", "--trainer.max_epochs", 2, "--name", "old")
     resumed = read_checkpoint(Path("runs/growth/old") / LAST, GrowthRegressor)
-    assert resumed.stands["split"] == splits[4, 0] and resumed.data["train_fraction"] == 1
+    assert resumed.data_state["split"] == splits[4, 0] and resumed.data["train_fraction"] == 1
     config = home / "fold_0" / "version_0" / "config.yaml"
     settings = yaml.safe_load(config.read_text())
     del settings["data"]["train_fraction"]
@@ -112,7 +119,7 @@ def test_a_line_of_each_share_and_a_picture_with_its_units() -> None:
     legend = axes.get_legend()
     assert legend is not None
     labels = [text.get_text() for text in legend.get_texts()]
-    assert labels == ["all out-of-fold rows", "mean ± deviation over 2 folds"]
+    assert labels == ["all out-of-fold rows", "mean ± standard deviation over 2 folds"]
 
     one = tabulate({0.5: measured([9], [0.5], 0.5), 1.0: measured([18], [0.6], 0.6)}, "val/acc")
     assert one["deviation"].isna().all()

@@ -108,7 +108,7 @@ def test_seed_decides_the_plants_and_the_order_of_the_rows_does_not() -> None:
 
 @pytest.mark.parametrize("num_folds", [-1, 0, 1, 8])
 def test_number_of_folds_out_of_range(num_folds: int) -> None:
-    with pytest.raises(UserError, match=rf"--data\.num_folds {num_folds}: 7 plants can be held out, give 2 to 7"):
+    with pytest.raises(UserError, match=rf"--data\.num_folds {num_folds}: 7 plants can be held out; give 2 to 7"):
         grouped_folds(*photos({"KM": 7, "AT": 1}), num_folds, seed=0, called=CALLED)
 
 
@@ -208,5 +208,5 @@ def test_copies_with_another_truth_or_of_another_group_are_counted(groups: list[
     said = "1 pair of equal images with two true values: 1 and 3"
     if groups is not None:
         said = "2 pairs of equal images with two true values or plants: 1 and 3, 1 and 4"
-    assert find_contradictions(listing, ["a", "a", "a", "a"], "plants") == [said]
-    assert find_contradictions(listing, ["a", "a", "b", "d"], "plants") == []
+    assert find_contradictions(listing, ["a", "a", "a", "a"], "plants") == said
+    assert find_contradictions(listing, ["a", "a", "b", "d"], "plants") == ""

@@ -148,7 +148,7 @@ def test_seed_configuration_is_the_seed_design() -> None:
     ("words", "message"),
     [
         (("--data.fold", 5), "--data.fold 5: there are folds 0 to 4"),
-        (("--data.fold", 0, "--data.num_folds", 99), "--data.num_folds 99: 8 plants can be held out, give 2 to 8"),
+        (("--data.fold", 0, "--data.num_folds", 99), "--data.num_folds 99: 8 plants can be held out; give 2 to 8"),
         (("--data.val_fraction", 1.5), "--data.val_fraction 1.5: give a fraction between 0 and 1"),
         (("--data.train_fraction", 0), "--data.train_fraction 0.0: give a fraction above 0 and at most 1"),
         (("--data.train_fraction", "[0.5,1]"), "--data.train_fraction [0.5, 1.0]: give a fraction above 0"),

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from growth.days import read_days
-from growth.marks import told_day
+from growth.marks import unambiguous_day
 from tests.conftest import REAL_DATA
 
 LATE = ", but not after the time of 2024-05-31_09-15-00, such as 2024-05-31 01.15 PM"
@@ -185,7 +185,7 @@ def test_folders_and_names_may_spell_letters_in_two_ways() -> None:
 
 
 def test_of_an_impossible_date_and_a_possible_one_the_latter_is_told() -> None:
-    told = told_day("2024-13-45T10.15_2024-05-31")
+    told = unambiguous_day("2024-13-45T10.15_2024-05-31")
     assert told is not None and (told.text, told.clock) == ("2024-05-31", "")
 
 

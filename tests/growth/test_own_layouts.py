@@ -566,7 +566,7 @@ def test_a_name_is_split_in_all_ways(pattern: str, stem: str, readings: list[str
         ("{plant-{day}", "a brace without its other one"),
         ("{plant}{day}}", "a brace without its other one"),
         ("{plant}/{day}", "it stands for names in one folder"),
-        ("{plant}{day}" + "x" * 300, "longer than 255 letters"),
+        ("{plant}{day}" + "x" * 300, "longer than 255 characters"),
         ("", "no {plant}"),
     ],
 )

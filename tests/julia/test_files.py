@@ -106,7 +106,7 @@ def test_byte_order_mark_is_passed_over(root: Path) -> None:
         (lambda lines: ["id,class", *lines[1:]], r"the header is 'id, class', expected 'ID,Class'"),
         (lambda lines: ["ID,Class,More", *[line + ",x" for line in lines[1:]]], r"the header is 'ID, Class, More'"),
         (lambda lines: [*lines, lines[5]], r"ID 5 appears more than once, rows 6, 312"),
-        (lambda lines: [*lines[:3], "3,é", *lines[4:]], r"row 4: no class of a-z, A-Z, 0-9 but é"),
+        (lambda lines: [*lines[:3], "3,é", *lines[4:]], r"row 4: Class is é; give one of a-z, A-Z, 0-9"),
         (lambda lines: [*lines[:3], "3,", *lines[4:]], r"column Class is empty in row 4"),
         (lambda lines: [*lines[:3], "3", *lines[4:]], r"row 4: not 2 cells"),
         (lambda lines: [*lines[:3], "3,a,b", *lines[4:]], r"row 4: not 2 cells"),

@@ -1,7 +1,7 @@
 import pytest
 
-from common.drawing import check_range
 from common.errors import UserError
+from common.synthetic import check_range
 
 
 def test_check_range_names_the_flag_and_the_bounds() -> None:

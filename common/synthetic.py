@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser for DIR and whole numbers; `--help` shows the defaults, and errors are one line with exit code 2."""
+    """A parser for DIR and whole numbers; ``--help`` shows the defaults, and errors are one line with exit code 2."""
 
     def __init__(self, prog: str, description: str | None, **numbers: tuple[int, str]) -> None:
         super().__init__(prog, description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
@@ -23,7 +23,7 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all draws, a whole number from 0")
 
     def error(self, message: str) -> NoReturn:
-        """Print `message` as one line on stderr and exit with code 2."""
+        """Print ``message`` as one line on stderr and exit with code 2."""
         self.exit(2, f"error: {message} (see {self.prog} --help)\n")
 
 
@@ -34,14 +34,14 @@ def _folder(word: str) -> Path:
 
 
 def check_range(flag: str, value: int, low: int, high: int | None = None, why: str = "") -> None:
-    """Raise `UserError` naming `flag` unless low <= value <= high; `why` explains the bound."""
+    """Raise ``UserError`` naming ``flag`` unless low <= value <= high; ``why`` explains the bound."""
     if value < low or (high is not None and value > high):
         bounds = f"{low} or more" if high is None else f"from {low} to {high}"
         raise UserError(f"{flag} {value}: give {bounds}{f', {why}' if why else ''}")
 
 
 def spread_out(work: Callable[[Item], Result], items: Iterable[Item], many: bool) -> Iterator[Result]:
-    """Yield the results of `work` in the order of `items`; if there are `many`, several processes share the work."""
+    """Yield the results of ``work`` in the order of ``items``; if there are ``many``, processes share the work."""
     if not many:  # starting processes would take longer than the work
         yield from map(work, items)
         return

@@ -187,6 +187,16 @@ class LastCheckpoint(RunCheckpoint):
         return trainer.should_stop or epochs_end or steps_end
 
 
+class LastValidation(pl.Callback):
+    """Validate after the last epoch, whatever ``check_val_every_n_epoch`` is: ``last.ckpt`` needs its own score."""
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.check_val_every_n_epoch is not None and trainer.current_epoch + 1 == trainer.max_epochs:
+            trainer.check_val_every_n_epoch = 1
+
+    on_train_epoch_start = on_train_start  # not called for an epoch that is resumed
+
+
 class Finite(pl.Callback):
     """End a fit that has diverged, before a checkpoint of it is written.
 

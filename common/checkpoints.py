@@ -61,7 +61,7 @@ def _expand(word: str) -> list[Path]:
         place = parts.index(LATEST)
         with suppress(UserError):  # the whole word is refused below instead
             homes = expand("--ckpt_path", str(Path(*parts[:place])))
-            if not any((home / LATEST).exists() for home in homes):
+            if not any((home / LATEST).is_symlink() for home in homes):  # a copied folder stays as it was
                 runs = [run.joinpath(*parts[place + 1 :]) for home in homes if (run := latest_of(home))]
                 if found := [path for run in runs for path in expand("--ckpt_path", str(run))]:
                     return found

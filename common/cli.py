@@ -41,6 +41,7 @@ from common.parser import (
     given_words,
     overview,
     parse,
+    refuse_undone,
     taking,
     usage,
 )
@@ -159,14 +160,13 @@ class TaskCLI(LightningCLI):
         flags = [word.partition("=")[0] for word in words]
         if twice := [flag for flag in LISTS if flags.count(flag) > 1]:
             raise UserError(f"{twice[0]} is given twice, and only the last would count; give it once, with all of them")
+        refuse_undone(typed)
         self.config = parse(parser, words)
         self.subcommand = subcommand = self.config.subcommand
         check_values(self.settings, typed)
         act_alone(self.settings.trainer)
         given, takes = self.settings.ckpt_path or [], CHECKPOINTS[subcommand]
         given = [given] if isinstance(given, str) else given  # as a configuration may have it
-        if not given and any(flag == "--ckpt_path" for flag, _ in typed):
-            raise UserError("--ckpt_path: the configuration after it has ckpt_path: null; give it after --config")
         if takes == "none" and given:
             raise UserError(f"--ckpt_path {given[0]}: {subcommand} takes none; leave it out")
         if takes in ("one", "several") and not given:

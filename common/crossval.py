@@ -93,9 +93,8 @@ class CrossValidation:
         """
         # Fail early.
         learned_views(self.data, self.tta)
-        read = read_others(others, self.folder)
         self.data.like(fold=folds[0]).prepare_data()
-        self._match(read, folds)
+        self._match(read := read_others(others, self.folder), folds)
         for number, fold in enumerate(folds, start=1):
             self._fit(fold, f"{number} of {len(folds)}")
         return self._tabulate(folds, read) if self.leads else None
@@ -213,11 +212,11 @@ class CrossValidation:
             np.savez_compressed(stream, ids=ids, estimates=estimates, truth=truth)
         overall, digest = member.measure(estimates, truth), digest_of(ids.tolist(), truth)
         fitted = ["/".join(one.checkpoint.run.resolve().parts[-2:]) for one in held_out]
+        epochs = [read_result(one.checkpoint.run).get("epochs") for one in held_out]
         about = {"metric": metric, "value": overall, "rows": len(ids), "digest": digest, "folds": len(folds)}
-        write_json(
-            self.folder / f"crossval{suffix}.json",
-            about | {"views": int(self.tta), "runs": fitted, "seconds": float(summary["seconds"].sum())},
-        )
+        seconds = float(summary["seconds"].sum())
+        about |= {"views": int(self.tta), "runs": fitted, "epochs": epochs, "seconds": seconds}
+        write_json(self.folder / f"crossval{suffix}.json", about)
         table = summary.to_string(index=False, formatters={metric: "{:.4f}".format, "seconds": "{:.0f}".format})
         self._say(f"\n{table}")
         each = summary[metric]
@@ -256,8 +255,7 @@ class CrossValidation:
             one.checkpoint.recalibrate(self.tta, member.calibration)
         self._say(member.about_calibration())
         before = member.calibration_metrics(member.calibrated(estimates, NONE), truth)
-        after = member.calibration_metrics(cross_fit, truth)
-        for name, value in after.items():
+        for name, value in member.calibration_metrics(cross_fit, truth).items():
             was = f" (uncalibrated: {before[name]:.4f})" if name in before else ""
             self._say(f"{name}, each fold by the others: {value:.4f}{was}")
         for name, picture in member.picture_estimates(estimates, cross_fit, truth).items():

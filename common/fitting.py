@@ -12,7 +12,7 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import Logger, WandbLogger
 
 from common.arguments import RESUMED, T, as_typed
-from common.callbacks import BestCheckpoint, Finite, LastCheckpoint, LatestLink, best_checkpoint
+from common.callbacks import BestCheckpoint, Finite, LastCheckpoint, LastValidation, LatestLink, best_checkpoint
 from common.checkpoints import Checkpoint, run_of
 from common.errors import UserError
 from common.files import shown, write_json, write_text
@@ -55,7 +55,7 @@ def fit_callbacks(settings: Namespace, task: type[AnyTask], resumed: Checkpoint 
     given = [as_typed(one.as_dict()) for one in as_list(flags.callbacks)]
     averaging = " and ".join(sorted(text for text in given if "Averaging(" in text))
     kept = {name: flags[name] for name in RESUMED} | {"averaging": averaging}
-    callbacks: list[pl.Callback] = [Finite(), Resume(resumed, kept)]
+    callbacks: list[pl.Callback] = [Finite(), LastValidation(), Resume(resumed, kept)]
     if flags.logger is not False:
         callbacks += [LatestLink(), Description(), Pictures(), TrainingMetrics(), Throughput()]
     if flags.enable_checkpointing is False:

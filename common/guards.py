@@ -46,9 +46,7 @@ def check_trainer(subcommand: str, flags: Namespace) -> None:
         refused += [(flag, flags[flag] == 0, "nothing would be trained") for flag in ("max_epochs", "max_steps")]
         endless = flags.max_epochs in (None, -1) and flags.max_steps == -1
         no_end = "the learning rate's schedule must know the end; give a number of epochs"
-        unseen = flags.max_epochs is not None and 0 < flags.max_epochs < (flags.check_val_every_n_epoch or 1)
-        none = f"no epoch up to --trainer.max_epochs {flags.max_epochs} would be validated; give less"
-        refused += [("max_epochs", endless, no_end), ("check_val_every_n_epoch", unseen, none)]
+        refused += [("max_epochs", endless, no_end)]
     for flag, given, reason in refused:
         if given:
             raise UserError(f"--trainer.{flag} {flags[flag]}: {reason}")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Data = TypeVar("Data", bound="ImageData")
 
 HELD_OUT = "held_out.csv"  # of a finished fit; its result.json says which weights predicted the rows
-OUT_OF_FOLD = "out_of_fold.csv"  # of a cross-validation, from the last.ckpt of each fold
+OUT_OF_FOLD = "out_of_fold{}.csv"  # of a cross-validation, from the last.ckpt of each fold
 
 
 class HeldOutColumns(NamedTuple):
@@ -66,9 +66,11 @@ def read_held_out(run: Run) -> tuple[pd.DataFrame | None, list[str]]:
     Returns the columns ``id`` (which is unique), ``group``, ``truth`` and ``predicted``: text or, if the truth is not
     a class, numbers in the latter two. None if a run has no such table, like those of earlier versions.
     """
-    path = next((path for name in (HELD_OUT, OUT_OF_FOLD) if (path := run.path / name).is_file()), None)
-    columns = run.about.get("columns")
-    if path is None or columns is None:
+    name = HELD_OUT
+    if run.result is not None and "folds" in run.result:
+        name = OUT_OF_FOLD.format(f"_tta{views}" if (views := run.result.get("views", 1)) > 1 else "")
+    path, columns = run.path / name, run.about.get("columns")
+    if not path.is_file() or columns is None:
         return None, []
     try:
         table = _read(path, columns)

@@ -15,7 +15,7 @@ from common.batches import EpochSampler, JoinedRows, LabelledBatch, LabelledRows
 from common.cache import digests_of
 from common.data import ImageData
 from common.decoding import Images
-from common.errors import UserError
+from common.errors import UserError, counted
 from common.image_files import ImageFile, find_given
 from common.split import Listing
 from common.submission import SampleSubmission
@@ -80,7 +80,13 @@ class LabelledData(ImageData):
             )
         if not Path(self.extra).is_dir():
             raise UserError(f"--data.extra {self.extra}: no such folder; give one that is laid out like --data.root")
-        listing = self.like(root=self.extra).read_training_set()
+        try:
+            listing = self.like(root=self.extra).read_training_set()
+        except UserError as error:
+            raise UserError(f"--data.extra {self.extra}: {error}") from None
+        if self.extra_per_batch > len(listing.files):
+            most = f"more than the {counted(len(listing.files), 'image')} of --data.extra {self.extra}"
+            raise UserError(f"--data.extra_per_batch {self.extra_per_batch}: {most}; give fewer")
         return listing, self.cached("extra", listing.files)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Sequence
 from itertools import combinations
@@ -75,6 +76,9 @@ def read_others(paths: Sequence[Path], own: Path) -> list[Estimates]:
         seen.add(path.resolve())
     read = [Estimates.read(path) for path in paths]
     for one, other in combinations(read, 2):
+        if len({re.sub("_tta[0-9]+", "", str(each.path.resolve())) for each in (one, other)}) == 1:
+            same = f"of the same fits as {one.path.name}"
+            raise UserError(f"--others {other.path}: {same}, which would count twice; give one of the two")
         if np.array_equal(one.ids, other.ids) and np.array_equal(one.values, other.values):
             raise UserError(f"--others {other.path}: a copy of {one.path}, it would count twice; leave it out")
     return read

@@ -15,7 +15,7 @@ from jsonargparse import DefaultHelpFormatter, Namespace, dict_to_namespace
 from lightning.pytorch.cli import LightningArgumentParser
 
 from common.config import read_config
-from common.errors import did_you_mean
+from common.errors import UserError, did_you_mean
 
 # Common commands and their purpose; {task} is the package.
 EXAMPLES = (
@@ -230,6 +230,24 @@ def _file_with(key: str) -> str:
     """Name the configuration that was typed and has a setting; empty if there is none."""
     given = [value for flag, value in given_words(sys.argv[1:]) if flag in CONFIG and Path(value).is_file()]
     return next((f"{file}: " for file in given if key in dict_to_namespace(read_config(Path(file)))), "")
+
+
+def refuse_undone(typed: list[tuple[str, str]]) -> None:
+    """Refuse a flag before a configuration that also sets it, since the later one would win.
+
+    Args:
+        typed: the flags that were typed, with their values.
+
+    Raises:
+        UserError: there is one; the error names both.
+    """
+    for place, (option, file) in enumerate(typed):
+        if option in CONFIG and Path(file).is_file():
+            later = dict_to_namespace(read_config(Path(file)))
+            for flag, value in typed[:place]:
+                if flag.startswith("--") and flag not in CONFIG and flag[2:] in later:
+                    said = f"{file}, given after it, sets it, too, and would win"
+                    raise UserError(f"{flag} {value}: {said}; give the flag after --config")
 
 
 class OneLineParser(LightningArgumentParser):

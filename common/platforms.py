@@ -20,7 +20,7 @@ KILL: int = getattr(signal, "SIGKILL", signal.SIGTERM)  # on Windows, SIGTERM ki
 WAITS = [0.1 * 2**number for number in range(9)]  # seconds, 51 in all
 # Names that Windows does not keep as they are: those of devices, and those that end in a dot.
 UNUSABLE = re.compile(r"(^|/)((con|prn|aux|nul|com\d|lpt\d)(\.[^/]*)?|[^/]*\.)(/|$)", re.IGNORECASE)
-LONGEST = 259  # characters of a path on Windows, unless long paths are turned on
+LONGEST = 259  # letters of a path on Windows, unless long paths are turned on
 
 
 class Interrupted(SystemExit):
@@ -116,7 +116,7 @@ def remedy(error: OSError) -> str:
     if sys.platform != "win32":
         return ""
     if isinstance(error, FileNotFoundError) and len(str(Path(str(error.filename)).absolute())) > LONGEST:
-        return f"its path has more than {LONGEST} characters; give a shorter --name, or turn on Windows' long paths"
+        return f"its path has more than {LONGEST} letters; give a shorter --name, or turn on Windows' long paths"
     if isinstance(error, PermissionError):
         return "close the program that has it open, or give a file or folder that you may use"
     return ""
@@ -129,9 +129,9 @@ def quoted(word: str) -> str:
 
 
 def show_any_text() -> None:
-    """Escape characters that the encoding of the output lacks, as Python does on stderr, instead of failing.
+    """Escape letters that the encoding of the output lacks, as Python does on stderr, instead of failing.
 
-    If the output goes to a file or another program, Windows gives it a code page of 256 characters.
+    If the output goes to a file or another program, Windows gives it a code page of 256 letters.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -86,8 +86,8 @@ class Predictor(Generic[Model]):
                 precision=precision or precision_of(self.members) or default_precision(accelerator),  # type: ignore[arg-type]
             )
         except (RuntimeError, ValueError, TypeError, MisconfigurationException) as error:  # there is no such device
-            reason = str(error).strip().splitlines()[0]
-            raise UserError(f"device {device!r}: {reason}; give such as 'cpu', 'cuda' or 'cuda:1'") from None
+            reason = str(error).strip().splitlines()[0].rstrip(".")
+            raise UserError(f"device {device!r}: {reason}; give 'cpu', or none for what this machine has") from None
         self.models: list[Model] = [member.build(task) for member in self.members]
         self.models[0].calibration = average_calibrations([member.calibration for member in self.members], tta)
         for model in self.models:
@@ -158,7 +158,7 @@ def as_image(picture: Picture, mode: Mode, max_pixels: int, name: str) -> Image.
             raise UserError(f"{name}: an array of {shape}; give H×W, H×W×3 or H×W×4, channels last")
         picture = Image.fromarray(picture)
     if not isinstance(picture, Image.Image):
-        raise UserError(f"{name}: a {type(picture).__name__}; give a path, a PIL image or an array")
+        raise UserError(f"{name}: of type {type(picture).__name__}; give a path, a PIL image or an array")
     if (data := bytes_of(picture)) is not None:
         return decode_named(data, name, mode, max_pixels)
     if lost_once_decoded(picture):

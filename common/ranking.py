@@ -118,10 +118,8 @@ def _cross_validation(folder: Path, folds: list[Run]) -> Run:
     arguments = {name: value for name, value in first.arguments.items() if name != "data.fold"}
     # Of one view or, if that has not been measured, of several.
     names = [folder / "crossval.json", *sorted(folder.glob("crossval_tta*.json"))]
-    result = next((found for name in names if (found := read_json(name, CrossValidated, []))), None)
-    scored = [folder / run for run in result.get("runs", [])] if result else []
-    if any(latest_of(run.parent) != run for run in scored):
-        result = None  # a fold has been fitted again since
+    read = [found for name in names if (found := read_json(name, CrossValidated, []))]
+    result = next((found for found in read if _still_holds(folder, found, folds)), None)
     rows, digest = (result["rows"], result["digest"]) if result else ("not all", folder.name)
     about = first.about | {"held_out": {"rows": rows, "digest": digest}}
     name = first.name.rsplit("/", 2)[0]
@@ -129,9 +127,19 @@ def _cross_validation(folder: Path, folds: list[Run]) -> Run:
     return Run(folder, about, arguments, {}, result, name, best=value, last=value)
 
 
+def _still_holds(folder: Path, result: CrossValidated, folds: list[Run]) -> bool:
+    """Whether no fold has been fitted again, or resumed, since a cross-validation was measured."""
+    scored = [folder / run for run in result.get("runs", [])]
+    now = {run.path: run.result.get("epochs") if run.result else None for run in folds}
+    fitted = dict(zip(scored, result.get("epochs", []), strict=False))
+    return all(latest_of(run.parent) == run for run in scored) and all(
+        now.get(run, epochs) == epochs for run, epochs in fitted.items()
+    )
+
+
 def _over_seeds(runs: list[Run], monitor: str) -> list[tuple[list[Run], str]]:
     """Find settings that were fitted with several seeds: the runs of each, with their mean and deviation."""
-    settings = {id(run): tuple(sorted(run.arguments.items() - {("seed_everything", run.seed)})) for run in runs}
+    settings = {id(run): (run.state, *sorted(run.arguments.items() - {("seed_everything", run.seed)})) for run in runs}
     found = []
     for setting, number in Counter(settings.values()).items():
         same = [run for run in runs if settings[id(run)] == setting and math.isfinite(run.last)]

@@ -50,6 +50,7 @@ class About(TypedDict):
     units: NotRequired[dict[str, str]]
     held_out: NotRequired[HeldOut]
     images: NotRequired[str]  # digest of all training images
+    extra: NotRequired[str]  # of a second training set; empty if there is none
     columns: NotRequired[Columns]
 
 
@@ -76,6 +77,7 @@ class CrossValidated(TypedDict):
     seconds: float
     views: NotRequired[int]  # of each image, averaged; 1 if not stated
     runs: NotRequired[list[str]]  # of each fold, as fold_<k>/version_N; not stated by earlier versions
+    epochs: NotRequired[list[int]]
 
 
 def number_of(run: Path) -> int:
@@ -175,13 +177,12 @@ def describe_run(
     """
     before, digest = len(split.learned), split.digests[1]
     rows = f"{len(split.held_out)} ({before} of them learned from before)" if before else len(split.held_out)
-    held_out = HeldOut(rows=rows, digest=digest)
     if limit:
-        held_out = HeldOut(rows=f"some of {rows}", digest=digest_of([digest], np.array([limit])))
+        rows, digest = f"some of {rows}", digest_of([digest], np.array([limit]))
     about = {"task": task.task, "monitor": task.monitor, "directions": task.directions, "units": dict(task.units)}
     columns = task.held_out_columns._asdict() | {"classes": task.classes is not None}
-    about |= {"machine": sorted(machine), "held_out": held_out, "images": split.digests[3], "columns": columns}
-    write_json(run / "run.json", about)
+    about |= {"machine": sorted(machine), "held_out": HeldOut(rows=rows, digest=digest), "columns": columns}
+    write_json(run / "run.json", about | {"images": split.digests[3], "extra": split.second})
 
 
 @dataclass
@@ -266,14 +267,12 @@ def read_run(path: Path) -> tuple[Run, list[str]]:
         raise UserError(f"{path / 'run.json'}: no direction of {about['monitor']}; fix it, or leave this run out")
     if (result := read_json(path / RESULT, Result, notes)) is None and is_finished(path):
         notes[-1] += ": the run counts as unfinished"
-    below = below_runs(path)
-    if about is None:
-        if below is None:
-            raise UserError(f"{path}: no run.json, and not below {RUNS}/<task>; leave it out")
-        about = _earlier(below[0], result, metrics)
+    if (below := below_runs(path)) is None and about is None:
+        raise UserError(f"{path}: no run.json, and not below {RUNS}/<task>; leave it out")
+    about = about or _earlier(below[0] if below else "", result, metrics)
     name = below[1] if below else "/".join(path.parts[-2:])
     arguments = in_words(experiment(settings, about["machine"]))
-    arguments |= {"images": about["images"][:8]} if "images" in about else {}
+    arguments |= {name: str(digest)[:8] for name in ("images", "extra") if (digest := about.get(name))}
     return Run(path, about, arguments, metrics, result, name), notes
 
 

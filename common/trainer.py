@@ -35,6 +35,7 @@ from common.submission import Outputs, Submission, SubmissionFiles, default_path
 from common.task import AnyTask
 
 DEFAULT_SUBMISSION = Submission()
+SHOWN = 5  # kinds of notes that a prediction prints
 
 
 class Trainer(pl.Trainer):
@@ -123,8 +124,11 @@ class Trainer(pl.Trainer):
                 print(f"answered: {given} of {len(notes)}; not a valid submission, which needs an answer in every row")
             if about := model.about_calibration():
                 print(about)
-            for note, number in Counter(filter(None, notes)).most_common(5):
-                print(f"note: {number} of {len(notes)} images: {note}", file=sys.stderr)
+            kinds = Counter(kind for note in notes for kind in note.split("; ") if kind).most_common()
+            for kind, number in kinds[:SHOWN]:
+                print(f"note: {number} of {len(notes)} images: {kind}", file=sys.stderr)
+            if (more := len(kinds) - SHOWN) > 0:
+                print(f"note: {more} more in the column note of {files.items_path.name}", file=sys.stderr)
 
     def _average(self, model: AnyTask, data: ImageData, tta: int) -> tuple[Outputs, np.ndarray | None]:
         predicted = predict_members(self, model, data, self.checkpoints, tta)

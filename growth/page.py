@@ -24,7 +24,7 @@ PHONE = (4.8, 3.4)  # size in inches at which the lettering is still readable on
 class GrowthPage(Page):
     """Shows days and ages as ``growth.load`` gives them."""
 
-    asks = "Drop two photos of one plant, the earlier one first, to get the days between them; drop more for a growth curve."
+    asks = "Drop two photos of one plant, the earlier first, to get the days between them; more for a growth curve."
 
     def show(self, outputs: Outputs, names: Sequence[str]) -> str:
         """Show the days and, for more than two photos, the curve and the table of ages."""

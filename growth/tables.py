@@ -42,9 +42,9 @@ def tabulate_held_out(
 
 
 def note_reversed(days: np.ndarray, pairs: PhotoPairs) -> list[str]:
-    """Note the photos (U) that look younger than the earlier one of their pair by the predicted days (P)."""
+    """Note the photos (U) that look younger than an earlier one, the one by which most, by the predicted days (P)."""
     notes = [""] * len(pairs.files)
-    for row in np.flatnonzero(days < -0.05):
-        earlier, later = pairs.before[row], pairs.after[row]
-        notes[later] = notes[later] or f"looks {-days[row]:.1f} days younger than {pairs.name[earlier]}"
+    for row in np.argsort(days)[::-1]:  # the most negative last
+        if days[row] < -0.05:
+            notes[pairs.after[row]] = f"looks {-days[row]:.1f} days younger than {pairs.name[pairs.before[row]]}"
     return notes

@@ -47,7 +47,7 @@ def read_training_set(root: Path, variant: Variant) -> Listing:
     refuse_doubles(path, table["ID"])
     unknown = table[~table["Class"].isin(list(CLASSES))]
     if len(unknown):
-        given = listed(sorted(set(unknown["Class"])))
+        given = listed(map(ascii, sorted(set(unknown["Class"]))))  # in which spaces and other scripts can be told
         raise UserError(f"{path}: {rows(unknown.index)}: Class is {given}; give one of a-z, A-Z, 0-9")
     ids = table["ID"].tolist()
     _match_ids(ids, files, path, source)
@@ -96,6 +96,11 @@ def _bitmaps(root: Path, variant: Variant, part: Literal["train", "test"]) -> tu
             refuse_unlike(folder, ours, archive, theirs)
     if not found:
         raise UserError(f"{source}: no image files in it; unpack {name}.zip there again")
+    others = {folder for pair in FOLDERS.values() for folder in pair} - {name}
+    for file in found:
+        inside = file.name if file.member else file.path.relative_to(source)
+        if astray := others.intersection(inside.parts[:-1]):
+            raise UserError(f"{source} holds {astray.pop()}/ ({file}), which may not belong to {name}; move it out")
     files: dict[str, ImageFile] = {}
     for file in found:
         name = file.name.stem
@@ -108,9 +113,9 @@ def _bitmaps(root: Path, variant: Variant, part: Literal["train", "test"]) -> tu
 def _match_ids(ids: Sequence[str], files: dict[str, ImageFile], table: Path, source: Path) -> None:
     known = set(ids)
     if absent := [i for i in ids if i not in files]:
-        raise UserError(
-            f"{table}: {counted(len(absent), 'ID has', 'IDs have')} no bitmap in {source}: {listed(absent)}"
-        )
+        number = f"{counted(len(absent), 'ID has', 'IDs have')} no bitmap in {source}: {listed(absent)}"
+        plain = absent[0].strip().partition(".")[0].lstrip("0")  # of 001, 1.0, 1.Bmp, or with a space around it
+        raise UserError(f"{table}: {number}" + (f"; if {absent[0]!r} is {plain}, write so" if plain in files else ""))
     if extra := [i for i in files if i not in known]:
         raise UserError(
             f"{source}: {counted(len(extra), 'bitmap has', 'bitmaps have')} no row in {table}: {listed(extra)}"

@@ -143,13 +143,15 @@ def test_resume_goes_on_where_it_stopped(run: Run, julia_run: Path) -> None:
 @pytest.mark.slow
 def test_last_is_of_the_last_epoch_though_the_best_was_before(run: Run, julia_root: Path) -> None:
     words = (*SMALL, "--data.root", julia_root, "--trainer.max_epochs", 3, "--model.lr", 1e-12)
-    run("julia", "fit", *words, "--trainer.callbacks", "null")
+    run("julia", "fit", *words, "--trainer.callbacks", "null", "--trainer.check_val_every_n_epoch", 2)
     run_folder = Path("runs/julia/mobilenet_v3_small/latest")
     saved = {
         name: torch.load(run_folder / "checkpoints" / f"{name}.ckpt", weights_only=True) for name in ("best", "last")
     }
-    assert (saved["best"]["epoch"], saved["last"]["epoch"]) == (0, 2)
-    metrics = pd.read_csv(run_folder / "metrics.csv")["val/acc"].dropna()
+    assert (saved["best"]["epoch"], saved["last"]["epoch"]) == (1, 2)
+    table = pd.read_csv(run_folder / "metrics.csv")
+    metrics = table["val/acc"].dropna()
+    assert table["epoch"][metrics.index].tolist() == [1, 2]  # the last one always, though it is the third
     result = json.loads((run_folder / "result.json").read_text())
     assert (result["last"], result["best"]) == pytest.approx((metrics.iloc[-1], metrics.max()))
     assert result["epochs"] == 3
@@ -332,7 +334,18 @@ def test_a_configuration_after_a_checkpoint_does_not_undo_it(refused: Run) -> No
     Path("run.yaml").write_text("ckpt_path: null\n")
     for command in ("fit", "predict"):
         line = refused("julia", command, "--ckpt_path", "last", "--config", "run.yaml")
-        assert line == "error: --ckpt_path: the configuration after it has ckpt_path: null; give it after --config"
+        assert line.endswith("run.yaml, given after it, sets it, too, and would win; give the flag after --config")
+
+
+def test_a_flag_before_a_configuration_that_sets_it_too_is_refused(refused: Run) -> None:
+    Path("mine.yaml").write_text("name: mine\nmodel:\n  lr: 0.01\n")
+    for flag, value in (("--name", "other"), ("--model.lr", "0.5")):
+        line = refused("julia", "fit", flag, value, "--config", "mine.yaml")
+        why = "mine.yaml, given after it, sets it, too, and would win; give the flag after --config"
+        assert line == f"error: {flag} {value}: {why}"
+    # One that it does not set is taken, and so is one after it.
+    line = refused("julia", "fit", "--model.warmup", 0.5, "--config", "mine.yaml", "--model.lr", "x")
+    assert line.startswith("error: --model.lr x: give a number")
 
 
 def test_a_mistyped_configuration_suggests_those_like_it(refused: Run) -> None:

@@ -288,7 +288,7 @@ def test_what_python_cannot_be_asked(best: Callable[[str], Path], growth_root: P
         with pytest.raises(UserError, match=f"tta {tta}: give the number of views"):
             growth.load(path, tta=tta)  # type: ignore[arg-type]
     for device in ("cuda:77", "", "gpu", "nonsense", "meta"):
-        with pytest.raises(UserError, match=f"device '{device}': .*; give such as 'cpu'"):
+        with pytest.raises(UserError, match=f"device '{device}': .*; give 'cpu'"):
             growth.load(path, device=device)
     assert growth.load(path, device="cpu:0").ages(files).tolist() == model.ages(files).tolist()
 

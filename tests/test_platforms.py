@@ -215,7 +215,7 @@ def test_what_windows_refuses_is_one_line(on: Any, capsys: pytest.CaptureFixture
     deep = f"runs/{'a' * 300}/config.yaml"
     for error, line in (
         (PermissionError(errno.EACCES, "Access is denied", "metrics.csv"), "close the program that has it open"),
-        (FileNotFoundError(errno.ENOENT, "No such file", deep), "more than 259 characters; give a shorter --name"),
+        (FileNotFoundError(errno.ENOENT, "No such file", deep), "more than 259 letters; give a shorter --name"),
         (
             FileNotFoundError(errno.ENOENT, "No such file", "gone/x.csv"),
             "error: gone/x.csv: No such file; give a file or",

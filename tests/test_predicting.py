@@ -94,9 +94,8 @@ def test_a_submission_of_other_data_is_kept(run: Run, refused: Run, fitted: Path
     assert "submission_last.csv is not a submission for these data: give another --submission.path" in line
     Path("mine_spread.csv").write_text("mine")  # which a submission beside it would have replaced
     line = refused("growth", "predict", "--ckpt_path", "last", "--submission.path", "mine.csv")
-    assert (
-        "mine_spread.csv is not a submission for these data" in line and Path("mine_spread.csv").read_text() == "mine"
-    )
+    assert "mine_spread.csv is not a submission for these data" in line
+    assert Path("mine_spread.csv").read_text() == "mine"
     assert (fitted / "submission_last.csv").read_bytes() == before
     for name in ("table.csv", "table.npz"):  # a table that was not written by predict, or what lies beside one
         Path(name).write_bytes(b"mine")

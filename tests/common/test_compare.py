@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from common.files import write_json
-from common.ranking import FIXED
+from common.held_out_tables import read_held_out
+from common.ranking import FIXED, read_groups
 from common.runs import describe_run
 from common.split import Split
 from julia.model import CharacterClassifier
@@ -71,16 +72,28 @@ def test_folds_stand_under_their_cross_validation_with_its_pooled_figure(make: M
     assert table["best"].tolist() == [0.5, 0.9, 0.1, 0.6] and table["state"][0] == "2 folds"
     # Of one that has not finished, or of whose folds one has been fitted again since, no figure stands for the whole.
     fitted = {"runs": ["fold_0/version_0", "fold_1/version_0"]}
-    for runs, state in ((fitted, "2 folds"), ({"runs": ["fold_0/version_1", "fold_1/version_0"]}, "unfinished")):
+    again = {"runs": ["fold_0/version_1", "fold_1/version_0"]}
+    epochs = [json.loads(Path(f"runs/julia/cv/{run}/result.json").read_text())["epochs"] for run in fitted["runs"]]
+    for runs, state in (
+        (fitted, "2 folds"),
+        (again, "unfinished"),
+        (fitted | {"epochs": epochs}, "2 folds"),
+        (fitted | {"epochs": [epochs[0], epochs[1] + 1]}, "unfinished"),  # the second fold has been resumed since
+    ):
         write_json(Path("runs/julia/cv/crossval.json"), {"metric": "val/acc"} | figures | runs)
         typed("runs/julia", "--csv", "runs.csv")
         assert pd.read_csv("runs.csv", keep_default_na=False).set_index("run").loc["cv", "state"] == state
-    Path("runs/julia/cv/crossval.json").rename("runs/julia/cv/crossval_tta10.json")
+    # Another number of views may have been measured since, which crossval.json does not tell.
     views = {"value": 0.6, "views": 10}
     write_json(Path("runs/julia/cv/crossval_tta10.json"), {"metric": "val/acc"} | figures | views)
     typed("runs/julia", "--csv", "runs.csv")
     row = pd.read_csv("runs.csv", keep_default_na=False).set_index("run").loc["cv"]
     assert row["state"] == "2 folds, 10 views" and float(row["best"]) == 0.6
+    (groups, _) = read_groups(["runs/julia/cv"])
+    for views, name in ((10, "out_of_fold_tta10.csv"), (1, "out_of_fold.csv")):
+        Path("runs/julia/cv", name).write_text(f"ID,Class,predicted\n1,a,{'ab'[views == 1]}\n")
+    table, _ = read_held_out(groups[0].runs[0])
+    assert table is not None and table["predicted"].tolist() == ["a"]  # of the views that the figure is of
     Path("runs/julia/cv/crossval_tta10.json").unlink()
     typed("runs/julia/cv", "--csv", "runs.csv")
     table = pd.read_csv("runs.csv", keep_default_na=False)
@@ -92,7 +105,12 @@ def test_seeds_of_one_setting_are_summed_up(make: Make, typed: Any) -> None:
     for seed, value in enumerate((0.5, 0.6, 0.7)):
         held_out(make(f"seed_{seed}", [0.9, value]), 9, "a", seed_everything=seed)
     held_out(make("other", [0.4], lr=0.5), 9, "a", seed_everything=0)
+    for seed in (0, 1):  # which have learned from two second sets
+        folder = held_out(make(f"extra_{seed}", [0.4], lr=0.7), 9, "a", seed_everything=seed)
+        about = json.loads((folder / "run.json").read_text()) | {"extra": str(seed) * 16}
+        (folder / "run.json").write_text(json.dumps(about))
     out, _ = typed("runs/julia")
+    assert "extra  " in out and "11111111" in out
     assert "val/acc of the last epoch, mean ± standard deviation over 3 seeds: 0.6000 ± 0.1000" in out
     assert out.count("mean ± standard deviation") == 1
 

@@ -85,6 +85,13 @@ def test_crossval_predicts_each_row_once_and_goes_on_where_it_stopped(
     error = crossval("--folds", "0,1", "--others", "[same.npz]", fails=True)
     assert "of other rows than these" in error
 
+    # Of the same networks with other views.
+    saved = dict(np.load("same.npz"))
+    for name, factor in (("a", 0.5), ("a_tta10", 0.6)):
+        np.savez(f"{name}.npz", **{**saved, "estimates": np.float32(factor) * saved["estimates"]})
+    error = crossval("--others", "[a.npz,a_tta10.npz]", fails=True)
+    assert "--others a_tta10.npz: of the same fits as a.npz, which would count twice; give one of the two" in error
+
     # The folds as an ensemble: as many members, one submission.
     folds = f"{home}/fold_*/latest/checkpoints/last.ckpt"
     shutil.copy(folds.replace("*", "1"), "copy.ckpt")

@@ -100,6 +100,11 @@ def test_a_fit_with_them_resumes_bit_for_bit_and_never_with_others(
         (("--data.extra", "DIR"), "--data.extra DIR: say how many of its images each batch gets: --data.extra_per"),
         (("--data.extra_per_batch", 8), "--data.extra_per_batch 8 needs the folder of these images: --data.extra"),
         (("--data.extra", "nowhere", "--data.extra_per_batch", 8), "--data.extra nowhere: no such folder; give one"),
+        (
+            ("--data.extra", "DIR/train", "--data.extra_per_batch", 8),
+            "--data.extra DIR/train: DIR/train lacks train.",
+        ),
+        (("--data.extra", "DIR", "--data.extra_per_batch", 311), "311: more than the 310 images of --data.extra DIR"),
         (("--data.extra", "ROOT", "--data.extra_per_batch", 8), "--data.extra ROOT: 310 of its images are also in"),
     ],
 )
@@ -107,7 +112,10 @@ def test_a_second_set_that_is_incomplete_or_the_first_one_is_refused(
     refused: Run, julia_root: Path, extra: Path, words: tuple[object, ...], reason: str
 ) -> None:
     places = {"DIR": str(extra), "ROOT": str(julia_root)}
-    line = refused(*FIT, "--data.root", julia_root, *(places.get(str(word), word) for word in words))
+    given = [str(word) for word in words]
+    for name, place in places.items():
+        given = [word.replace(name, place) for word in given]
+    line = refused(*FIT, "--data.root", julia_root, *given)
     for name, place in places.items():
         line = line.replace(place, name)
     assert reason in line

@@ -77,6 +77,18 @@ def test_an_archive_of_other_bitmaps_beside_the_unpacked_ones(root: Path) -> Non
         read_training_set(root, "original")
 
 
+@pytest.mark.parametrize("packed", [True, False])
+def test_resized_bitmaps_within_the_originals_are_refused(root: Path, packed: bool) -> None:
+    (root / "train").rename(root / "theirs")
+    (root / "train").mkdir()
+    (root / "theirs").rename(root / "train" / "trainResized")
+    if packed:
+        shutil.make_archive(str(root / "train"), "zip", root / "train")
+        shutil.rmtree(root / "train")
+    with pytest.raises(UserError, match=r"holds trainResized/ \(.*\.Bmp\), which may not belong to train; move it out"):
+        read_training_set(root, "original")
+
+
 def test_test_set_follows_the_sample_submission_or_the_ids(root: Path) -> None:
     edit(root / "sampleSubmission.csv", lambda lines: [lines[0], *reversed(lines[1:])])
     sample, files = read_test_set(root, "original")
@@ -106,7 +118,7 @@ def test_byte_order_mark_is_passed_over(root: Path) -> None:
         (lambda lines: ["id,class", *lines[1:]], r"the header is 'id, class', expected 'ID,Class'"),
         (lambda lines: ["ID,Class,More", *[line + ",x" for line in lines[1:]]], r"the header is 'ID, Class, More'"),
         (lambda lines: [*lines, lines[5]], r"ID 5 appears more than once, rows 6, 312"),
-        (lambda lines: [*lines[:3], "3,é", *lines[4:]], r"row 4: Class is é; give one of a-z, A-Z, 0-9"),
+        (lambda lines: [*lines[:3], "3,é", *lines[4:]], r"row 4: Class is '\\xe9'; give one of a-z, A-Z, 0-9"),
         (lambda lines: [*lines[:3], "3,", *lines[4:]], r"column Class is empty in row 4"),
         (lambda lines: [*lines[:3], "3", *lines[4:]], r"row 4: not 2 cells"),
         (lambda lines: [*lines[:3], "3,a,b", *lines[4:]], r"row 4: not 2 cells"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -20,7 +21,7 @@ Mode = Literal["L", "RGB"]
 Images = npt.NDArray[np.uint8]
 
 FORMATS = ["PNG", "JPEG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM", *["AVIF"] * AVIF]
-FEWER_BITS = "12 bits or fewer, or a very dark picture"
+FEWER_BITS = "14 bits or fewer, or a very dark picture"
 SMALLER = "make it smaller"
 SAVE_AS = "save it as PNG or JPEG with 8 bits a channel"
 
@@ -60,8 +61,8 @@ def decode(data: bytes, mode: Mode, max_pixels: int) -> Image.Image:
         ):
             image = ImageOps.exif_transpose(image)
         deep = (encoding == "PNG" and data[24] == 16) or 16 in tags.get(BITS, ())
-        if deep and image.mode in ("RGB", "RGBA") and 0 < np.asarray(image)[..., :3].max() < 16:
-            raise ValueError(f"samples of 16 bits, but none above 4095: {FEWER_BITS}; {SAVE_AS}")
+        if deep and image.mode in ("RGB", "RGBA") and 0 < np.asarray(image)[..., :3].max() < 64:
+            raise ValueError(f"samples of 16 bits, but none above 16383: {FEWER_BITS}; {SAVE_AS}")
         if image.mode.startswith("I;16") or (image.mode == "I" and encoding == "PPM"):  # a PPM of any range to 65535
             image = _upper_bits(image, 12 if tags.get(BITS) == (12,) else 16, tags.get(PHOTOMETRIC) == 0)
         if image.mode == "RGBA" and encoding in ("BMP", "DIB") and image.getchannel("A").getextrema() == (0, 0):
@@ -80,8 +81,8 @@ def flatten(image: Image.Image, mode: Mode) -> Image.Image:
 
 
 # The TIFF tags that are read.
-SUBFILE, BITS, COMPRESSION, PHOTOMETRIC, PLANAR, COLOUR_MAP, EXTRA, SIGN, SUBSAMPLING = (
-    *(254, 258, 259, 262, 284),
+SUBFILE, BITS, COMPRESSION, PHOTOMETRIC, DESCRIPTION, PLANAR, COLOUR_MAP, EXTRA, SIGN, SUBSAMPLING = (
+    *(254, 258, 259, 262, 270, 284),
     *(320, 338, 339, 530),
 )
 
@@ -118,17 +119,21 @@ def several_pictures(image: Image.Image) -> str:
     """Say that an image holds several pictures; empty if it does not, or if the first is meant, as in a phone's MPO."""
     if image.format in ("GIF", "PNG", "WEBP", "TIFF", "AVIF") and getattr(image, "is_animated", False):
         return f"{getattr(image, 'n_frames', 'several')} pictures in one file: any of them may be meant"
-    return ""
+    # ImageJ writes a large stack as one picture with the others behind it.
+    said = str(image.tag_v2.get(DESCRIPTION, "")) if isinstance(image, TiffImageFile) else ""
+    stack = re.search(r"^images=([0-9]+)", said, re.MULTILINE) if said.startswith("ImageJ=") else None
+    return f"ImageJ's stack of {stack[1]} pictures: any of them may be meant" if stack and int(stack[1]) > 1 else ""
 
 
 def _upper_bits(image: Image.Image, bits: int, inverted: bool) -> Image.Image:
     """Keep the upper 8 bits of grey samples; samples of the transparent grey become white.
 
     Raises:
-        ValueError: no 16-bit sample needs more than 12 bits: the camera may have had 12, or the picture is very dark.
+        ValueError: no 16-bit sample needs more than 14 bits: the camera may have had 12 or 14, or the picture is very
+            dark.
     """
     values = np.asarray(image)
-    if bits == 16 and 0 < values.max() < 2**12:
+    if bits == 16 and 0 < values.max() < 2**14:
         raise ValueError(f"samples of 16 bits, but none above {values.max()}: {FEWER_BITS}; {SAVE_AS}")
     grey = (values >> (bits - 8)).astype(np.uint8)
     grey = 255 - grey if inverted else grey

@@ -31,6 +31,8 @@ def split_rows(
     Raises:
         UserError: a fraction or number is out of range, or a stratum is too small.
     """
+    if num_folds < 2:
+        raise UserError(f"--data.num_folds {num_folds}: give 2 or more")
     if fold is None:
         if groups is None:
             return stratified_split(strata, val_fraction, seed)

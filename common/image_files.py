@@ -39,6 +39,8 @@ PICTURE = re.compile(
     rb".{4}ftyp(?:he|avi|mif|msf|crx)|\0\0\0\x0c(?:jP  |JXL )|\xff\x0a",
     re.DOTALL,
 )
+# Thumbnails, deleted files and other remains that systems keep in folders of their own.
+SYSTEM = ("__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found")
 MAX_FILE_BYTES = 512 * 2**20
 COMPARED = 2**16  # larger files seldom have the same size by chance, and take long to read
 
@@ -150,7 +152,7 @@ def _files_below(folder: Path) -> Iterator[Path]:
     above: dict[str, frozenset[str]] = {}  # for each folder, the real paths of it and of its parents
     for home, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
         here = above[home] = above.get(os.path.dirname(home), frozenset()) | {os.path.realpath(home)}  # noqa: PTH120
-        inside = [name for name in folders if not name.startswith(".") and name != "__MACOSX"]
+        inside = [name for name in folders if not name.startswith(".") and name not in SYSTEM]
         # A link to a folder that contains it would be followed forever.
         folders[:] = [name for name in inside if os.path.realpath(Path(home, name)) not in here]
         yield from (Path(home, name) for name in names)
@@ -194,10 +196,10 @@ def _stamp(status: os.stat_result) -> str:
 
 
 def _suffix(path: str) -> str:
-    """Return the suffix in lower case; ``txt`` for what macOS and editors leave behind: ``.name``, ``__MACOSX/``."""
+    """Return the suffix in lower case; ``txt`` for what systems and editors leave behind: ``.name``, ``__MACOSX/``."""
     # As text, since path objects would take most of the time that a later run needs to list a large set.
     parts = [part for part in path.replace(os.sep, "/").split("/") if part not in (".", "..")]
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
+    hidden = any(part.startswith(".") or part in SYSTEM for part in parts)
     return "txt" if hidden else path.rpartition(".")[2].lower()
 
 

@@ -61,7 +61,8 @@ def read_table(path: Path | TableFile, columns: Sequence[str], optional: Sequenc
             header = _filled([cell.strip() for cell in header])
             _check_header(path, header, columns, optional)
         elif header != list(columns):
-            raise UserError(f"{path}: the header is {listed(header)!r}, expected {','.join(columns)!r}")
+            by = next((f"; divide cells by commas, not {sign!r}" for sign in ";\t" if sign in first), "")
+            raise UserError(f"{path}: the header is {listed(header)!r}, expected {','.join(columns)!r}{by}")
         cells = {row: line for row, line in enumerate(lines) if line}
         if optional is not None:
             cells = {row: _filled(line, len(header)) for row, line in cells.items() if _filled(line)}
@@ -100,9 +101,12 @@ def _check_header(
     if capitals := [name for name in header if name not in known and name.lower() in known]:
         raise UserError(f"{path}: column {listed(capitals)!r}: write {', '.join(map(str.lower, capitals))}")
     if not {*header} & {*known}:
-        raise UserError(f"{path}: the header is {listed(header)!r}, expected columns of {', '.join(known)}")
+        by = "; divide cells by commas, not tabs" if any("\t" in name for name in header) else ""
+        raise UserError(f"{path}: the header is {listed(header)!r}, expected columns of {', '.join(known)}{by}")
     if missing := [name for name in columns if name not in header]:
         raise UserError(f"{path}: no column {' and no column '.join(missing)} in the header {listed(header)!r}")
+    if "" in header:
+        raise UserError(f"{path}: column {header.index('') + 1} has no name, such as one of row numbers; remove it")
     if unknown := [name for name in header if name not in known]:
         raise UserError(f"{path}: column {listed(unknown)!r} is none of {', '.join(known)}; rename or remove it")
     if doubled := sorted({name for name in header if header.count(name) > 1}):

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from growth.marks import HALVES, MAX_DAY, Mark, find_marks, with_dashes
+from growth.marks import MAX_DAY, Mark, find_marks
+from growth.words import HALVES, with_dashes
 
 MINUTES_OF_A_DAY = 24 * 60
 

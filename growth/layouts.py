@@ -19,12 +19,29 @@ from common.files import expand, natural
 from common.image_files import SUFFIXES, ImageFile, find_given
 from growth import dacon
 from growth.days import any_day_marked, read_days
-from growth.marks import HALVES, find_marks, orders_of_dates, unambiguous_day
+from growth.marks import find_marks, orders_of_dates, unambiguous_day
 from growth.name_pattern import parse_pattern, read_names, split_name
-from growth.names import refuse_alike, refuse_folders_of_days
+from growth.names import refuse_alike, refuse_folders_of_days, refuse_other_plants
 from growth.own import PAIRS, WRITTEN, read_own_pairs, read_own_training_set, refuse_other_tables
 from growth.photo_table import PHOTOS
-from growth.photos import ONE_PHOTO, PhotoPairs, Photos, days_in_names, pairs_of, refuse_lone, refuse_uncertain
+from growth.photos import (
+    ONE_PHOTO,
+    PhotoPairs,
+    Photos,
+    days_in_names,
+    pairs_of,
+    refuse_lone,
+    refuse_same_day,
+    refuse_uncertain,
+)
+from growth.words import BACKWARDS, HALVES, TIMES_IN_WORDS, with_dashes
+
+# What makes a number in a name negative or a fraction, and what may be numbered instead of a plant's photos.
+_SIGNED = r"(?:^|[\s_(]|day|da[tspeg]|(?<![^\W\d_])t)[-−–]$|[.,]$"
+_THINGS = (
+    r"(?<![^\W\d_])(plants?|pflanzen?|plantes?|plantas?|pots?|topf|trays?|leaf|blatt|rep|replicate|cam|camera|kamera|"
+    r"view|side|seite|angle)[\s_.-]*$"
+)
 
 
 def read_training_set(root: Path, pattern: str | None = None) -> Photos:
@@ -112,6 +129,9 @@ def read_given(given: Sequence[str], pattern: str | None) -> PhotoPairs:
             table["plant"] = [home.as_posix() if home.name else "" for home in relative]
         refuse_alike("--images", table.assign(where=table["path"]))
         table["folder"] = below = table["plant"].replace("", inside[0].resolve().name)
+        names = [PurePosixPath(plant).name for plant in below]
+        inner = [f"{name}/{file.name.name}" for name, file in zip(names, files, strict=True)]
+        refuse_other_plants("--images", table.assign(where=table["path"], path=inner, plant=names))
         refuse_folders_of_days(
             "--images", below if len(inside) == 1 else pd.Series(home.name for home in homes), table["path"]
         )
@@ -128,6 +148,7 @@ def read_given(given: Sequence[str], pattern: str | None) -> PhotoPairs:
     if inside and any(tells):
         day, faults = days_in_names(table["folder"], table["name"], lambda plant: ("", PurePosixPath(plant).name))
         refuse_uncertain(given[0], table["path"], faults)
+        refuse_same_day(given[0], table.assign(plant=table["folder"], day=day))
         dated = True
     refuse_lone(given[0], table["plant"].replace("", given[0]), pd.Series(day))
     pairs = pairs_of(Photos.of(table.assign(day=day)))[0]
@@ -138,6 +159,9 @@ def _has_table(inside: list[Path], folder: Path | None) -> bool:
     """Return whether the only thing given is a folder with a ``photos.csv``; refuse tables that would not be read."""
     tables = []
     for path in inside:
+        if path.is_dir() and (above := path.resolve().parent / PHOTOS).is_file():
+            said = f"{above} may tell plants and days of these photos, but is read only where its folder is given alone"
+            raise UserError(f"--images {path}: {said}; give {above.parent}, or the photos one by one")
         if path.is_dir():
             refuse_other_tables(path)
             tables += sorted(path.rglob(PHOTOS))
@@ -166,12 +190,18 @@ def _refuse_unordered(names: list[str]) -> None:
     for name, other in zip(names, parts, strict=True):
         differ |= {place for place, pair in enumerate(zip(parts[0], other, strict=False)) if len({*pair}) > 1}
         alike = len(other) == len(parts[0]) and len(differ) < 2 and all(place % 2 for place in differ)
-        sign = any(re.search(r"(?:^|[\s_(]|day|da[tspeg])[-−–]$|[.,]$", other[place - 1], re.I) for place in differ)
+        sign = any(re.search(_SIGNED, other[place - 1], re.IGNORECASE) for place in differ) or BACKWARDS.search(name)
         if not alike or sign or any(HALVES.match(other[place + 1].strip(" _.-")) for place in differ):  # 3pm
             said = f"{names[0]} and {name} have no number that tells which is the earlier photo"
             raise UserError(f"--images: {said}; {remedy}")
     for place in differ:
         numbers = [part[place] for part in parts]
+        if thing := re.search(_THINGS, parts[0][place - 1], re.IGNORECASE):
+            said = f"{names[0]} and {names[-1]} may be photos of one plant, or each of another {thing[1]}"
+            raise UserError(f"--images: {said}; make one folder for each plant, or {remedy}")
+        if all(len(number) == 4 for number in numbers) and min(numbers) < "1000" and max(numbers) > "9000":
+            said = f"{min(numbers)} may come before {max(numbers)}, or after it if the camera began again after 9999"
+            raise UserError(f"--images: {said}; {remedy}")
         counter = re.fullmatch(r"(?:IMG|DSC|DSCN|DSCF|P|DJI|GOPR|MVI)[_-]?", parts[0][place - 1], re.I)  # of a camera
         for dates in [] if counter else orders_of_dates(numbers):
             if dates != sorted(dates):
@@ -212,6 +242,9 @@ def _refuse_order_of_a_shell(names: list[str]) -> None:
     """Refuse names sorted as text, 1, 10, 2, where their numbers say 1, 2, 10; some systems pass over punctuation."""
     by_text = names in (sorted(names), sorted(names, key=lambda name: re.sub(r"[\W_]", "", name)))
     by_number = sorted(names, key=natural)
+    if by_text and any(TIMES_IN_WORDS.search(with_dashes(name)) for name in names):
+        said = f"{listed(names, most=4)} may be in their order, or sorted as text"
+        raise UserError(f"--images: {said}; name them like DAT07 or 2024-05-31, or number them")
     if by_text and names != by_number:
         said = f"{listed(names, most=4)}, as a shell sorts them, or {listed(by_number, most=4)}, as their numbers do"
         raise UserError(

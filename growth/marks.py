@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from growth.words import BEFORE_AFTER, HALF, MONTHS, UNITS, WEEKDAYS, with_dashes
+
 MAX_DAY = 100_000  # 273 years; larger numbers mean something else
 
-_HALF = r"(?:[ap]\.?\s?m(?![^\W\d_])|오[전후])"  # of a day
-_PARTS_OF_DAY = (
-    "morning|noon|afternoon|evening|vormittags?|mittags?|nachmittags?|morgens|abends|matin|midi|soir|mañana|tarde|noche"
-)
-HALVES = re.compile(
-    rf"(?<![^\W\d_])(?:{_HALF}(?![0-9])|(?:{_PARTS_OF_DAY})(?![^\W\d_]))|午[前後后]|[上下]午", re.IGNORECASE
-)
 # A date (2024-05-31, 2024.5.31, 20240531, 31-05-2024), optionally followed by a time of a clock of 12 hours (1.15 PM,
 # 0115PM, 9 AM) or of 24 (1015, 101500, 101500123, 10.15, 10-15-00, T10); otherwise a number. After a time with seconds,
 # phones write milliseconds or number copies (101500_123, 101500~2, 101500(1)), which say nothing more about the day.
@@ -37,22 +31,13 @@ _MARK = re.compile(
     (?![0-9])
     | [\d²³¹⁰-⁹₀-₉①-⑳]+""".replace("HOUR", "(?:[01][0-9]|2[0-3])")
     .replace("SIXTY", "[0-5][0-9]")
-    .replace("HALF", _HALF),
+    .replace("HALF", HALF),
     re.VERBOSE | re.IGNORECASE,
-)
-_KOREAN_DATE = re.compile(r"((?:19|20)[0-9]{2})년[ _]?([0-9]{1,2})월[ _]?([0-9]{1,2})일")
-_MONTHS = (  # in English, German, French and Spanish
-    "jan(?:uary|uar|vier)?|enero|feb(?:ruary|ruar|rero)?|f[ée]vrier|mar(?:ch|s|zo)?|m[aä]rz|apr(?:il)?|avril|abril|"
-    "ma[iy]|mayo|june?|junio?|juin|july?|julio?|juillet|aug(?:ust)?|ao[uû]t|agosto|sept?(?:ember|embre|iembre)?|"
-    "o[ck]t(?:ober|obre|ubre)?|nov(?:ember|embre|iembre)?|de[cz](?:ember)?|d[ée]cembre|diciembre"
-)
-_UNITS = (
-    "da[tspeg]|dpi|doy|days?|tage?|jours?|d[ií]as?|weeks?|wks?|kw|wochen?|semaines?|semanas?|months?|monate?|mois|meses"
 )
 # A number beside a word is a day only if the word says so, since it may count anything.
 _WORD_BEFORE = re.compile(r"[^\W\d_][\W_]*\Z")
 _WORD_AFTER = re.compile(r"[\W_]*[^\W\d_]")
-_TIME = rf"(?:{_UNITS}|{_MONTHS})"
+_TIME = rf"(?:{UNITS}|{MONTHS})"
 _TIME_BESIDE = re.compile(
     rf"(?<![^\W\d_]){_TIME}[ _.-]*[0-9]|[0-9][ _.-]*(?:st|nd|rd|th)?[ _.-]*{_TIME}(?![^\W\d_])|"
     r"[0-9][ _.-]*(?:개?월|[일주차月日天週周])|주[ _.-]*[0-9]",
@@ -72,8 +57,12 @@ _DAY_BEFORE = re.compile(r"(?<![a-z])(?:(?P<since>dat|das|dap)|day|d)[ _-]?\Z", 
 
 # A month or a week of a year, and what is a day, an hour or a month if all folders are named so: D01, 24h, Mai.
 _OF_DATES = re.compile(
-    rf"(?:19|20)[0-9]{{2}}[-_. ](?:0[1-9]|1[0-2]|k?w[0-9]{{1,2}})|d[ _-]?[0-9]+|[0-9]+ ?[dh]|{_MONTHS}", re.IGNORECASE
+    rf"(?:19|20)[0-9]{{2}}[-_. ](?:0[1-9]|1[0-2]|k?w[0-9]{{1,2}})|d[ _-]?[0-9]+|[0-9]+ ?[dh]|"
+    rf"{MONTHS}|{WEEKDAYS}|{BEFORE_AFTER}",
+    re.IGNORECASE,
 )
+# What phones and cameras write before the number of a photo; beside a date, it says nothing about the day.
+_COUNTER = re.compile(r"(?<![^\W\d_])(?:WA|BURST|RAW-|(?:IMG|DSC[NF]?|MVI|GOPR|DJI)[_-]?)\Z", re.IGNORECASE)
 # Forms of dates without separators, by their length.
 _COMPACT = {4: ("%m%d%Y", "%d%m%Y"), 6: ("%y%m%d", "%d%m%y", "%m%d%y"), 8: ("%d%m%Y", "%m%d%Y")}
 
@@ -131,7 +120,9 @@ def find_marks(species: str, plant: str, stem: str) -> list[Mark]:
     folders = (re.match(name, stem, re.IGNORECASE) for name in names)  # P1 does not begin P10, nor 1 begin 1.5
     start = max((folder.end() for folder in folders if folder), default=0)
     found = list(_MARK.finditer(stem))
-    return [_mark(mark, stem, start) for mark in [mark for mark in found if mark.end() > start] or found]
+    marks = {mark: _mark(mark, stem, start) for mark in [mark for mark in found if mark.end() > start] or found}
+    dated = any(mark.dated for mark in marks.values())
+    return [mark for at, mark in marks.items() if not (dated and _COUNTER.search(stem[: at.start()])) or mark.dated]
 
 
 def unambiguous_day(stem: str) -> Told | None:
@@ -188,11 +179,6 @@ def orders_of_dates(texts: Sequence[str]) -> list[list[datetime]]:
     return [dates for form in forms if (dates := _as_dates(texts, form))]
 
 
-def with_dashes(name: str) -> str:
-    """Write Korean dates as 2024-05-31, even where macOS has decomposed their letters."""
-    return _KOREAN_DATE.sub(r"\1-\2-\3", unicodedata.normalize("NFC", name))
-
-
 def _mark(match: re.Match[str], stem: str, start: int) -> Mark:
     part = match.groupdict()
     text = match.group().removesuffix(part["mark"] or "")
@@ -210,6 +196,8 @@ def _mark(match: re.Match[str], stem: str, start: int) -> Mark:
         since = (day["since"] or "").upper() if day else ""
         beside = _WORD_BEFORE.search(own) or _WORD_AFTER.match(after)
         meanings = _meanings(text, named=day is not None, beside_word=beside is not None)
+        if day is beside is None and before.endswith("(") and after.startswith(")"):
+            meanings["the number of a copy, by its parentheses"] = 10**9
         if meanings and day and not since and (_EARLIER_BEFORE.search(own) or _EARLIER_AFTER.match(after)):
             meanings[f"day -{int(text)}"] = -int(text)
         return Mark(label, meanings, dated=False, dash=dash, named=day is not None, since=since)
@@ -219,7 +207,7 @@ def _mark(match: re.Match[str], stem: str, start: int) -> Mark:
     for date in dates:
         with contextlib.suppress(ValueError):
             moments.append(datetime.strptime("-".join(date), "%Y-%m-%d") + since_midnight)
-    half = re.search(_HALF, time, re.IGNORECASE)
+    half = re.search(HALF, time, re.IGNORECASE)
     clock = "a time with AM or PM" if half else "a time of day" if time else Mark.clock
     if time and (zone := _ZONE.match(after)):
         clock = f"{clock} of {zone[1]}"
@@ -228,7 +216,7 @@ def _mark(match: re.Match[str], stem: str, start: int) -> Mark:
 
 def _clock(time: str) -> tuple[timedelta, str]:
     """Return a time of day, to the second, and why it is uncertain: "" if it is not, and midnight if it is."""
-    digits, half = "".join(re.findall("[0-9]+", time)), re.search(_HALF, time, re.IGNORECASE)
+    digits, half = "".join(re.findall("[0-9]+", time)), re.search(HALF, time, re.IGNORECASE)
     if half and len(re.findall("[0-9]+", time)[0]) % 2:  # an hour of one digit
         digits = f"0{digits}"
     hour, minute, second = (int(digits[start : start + 2] or 0) for start in (0, 2, 4))

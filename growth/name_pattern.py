@@ -21,9 +21,10 @@ import pandas as pd
 from common.errors import UserError, counted, listed
 from common.image_files import ImageFile
 from growth.days import fault_of_number
-from growth.marks import ends_of_date, with_dashes
+from growth.marks import ends_of_date
 from growth.names import refuse_dates_as_numbers
 from growth.photos import days_in_names, refuse_uncertain
+from growth.words import with_dashes
 
 FIELDS = ("plant", "date", "day", "species", "camera", "*")
 MAX_LENGTH = 255  # of a name

@@ -33,12 +33,13 @@ def refuse_other_plants(source: object, table: pd.DataFrame) -> None:
     # A bare number of up to four digits or a single letter may denote a camera.
     telling = r"[^\W\d].|.[^\W\d]|^[0-9]{5,}$"
     names = [re.escape(name) for name in sorted(plants, key=len, reverse=True) if re.search(telling, name)]
-    if not names:
-        return
-    within, faults = whole_word("|".join(names)), []
+    # The folders of numbered plants tell them if most photos lie in that of their own.
+    homes = table["path"].map(lambda path: PurePosixPath(path).parent.name)
+    told = bool(names) or (homes == table["plant"]).mean() > 0.5
+    within, faults = whole_word("|".join(names) or "(?!)"), []
     for path, where, plant in zip(table["path"], table["where"], table["plant"], strict=True):
         *folders, stem = PurePosixPath(path).with_suffix("").parts
-        others = within.findall(_plain(stem)) or [part for part in map(_plain, folders) if part in plants]
+        others = within.findall(_plain(stem)) or [part for part in map(_plain, folders) if part in plants and told]
         own, plain = _plain(stem if within.search(_plain(stem)) else path), _plain(plant)
         for other in {*others} - {plain}:  # P1-2 is not P1
             own = whole_word(re.escape(other)).sub(" ", own)
@@ -79,6 +80,7 @@ def _key(name: str) -> str:
     seen = "".join(sign for sign in name if unicodedata.category(sign) != "Cf" and sign not in _UNSEEN)
     plain = re.sub(r"^([0-9]+)\.0+$", r"\1", unicodedata.normalize("NFKC", seen).casefold().strip())
     plain = re.sub(r"(?<![0-9])(?<![0-9]\.)0+(?=[0-9])", "", plain)
+    plain = re.sub(r"(?<=.)( - copy| - kopie| copy| ?\([0-9]+\))$", "", plain)  # of a folder
     parted = re.sub(rf"(?<=\w){_SEPARATORS}(?=\w)|[.,_\s]+$", "_", plain).rstrip("_")
     return re.sub(r"(?<=[0-9])_(?=[^\W\d_])|(?<=[^\W\d_])_(?=[0-9])", "", parted)  # P 1 is P1, but 1 11 is not 11 1
 

@@ -25,14 +25,25 @@ from growth.days import read_days
 from growth.name_pattern import parse_pattern, read_names, split_name
 from growth.names import refuse_alike, refuse_folders_of_days, refuse_other_order, refuse_other_plants
 from growth.photo_table import PHOTOS, clean_path, read_photo_table, refuse
-from growth.photos import PhotoPairs, Photos, days_in_names, pairs_of, refuse_lone, refuse_mixed, refuse_uncertain
+from growth.photos import (
+    PhotoPairs,
+    Photos,
+    days_in_names,
+    pairs_of,
+    refuse_lone,
+    refuse_mixed,
+    refuse_same_day,
+    refuse_uncertain,
+)
 
 PAIRS = "pairs.csv"
 TEST = "test"
 WRITTEN = ("cache", "runs", "wandb")  # by fits that are started in the folder of the photos
-_COPY = r"[ _-]*(\([0-9]+\)|copy|kopie|copie|copia|복사본)"
-_TABLE = r"\.(csv|tsv|txt|xlsx?|xlsm|xlsb|ods|numbers)"
-_OTHER_TABLES = re.compile(rf"(photos|pairs)({_COPY})?({_TABLE})+", re.IGNORECASE)
+# As spreadsheets, browsers and systems name their copies: photos - Sheet1.csv, photos (1).csv, Copy of photos.csv.
+_OTHER_TABLES = re.compile(
+    r"((copy of|kopie von|copie de) )?(photo|pair)s?([\s_.(-].*|[0-9]+)?\.(csv|tsv|tab|txt|xls[xmb]?|ods|numbers)",
+    re.IGNORECASE,
+)
 
 
 def read_own_training_set(root: Path, pattern: str | None) -> Photos | None:
@@ -96,10 +107,10 @@ def find_photos(root: Path) -> dict[str, ImageFile]:
 
 def refuse_other_tables(root: Path) -> None:
     """Refuse tables such as photos.xlsx, which are not read but may say which photos are whose."""
-    if others := [
-        path.name for path in root.iterdir() if _OTHER_TABLES.fullmatch(path.name) and path.name not in (PHOTOS, PAIRS)
-    ]:
-        raise UserError(f"{root}: {listed(sorted(others))}: only {PHOTOS} and {PAIRS} are read; save or rename it so")
+    below = [*root.iterdir(), *(path for folder in root.iterdir() if folder.is_dir() for path in folder.iterdir())]
+    if others := [path for path in below if _OTHER_TABLES.fullmatch(path.name) and path.name not in (PHOTOS, PAIRS)]:
+        names = listed(sorted(path.relative_to(root).as_posix() for path in others))
+        raise UserError(f"{root}: {names}: only {PHOTOS} and {PAIRS} are read; save or rename it so, or remove it")
 
 
 def _read(root: Path, pattern: str | None) -> tuple[pd.DataFrame, dict[str, ImageFile]]:
@@ -142,9 +153,7 @@ def _read_folders(root: Path, found: Mapping[str, ImageFile]) -> pd.DataFrame:
 def _dated(root: Path, table: pd.DataFrame) -> Photos:
     if "fault" in table:
         refuse_uncertain(root, table["path"], table["fault"].tolist(), f", or tell days by {PHOTOS} (docs/photos.md)")
-        if len(doubled := table[table.duplicated(["plant", "day"], keep=False)]):
-            remedy = f"remove one of each, or tell their days by {PHOTOS}"
-            raise UserError(f"{root}: two photos of one plant and day: {listed(doubled['path'])}; {remedy}")
+        refuse_same_day(root, table)
     table = _named(root, table)
     refuse_lone(root, table["plant"], table["day"].astype(np.float32))
     return Photos.of(table)
@@ -200,6 +209,11 @@ def _pairs(root: Path, photos: pd.DataFrame, pattern: str | None) -> PhotoPairs:
     if len(late := pairs[told[before] > told[after]]):
         said = f"{late['before'].iloc[0]} is of a later day than {late['after'].iloc[0]} by the names"
         raise UserError(f"{path}: {rows(late.index)}: {said}; swap them, or rename the photos without their days")
+    if len(same := pairs[told[before] == told[after]]):
+        raise UserError(f"{path}: {rows(same.index)}: both photos are of one day by the names; remove the row")
+    both = pd.Series(list(zip(before, after, strict=True)), index=pairs.index)
+    if len(turned := pairs[both.isin(set(zip(after, before, strict=True)))]):
+        raise UserError(f"{path}: {rows(turned.index)}: a pair and the same turned round; remove one of them")
     if "idx" not in pairs:
         pairs["idx"] = [str(row) for row in range(len(pairs))]
     refuse_doubles(path, pairs["idx"])

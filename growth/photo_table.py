@@ -34,7 +34,7 @@ _HALF_DAY = re.compile(
     r"(?P<date>.*[T ])(?P<hour>0?[1-9]|1[0-2])(?P<rest>(?::[0-9]{2}){0,2})\s?(?P<half>[AP])\.?M\.?", re.IGNORECASE
 )
 _YEAR_FIRST = re.compile(
-    r"((?:19|20)[0-9]{2})([-/.]) ?([0-9]{1,2})\2 ?([0-9]{1,2})\.?(?:[T ](?:(?P<hour>[0-9])(?=:))?(?P<time>.*))?"
+    r"((?:19|20)[0-9]{2})([-/.:]) ?([0-9]{1,2})\2 ?([0-9]{1,2})\.?(?:[T ](?:(?P<hour>[0-9])(?=:))?(?P<time>.*))?"
 )
 _EITHER = re.compile(r"([0-9]{1,2})([-/.])([0-9]{1,2})\2((?:19|20)?[0-9]{2})(?![0-9])(?P<rest>.*)")
 _DECIMAL_COMMA = re.compile(r"-?[0-9]*,[0-9]+")
@@ -158,7 +158,8 @@ def _fault_of_date(text: str) -> str:
         try:
             _moment(text)
         except (ValueError, OverflowError) as error:
-            return str(error).partition(", not datetime")[0]
+            wrong = "its offset from UTC is a day or more" if "timedelta" in str(error) else str(error)
+            return wrong.partition(", not datetime")[0]
         return ""
     readings = set()
     if match := _EITHER.fullmatch(text):

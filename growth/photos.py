@@ -152,6 +152,13 @@ def refuse_uncertain(source: object, photo: pd.Series, faults: list[str], otherw
         )
 
 
+def refuse_same_day(source: object, table: pd.DataFrame) -> None:
+    """Raise a :class:`UserError` that names the photos (path, plant, day) that share plant and day with others."""
+    if len(doubled := table[table.duplicated(["plant", "day"], keep=False)]):
+        remedy = "make one folder for each plant, remove one of each, or tell their days by photos.csv"
+        raise UserError(f"{source}: two photos of one plant and day: {listed(doubled['path'])}; {remedy}")
+
+
 def refuse_mixed(path: object, pairs: pd.DataFrame, before: np.ndarray, after: np.ndarray, plant: np.ndarray) -> None:
     """Raise a :class:`UserError` that names the rows (P) whose photos, by index, are the same or of two plants (N)."""
     if len(same := pairs[before == after]):

@@ -360,7 +360,7 @@ def test_a_mistyped_configuration_suggests_those_like_it(refused: Run) -> None:
     [
         (("--config", "null.yaml"), "error: --model.lr null: give a number above 0 (see python -m julia"),
         (("--config", "stem.yaml"), "error: --model.stem null: give imagenet or small (see python -m julia"),
-        (("--model.lr", "0.1", "--config", "word.yaml"), "error: --model.lr abc: give a number above 0"),
+        (("--config", "word.yaml"), "error: --model.lr abc: give a number above 0"),
         (
             ("--config", "epochs.yaml", "--trainer.max_epochs", "3"),
             "error: --trainer.max_epochs abc: give a whole number or",

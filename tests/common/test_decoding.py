@@ -66,7 +66,7 @@ def test_colours_of_16_bits_with_12_bits_in_them_are_refused() -> None:
         header = chunk(b"IHDR", struct.pack(">IIBBBBB", 2, 2, 16, 2, 0, 0, 0))
         return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
-    with pytest.raises(ValueError, match="samples of 16 bits, but none above 4095: 12 bits or fewer"):
+    with pytest.raises(ValueError, match="samples of 16 bits, but none above 16383: 14 bits or fewer"):
         decode(png(3000), "RGB", 100)
     assert decode(png(32768), "RGB", 100).getpixel((0, 0)) == (128, 128, 128)
 

@@ -197,7 +197,7 @@ def test_a_row_that_says_nothing_or_two_things(root: Path, lines: tuple[str, ...
         (("31/05/2024", "2024-06-01"), "row 2: date 31/05/2024 (write 2024-05-31)"),
         (("5/31/2024 10:15", "2024-06-01"), "(write 2024-05-31, with the time as in 2024-05-31T10:15)"),
         (("2024/2/30", "2024/3/1"), "row 2: date 2024-02-30 (day is out of range for month"),
-        (("2024-05-31T10:00+25:00", "2024-06-01T10:00+25:00"), "offset must be a timedelta strictly between"),
+        (("2024-05-31T10:00+25:00", "2024-06-01T10:00+25:00"), "its offset from UTC is a day or more"),
         (("2024-02-30", "2024-06-01"), "row 2: date 2024-02-30 (day is out of range for month"),
         (("2024-W22", "2024-06-01"), "row 2: date 2024-W22 (not a date"),
         (("7", "8"), "row 2: date 7 (not a date"),
@@ -309,7 +309,7 @@ def test_what_fits_have_written_is_passed_over(root: Path) -> None:
         (("c/03-04-2024.png",), "03-04-2024.png (03-04-2024 may be 2024-04-03 or 2024-03-04)"),
         (
             ("a/02.png",),
-            "two photos of one plant and day: a/02.png, a/2.png; remove one of each, or tell their days by",
+            "two photos of one plant and day: a/02.png, a/2.png; make one folder for each plant, remove one of",
         ),
         (("c/1.png",), "1 plant has one photo, which makes no pair: c"),
         (("A/1.png", "A/2.png"), "one plant or 2: 'A' (A/1.png), 'a' (a/1.png)"),
@@ -411,7 +411,17 @@ def test_folders_of_plants_that_are_called_by_numbers(tmp_path: Path, folder: st
 
 
 @pytest.mark.parametrize(
-    "folders", ["2024-05 2024-06", "2024-W22 2024-W23", "31.05. 07.06.", "D01 D07", "24h 48h", "Mai juin"]
+    "folders",
+    [
+        "2024-05 2024-06",
+        "2024-W22 2024-W23",
+        "31.05. 07.06.",
+        "D01 D07",
+        "24h 48h",
+        "Mai juin",
+        "Monday Tuesday",
+        "before after",
+    ],
 )
 def test_folders_that_may_all_be_parts_of_a_year(tmp_path: Path, folders: str) -> None:
     root = add(tmp_path, *(f"{folder}/{number}.png" for folder in folders.split() for number in (1, 2)))
@@ -434,6 +444,14 @@ def test_folders_that_may_all_be_parts_of_a_year(tmp_path: Path, folders: str) -
         ("1pm 3pm 12pm", "have no number that tells"),
         ("-1 -3", "have no number that tells"),
         ("2024-05-31_-1 2024-05-31_-3", "may be the day"),
+        ("3_weeks_ago 1_weeks_ago", "have no number that tells"),
+        ("vor_3_Wochen vor_1_Wochen", "have no number that tells"),
+        ("T-3 T-1", "have no number that tells"),
+        ("IMG_9998 IMG_9999 IMG_0001", "0001 may come before 9999, or after it if the camera began again after 9999"),
+        ("plant1 plant2", "plant1 and plant2 may be photos of one plant, or each of another plant"),
+        ("side_0 side_90", "may be photos of one plant, or each of another side"),
+        ("A_DAT1 A_DAT2 B_DAT1 B_DAT2", "two photos of one plant and day:"),
+        ("DAT07 DAT07_mask DAT14 DAT14_mask", "two photos of one plant and day:"),
     ],
 )
 def test_numbers_that_may_be_dates_or_signed_tell_no_order(tmp_path: Path, names: str, said: str) -> None:
@@ -1127,7 +1145,89 @@ def test_a_photo_named_after_another_plant_of_the_table(tmp_path: Path, photo: s
     assert len(read_training_set(table(root, *rows)).files) == 5
 
 
-@pytest.mark.parametrize("name", ["photos (1).csv", "photos - Kopie.csv", "pairs copy.csv"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("photos (1).csv", "photos - Kopie.csv", "pairs copy.csv", "photos - Sheet1.csv", "photos 2.csv"),
+        *("Copy of photos.csv", "photos.tab", "photo.csv", "a/photos.xlsx"),
+    ],
+)
 def test_a_copy_of_a_table_is_not_passed_over(root: Path, name: str) -> None:
     (root / name).write_text("photo,plant,day\n")
     assert f"{name}: only photos.csv and pairs.csv are read" in refusal(root)
+
+
+def test_photos_in_the_folder_of_another_plant_are_refused_when_given_too(tmp_path: Path) -> None:
+    root = add(tmp_path, *(f"{plant}/{plant}_DAT{day}.png" for plant in ("Basil", "Mint") for day in (1, 5)))
+    assert len(read_given([str(root)], None).before) == 2
+    add(root, "Basil/Mint_DAT9.png")
+    for words in ([root], [root / "Basil", root / "Mint"]):
+        with pytest.raises(UserError, match="of plant Basil, but named after Mint"):
+            read_given([str(word) for word in words], None)
+
+
+def test_a_folder_below_a_table_is_not_given_without_it(tmp_path: Path) -> None:
+    root = add(tmp_path, "P1/1.png", "P1/2.png")
+    table(root, "P1/1.png,P1,9", "P1/2.png,P1,3")
+    with pytest.raises(UserError, match=r"photos.csv may tell plants and days of these photos, but is read only where"):
+        read_given([str(root / "P1")], None)
+    (pair,) = pair_names(read_given([str(root)], None))
+    assert pair[1:] == ("P1/2.png", "P1/1.png")
+
+
+@pytest.mark.parametrize("plants", ["12 13", "A B"])
+def test_rows_that_contradict_the_folders_of_numbered_plants(tmp_path: Path, plants: str) -> None:
+    one, other = plants.split()
+    root = add(tmp_path, *(f"{plant}/{name}.png" for plant in (one, other) for name in "xyz"))
+    right = [f"{plant}/{name}.png,{plant},{day}" for plant in (one, other) for day, name in enumerate("xyz")]
+    assert len(read_training_set(table(root, *right)).files) == 6
+    line = refusal(table(root, *right[:5], f"{other}/z.png,{one},7"))
+    assert f"row 7: {other}/z.png (of plant {one}, but named after {other})" in line
+    # Folders of cameras tell no plant.
+    crossed = [
+        f"{camera}/{name}.png,{one if name == 'x' else other},{'xyz'.index(name)}"
+        for camera in (one, other)
+        for name in "xyz"
+    ]
+    assert refusal(table(root, *crossed)).startswith(f"{root}: 1 plant has photos of one moment only")
+
+
+@pytest.mark.parametrize("names", ["31May2024 7Jun2024", "2024May31 2024Jun07", "31_May_2024 7_June_2024"])
+def test_dates_whose_month_is_a_word(tmp_path: Path, names: str) -> None:
+    root = add(tmp_path, *(f"P/{name}.png" for name in names.split()))
+    assert sorted(days_of(read_training_set(root)).values()) == [0, 7]
+    typed = [str(root / "P" / f"{name}.png") for name in names.split()]
+    assert len(read_given(typed, None).before) == 1
+    with pytest.raises(UserError, match="is typed before"):
+        read_given(typed[::-1], None)
+
+
+def test_counters_of_phones_beside_a_date_are_no_days(tmp_path: Path) -> None:
+    root = add(tmp_path, "P/IMG-20240531-WA0001.png", "P/IMG-20240607-WA0002.png")
+    assert sorted(days_of(read_training_set(root)).values()) == [0, 7]
+
+
+@pytest.mark.parametrize("names", ["April August June May", "Friday Monday", "after before"])
+def test_words_sorted_as_text_are_no_order(tmp_path: Path, names: str) -> None:
+    root = add(tmp_path, *(f"{name}.png" for name in names.split()))
+    with pytest.raises(UserError, match="may be in their order, or sorted as text"):
+        read_given([str(root / f"{name}.png") for name in names.split()], None)
+
+
+def test_numbers_of_copies_are_no_days(tmp_path: Path) -> None:
+    line = refusal(add(tmp_path, "P1/P1 (1).png", "P1/P1 (2).png"))
+    assert "1 may be day 1 or the number of a copy, by its parentheses" in line
+
+
+def test_what_systems_keep_in_folders_of_their_own_are_no_plants(tmp_path: Path) -> None:
+    root = add(tmp_path, "P1/1.png", "P1/2.png", "P1/@eaDir/1.png", "#recycle/1.png", "$RECYCLE.BIN/x/2.png")
+    assert len(read_training_set(root).files) == 2
+    assert "one plant or 2" in refusal(add(root, "P1 - Copy/1.png", "P1 - Copy/2.png"))
+
+
+def test_pairs_that_cannot_all_be_true(tmp_path: Path) -> None:
+    root = add(tmp_path, "test/P1/c.png", "test/P1/d.png", "P1/DAT05.png", "P1/DAT06.png", "test/P1/DAT05.png")
+    write(root, "pairs.csv", "before,after", "c,d", "d,c")
+    assert "rows 2, 3: a pair and the same turned round; remove one of them" in refusal(root, read=read_test_set)
+    write(root, "pairs.csv", "before,after", "P1/DAT05.png,test/P1/DAT05.png")
+    assert "row 2: both photos are of one day by the names" in refusal(root, read=read_test_set)

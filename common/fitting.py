@@ -164,4 +164,5 @@ def finish_run(trainer: pl.Trainer, model: AnyTask, seconds: float, log_model: b
         print(f"W&B: wandb sync {quoted(shown(boards[0]))}")
     if score is not None:
         print(f"best {model.monitor}: {model.with_unit(model.monitor, score)}")
-        print(f"next: python -m {model.task} predict --ckpt_path {quoted(shown(path))}")
+        if not is_fold(Path(str(run))):  # crossval says what to do with all folds
+            print(f"next: python -m {model.task} predict --ckpt_path {quoted(shown(path))}")

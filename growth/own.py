@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from common.errors import UserError, counted, listed
+from common.files import other_case
 from common.image_files import ImageFile, find_images
 from common.tables import read_table, refuse_doubles, rows
 from growth.days import read_days
@@ -136,6 +137,8 @@ def _read(root: Path, pattern: str | None) -> tuple[pd.DataFrame, dict[str, Imag
 
 def _read_folders(root: Path, found: Mapping[str, ImageFile]) -> pd.DataFrame:
     """Read ``<plant>/<name>``: file, path, where, species (none), plant, day and why it is uncertain."""
+    if odd := other_case(root, [TEST]):
+        raise UserError(f"{root}: {TEST}/ is for photos to predict{odd}, or to a name that is not so close to it")
     if astray := [path for path in found if path.count("/") != 1 or path.startswith(f"{TEST}/")]:
         count = f"{counted(len(astray), 'photo is', 'photos are')} not in <plant>/"
         raise UserError(

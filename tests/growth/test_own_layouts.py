@@ -313,6 +313,7 @@ def test_what_fits_have_written_is_passed_over(root: Path) -> None:
         ),
         (("c/1.png",), "1 plant has one photo, which makes no pair: c"),
         (("A/1.png", "A/2.png"), "one plant or 2: 'A' (A/1.png), 'a' (a/1.png)"),
+        (("Test/1.png", "Test/2.png"), "test/ is for photos to predict (rename Test to test), or to a name"),
     ],
 )
 def test_folders_that_say_nothing_or_two_things(root: Path, names: tuple[str, ...], message: str) -> None:

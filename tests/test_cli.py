@@ -244,7 +244,7 @@ def test_help_has_our_arguments_first_and_says_what_they_do_here(
     assert shown.startswith(f"usage: python -m growth {subcommand} ") and len(shown.partition("options:")[0]) < 400
     texts = dict(re.findall(r"^  --([\w.]+)[^\n]*\n {20,}(.*)$", shown, re.MULTILINE))
     assert "bf16-mixed where the hardware" in texts["trainer.precision"] and "'32-true'" not in texts["ckpt_path"]
-    assert "last or best, of the newest run" in texts["ckpt_path"]
+    assert "last or best of the newest run" in texts["ckpt_path"]
     assert ":paramref:" not in shown and "``" not in shown
 
 

@@ -171,7 +171,7 @@ def test_photos_that_make_no_pair_have_no_days(refused: Run, best: Callable[[str
         shutil.copy(source[number], name)
     predict = ("growth", "predict", "--ckpt_path", best("growth"), "--images")
     assert "lone: 2 plants have one photo, which makes no pair: a, b" in refused(*predict, "lone")
-    assert "once: 1 plant has photos of one moment only, which make no pair: once" in refused(*predict, "once")
+    assert "once: two photos of one plant and day: once/P_DAT01_a.png, once/P_DAT01_b.png" in refused(*predict, "once")
     pattern = ("--data.pattern", "{plant}_DAT{day}_{camera}")
     assert "make no pair: P" in refused(*predict, "once/P_DAT01_a.png", "once/P_DAT01_b.png", *pattern)
 
@@ -220,7 +220,7 @@ def test_names_tell_days_for_certain_or_an_order(
         assert "day" not in table and [Path(name).stem for name in table["photo"]] == [names[1], names[0], names[2]]
     assert answered(run, path, named("DAT02", "DAT01", "DAT10"))["day"].tolist() == [0, 1, 9]
     predict = ("growth", "predict", "--ckpt_path", path, "--images")
-    for names in (("before", "after"), ("31 May 2024", "1 June 2024"), ("31.05.24", "30.06.24"), ("1.5", "1.25")):
+    for names in (("before", "after"), ("31 May", "1 June"), ("31.05.24", "30.06.24"), ("1.5", "1.25")):
         assert "have no number that tells which is the earlier photo" in refused(*predict, named(*names))
     assert "01 and 1 have the same name or number, so neither is the earlier photo" in refused(
         *predict, named("1", "01")
@@ -307,7 +307,7 @@ def test_arrays_that_can_be_read_in_two_ways_are_refused(best: Callable[[str], P
         (Image.new("L", (0, 8)), "0×8 pixels"),
         (Image.open("film.gif"), "2 pictures in one file"),
         (Image.open("cut.png"), "not a readable image"),
-        (None, "a NoneType"),
+        (None, "of type NoneType"),
     ):
         with pytest.raises(UserError, match=f"image 1: .*{reason}"):
             model.classify([np.zeros((8, 8), np.uint8), picture])  # type: ignore[list-item]

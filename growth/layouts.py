@@ -192,7 +192,8 @@ def _refuse_unordered(names: list[str]) -> None:
         alike = len(other) == len(parts[0]) and len(differ) < 2 and all(place % 2 for place in differ)
         sign = any(re.search(_SIGNED, other[place - 1], re.IGNORECASE) for place in differ) or BACKWARDS.search(name)
         if not alike or sign or any(HALVES.match(other[place + 1].strip(" _.-")) for place in differ):  # 3pm
-            said = f"{names[0]} and {name} have no number that tells which is the earlier photo"
+            other_name = name if name != names[0] else names[-1]
+            said = f"{names[0]} and {other_name} have no number that tells which is the earlier photo"
             raise UserError(f"--images: {said}; {remedy}")
     for place in differ:
         numbers = [part[place] for part in parts]

@@ -83,7 +83,9 @@ class LabelledData(ImageData):
         try:
             listing = self.like(root=self.extra).read_training_set()
         except UserError as error:
-            raise UserError(f"--data.extra {self.extra}: {error}") from None
+            reason, more, _ = str(error).partition(". ")  # what follows tells how to get the first set
+            remedy = "; give a folder laid out like --data.root" if more else ""
+            raise UserError(f"--data.extra {self.extra}: {reason}{remedy}") from None
         if self.extra_per_batch > len(listing.files):
             most = f"more than the {counted(len(listing.files), 'image')} of --data.extra {self.extra}"
             raise UserError(f"--data.extra_per_batch {self.extra_per_batch}: {most}; give fewer")

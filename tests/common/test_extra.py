@@ -102,7 +102,7 @@ def test_a_fit_with_them_resumes_bit_for_bit_and_never_with_others(
         (("--data.extra", "nowhere", "--data.extra_per_batch", 8), "--data.extra nowhere: no such folder; give one"),
         (
             ("--data.extra", "DIR/train", "--data.extra_per_batch", 8),
-            "--data.extra DIR/train: DIR/train lacks train.",
+            "train; give a folder laid out like --data.root",
         ),
         (("--data.extra", "DIR", "--data.extra_per_batch", 311), "311: more than the 310 images of --data.extra DIR"),
         (("--data.extra", "ROOT", "--data.extra_per_batch", 8), "--data.extra ROOT: 310 of its images are also in"),

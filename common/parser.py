@@ -96,8 +96,8 @@ HELP = {
     "trainer.overfit_batches": "Refused: give --trainer.limit_train_batches instead.",
     "trainer.val_check_interval": """When to validate: after a fraction of an epoch (float), a number of batches (int)
         or a time (DD:HH:MM:SS); at the end of the epoch if null.""",
-    "trainer.check_val_every_n_epoch": """Validate only every n-th epoch; if null, val_check_interval counts batches
-        across epochs.""",
+    "trainer.check_val_every_n_epoch": """Validate only every n-th epoch, and the last one; if null,
+        val_check_interval counts batches across epochs.""",
     "trainer.num_sanity_val_steps": "Batches to validate before training, to fail early; 2 if null, all if -1.",
     "trainer.log_every_n_steps": "Optimizer steps between logged training losses.",
     "trainer.enable_checkpointing": "false keeps no checkpoints.",

@@ -141,9 +141,10 @@ class TaskCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         words = sys.argv[1:]
         typed = given_words(words)
-        for flag, value in typed:
+        for place, (flag, value) in enumerate(typed):
             if flag in FILES and os.path.isfile(value):  # noqa: PTH113, Path's raises if settings are too long for a name
-                read_config(Path(value), groups=GROUPS if flag in CONFIG else ())
+                later = read_config(Path(value), groups=GROUPS if flag in CONFIG else ())
+                refuse_undone(typed[:place] if flag in CONFIG else [], value, later)
             elif flag in CONFIG and Path(value).suffix in (".yaml", ".yml"):
                 raise no_such("--config", value, [str(path) for path in Path(value).parent.glob("*.y*ml")], "configs/")
         # Added here, since those above go to every subcommand, and those of a method's signature take a single word.
@@ -160,7 +161,6 @@ class TaskCLI(LightningCLI):
         flags = [word.partition("=")[0] for word in words]
         if twice := [flag for flag in LISTS if flags.count(flag) > 1]:
             raise UserError(f"{twice[0]} is given twice, and only the last would count; give it once, with all of them")
-        refuse_undone(typed)
         self.config = parse(parser, words)
         self.subcommand = subcommand = self.config.subcommand
         check_values(self.settings, typed)

@@ -93,8 +93,9 @@ class CrossValidation:
         """
         # Fail early.
         learned_views(self.data, self.tta)
+        read = read_others(others, self.folder)
         self.data.like(fold=folds[0]).prepare_data()
-        self._match(read := read_others(others, self.folder), folds)
+        self._match(read, folds)
         for number, fold in enumerate(folds, start=1):
             self._fit(fold, f"{number} of {len(folds)}")
         return self._tabulate(folds, read) if self.leads else None
@@ -179,6 +180,7 @@ class CrossValidation:
 
     def _tabulate(self, folds: list[int], others: list[Estimates]) -> Measured:
         metric, held_out = self.model.monitor, [self._predict_held_out(fold) for fold in folds]
+        results = [read_result(one.checkpoint.run) for one in held_out]
         ids = np.concatenate([np.asarray(one.data.sample.ids) for one in held_out])
         estimates, truth, groups = (
             np.concatenate(arrays)
@@ -188,7 +190,7 @@ class CrossValidation:
         )
         parts = np.repeat(folds, [len(one.estimates) for one in held_out])
         tables, lines, calibrated = [], [], []
-        for one in held_out:
+        for one, result in zip(held_out, results, strict=True):
             # From the other folds alone, since the checkpoint's own calibration was learned from these very rows.
             kept = parts != one.fold
             learned = one.member.calibrate(estimates[kept], truth[kept], groups[kept]) if kept.any() else NONE
@@ -196,7 +198,7 @@ class CrossValidation:
             calibrated.append(one.member.calibrated(one.estimates))
             tables.append(one.member.table_of_held_out(one.outputs, one.data).assign(fold=one.fold))
             value = one.member.measure(one.estimates, one.data.truth)
-            trained, seconds = _count_trained(one.data), read_result(one.checkpoint.run)["seconds"]
+            trained, seconds = _count_trained(one.data), result["seconds"]
             lines.append({"fold": one.fold, **trained, "rows": int((~kept).sum()), metric: value, "seconds": seconds})
         member = held_out[-1].member
         total = estimates + sum(other.sorted_as(ids, truth, estimates.shape) for other in others)
@@ -212,11 +214,9 @@ class CrossValidation:
             np.savez_compressed(stream, ids=ids, estimates=estimates, truth=truth)
         overall, digest = member.measure(estimates, truth), digest_of(ids.tolist(), truth)
         fitted = ["/".join(one.checkpoint.run.resolve().parts[-2:]) for one in held_out]
-        epochs = [read_result(one.checkpoint.run).get("epochs") for one in held_out]
         about = {"metric": metric, "value": overall, "rows": len(ids), "digest": digest, "folds": len(folds)}
-        seconds = float(summary["seconds"].sum())
-        about |= {"views": int(self.tta), "runs": fitted, "epochs": epochs, "seconds": seconds}
-        write_json(self.folder / f"crossval{suffix}.json", about)
+        about |= {"views": int(self.tta), "runs": fitted, "epochs": [result.get("epochs") for result in results]}
+        write_json(self.folder / f"crossval{suffix}.json", about | {"seconds": float(summary["seconds"].sum())})
         table = summary.to_string(index=False, formatters={metric: "{:.4f}".format, "seconds": "{:.0f}".format})
         self._say(f"\n{table}")
         each = summary[metric]

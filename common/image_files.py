@@ -40,7 +40,7 @@ PICTURE = re.compile(
     re.DOTALL,
 )
 # Thumbnails, deleted files and other remains that systems keep in folders of their own.
-SYSTEM = ("__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found")
+SYSTEM = frozenset({"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"})
 MAX_FILE_BYTES = 512 * 2**20
 COMPARED = 2**16  # larger files seldom have the same size by chance, and take long to read
 

@@ -76,7 +76,8 @@ def read_others(paths: Sequence[Path], own: Path) -> list[Estimates]:
         seen.add(path.resolve())
     read = [Estimates.read(path) for path in paths]
     for one, other in combinations(read, 2):
-        if len({re.sub("_tta[0-9]+", "", str(each.path.resolve())) for each in (one, other)}) == 1:
+        whole, its = (path.with_name(re.sub("_tta[0-9]+", "", path.name)).resolve() for path in (one.path, other.path))
+        if whole == its:
             same = f"of the same fits as {one.path.name}"
             raise UserError(f"--others {other.path}: {same}, which would count twice; give one of the two")
         if np.array_equal(one.ids, other.ids) and np.array_equal(one.values, other.values):

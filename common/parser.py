@@ -232,22 +232,22 @@ def _file_with(key: str) -> str:
     return next((f"{file}: " for file in given if key in dict_to_namespace(read_config(Path(file)))), "")
 
 
-def refuse_undone(typed: list[tuple[str, str]]) -> None:
+def refuse_undone(typed: list[tuple[str, str]], file: str, settings: dict[str, object]) -> None:
     """Refuse a flag before a configuration that also sets it, since the later one would win.
 
     Args:
-        typed: the flags that were typed, with their values.
+        typed: the flags that were typed before the configuration, with their values.
+        file: the configuration.
+        settings: what it sets.
 
     Raises:
         UserError: there is one; the error names both.
     """
-    for place, (option, file) in enumerate(typed):
-        if option in CONFIG and Path(file).is_file():
-            later = dict_to_namespace(read_config(Path(file)))
-            for flag, value in typed[:place]:
-                if flag.startswith("--") and flag not in CONFIG and flag[2:] in later:
-                    said = f"{file}, given after it, sets it, too, and would win"
-                    raise UserError(f"{flag} {value}: {said}; give the flag after --config")
+    later = dict_to_namespace(settings)
+    for flag, value in typed:
+        if flag.startswith("--") and flag not in CONFIG and flag[2:] in later:
+            said = f"{file}, given after it, sets it, too, and would win"
+            raise UserError(f"{flag} {value}: {said}; give the flag after --config")
 
 
 class OneLineParser(LightningArgumentParser):

@@ -70,7 +70,8 @@ class Progress(ProgressBar):
     ) -> None:
         assert isinstance(outputs, Mapping)
         loss = outputs["loss"].detach().float()  # kept on its device: reading it at each step would make a GPU wait
-        self.loss = self.loss.to(loss.device) + loss * trainer.accumulate_grad_batches  # which Lightning has divided by
+        # Multiplied, since Lightning has divided it by that.
+        self.loss = self.loss.to(loss.device) + loss * trainer.accumulate_grad_batches
         self.batches += 1
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 

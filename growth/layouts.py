@@ -34,7 +34,7 @@ from growth.photos import (
     refuse_same_day,
     refuse_uncertain,
 )
-from growth.words import BACKWARDS, HALVES, TIMES_IN_WORDS, with_dashes
+from growth.words import BACKWARDS, CAMERAS, HALVES, TIMES_IN_WORDS, with_dashes
 
 # What makes a number in a name negative or a fraction, and what may be numbered instead of a plant's photos.
 _SIGNED = r"(?:^|[\s_(]|day|da[tspeg]|(?<![^\W\d_])t)[-−–]$|[.,]$"
@@ -203,7 +203,7 @@ def _refuse_unordered(names: list[str]) -> None:
         if all(len(number) == 4 for number in numbers) and min(numbers) < "1000" and max(numbers) > "9000":
             said = f"{min(numbers)} may come before {max(numbers)}, or after it if the camera began again after 9999"
             raise UserError(f"--images: {said}; {remedy}")
-        counter = re.fullmatch(r"(?:IMG|DSC|DSCN|DSCF|P|DJI|GOPR|MVI)[_-]?", parts[0][place - 1], re.I)  # of a camera
+        counter = re.fullmatch(rf"(?:{CAMERAS}|P)[_-]?", parts[0][place - 1], re.IGNORECASE)
         for dates in [] if counter else orders_of_dates(numbers):
             if dates != sorted(dates):
                 said = f"{listed(numbers, most=3)} may be numbers in their order, or dates in another"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from growth.words import BEFORE_AFTER, HALF, MONTHS, UNITS, WEEKDAYS, with_dashes
+from growth.words import BEFORE_AFTER, CAMERAS, HALF, MONTHS, UNITS, WEEKDAYS, with_dashes
 
 MAX_DAY = 100_000  # 273 years; larger numbers mean something else
 
@@ -62,7 +62,7 @@ _OF_DATES = re.compile(
     re.IGNORECASE,
 )
 # What phones and cameras write before the number of a photo; beside a date, it says nothing about the day.
-_COUNTER = re.compile(r"(?<![^\W\d_])(?:WA|BURST|RAW-|(?:IMG|DSC[NF]?|MVI|GOPR|DJI)[_-]?)\Z", re.IGNORECASE)
+_COUNTER = re.compile(rf"(?<![^\W\d_])(?:WA|BURST|RAW-|(?:{CAMERAS})[_-]?)\Z", re.IGNORECASE)
 # Forms of dates without separators, by their length.
 _COMPACT = {4: ("%m%d%Y", "%d%m%Y"), 6: ("%y%m%d", "%d%m%y", "%m%d%y"), 8: ("%d%m%Y", "%m%d%Y")}
 
@@ -195,9 +195,8 @@ def _mark(match: re.Match[str], stem: str, start: int) -> Mark:
         dash, day = before.endswith(("-", "−", "–")), _DAY_BEFORE.search(before) or _DAY_AFTER.match(after)
         since = (day["since"] or "").upper() if day else ""
         beside = _WORD_BEFORE.search(own) or _WORD_AFTER.match(after)
-        meanings = _meanings(text, named=day is not None, beside_word=beside is not None)
-        if day is beside is None and before.endswith("(") and after.startswith(")"):
-            meanings["the number of a copy, by its parentheses"] = 10**9
+        of_copy = beside is None and before.endswith("(") and after.startswith(")")
+        meanings = _meanings(text, named=day is not None, beside_word=beside is not None, of_copy=of_copy)
         if meanings and day and not since and (_EARLIER_BEFORE.search(own) or _EARLIER_AFTER.match(after)):
             meanings[f"day -{int(text)}"] = -int(text)
         return Mark(label, meanings, dated=False, dash=dash, named=day is not None, since=since)
@@ -230,8 +229,10 @@ def _clock(time: str) -> tuple[timedelta, str]:
     return timedelta(hours=hour, minutes=minute, seconds=second), ""
 
 
-def _meanings(text: str, named: bool = False, beside_word: bool = False) -> dict[str, int | datetime]:
-    """List what a number may mean: a day, a date without dashes, a year, or what the word next to it counts."""
+def _meanings(
+    text: str, named: bool = False, beside_word: bool = False, of_copy: bool = False
+) -> dict[str, int | datetime]:
+    """List what a number may mean: a day, a date without dashes, a year, a copy, or what the word next to it counts."""
     number = int(text) if text.isascii() and len(text.lstrip("0")) < 10 else 10**10
     meanings: dict[str, int | datetime] = {f"day {number}": number}
     if named:
@@ -246,4 +247,6 @@ def _meanings(text: str, named: bool = False, beside_word: bool = False) -> dict
         meanings["a year"] = number
     if beside_word:
         meanings["something else, by the word beside it"] = number
+    if of_copy:
+        meanings["the number of a copy, by its parentheses"] = number
     return meanings

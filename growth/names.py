@@ -35,11 +35,12 @@ def refuse_other_plants(source: object, table: pd.DataFrame) -> None:
     names = [re.escape(name) for name in sorted(plants, key=len, reverse=True) if re.search(telling, name)]
     # The folders of numbered plants tell them if most photos lie in that of their own.
     homes = table["path"].map(lambda path: PurePosixPath(path).parent.name)
-    told = bool(names) or (homes == table["plant"]).mean() > 0.5
+    if not names and (homes == table["plant"]).mean() <= 0.5:
+        return
     within, faults = whole_word("|".join(names) or "(?!)"), []
     for path, where, plant in zip(table["path"], table["where"], table["plant"], strict=True):
         *folders, stem = PurePosixPath(path).with_suffix("").parts
-        others = within.findall(_plain(stem)) or [part for part in map(_plain, folders) if part in plants and told]
+        others = within.findall(_plain(stem)) or [part for part in map(_plain, folders) if part in plants]
         own, plain = _plain(stem if within.search(_plain(stem)) else path), _plain(plant)
         for other in {*others} - {plain}:  # P1-2 is not P1
             own = whole_word(re.escape(other)).sub(" ", own)

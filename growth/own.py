@@ -108,8 +108,8 @@ def find_photos(root: Path) -> dict[str, ImageFile]:
 
 def refuse_other_tables(root: Path) -> None:
     """Refuse tables such as photos.xlsx, which are not read but may say which photos are whose."""
-    below = [*root.iterdir(), *(path for folder in root.iterdir() if folder.is_dir() for path in folder.iterdir())]
-    if others := [path for path in below if _OTHER_TABLES.fullmatch(path.name) and path.name not in (PHOTOS, PAIRS)]:
+    files = (*root.glob("*.*"), *root.glob("*/*.*"))
+    if others := [path for path in files if _OTHER_TABLES.fullmatch(path.name) and path.name not in (PHOTOS, PAIRS)]:
         names = listed(sorted(path.relative_to(root).as_posix() for path in others))
         raise UserError(f"{root}: {names}: only {PHOTOS} and {PAIRS} are read; save or rename it so, or remove it")
 

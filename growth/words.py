@@ -1,4 +1,4 @@
-"""Words of time in the names of photos, in English, German, French, Spanish and Korean."""
+"""Words of time in the names of photos, in European and East Asian languages, and what cameras write there."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import unicodedata
 from functools import lru_cache
 
+CAMERAS = "IMG|DSC[NF]?|MVI|GOPR|DJI"  # before the number of a photo
 HALF = r"(?:[ap]\.?\s?m(?![^\W\d_])|오[전후])"  # of a day
 _PARTS_OF_DAY = (
     "morning|noon|afternoon|evening|vormittags?|mittags?|nachmittags?|morgens|abends|matin|midi|soir|mañana|tarde|noche"
@@ -55,7 +56,7 @@ BACKWARDS = re.compile(
 
 @lru_cache(maxsize=2**17)
 def with_dashes(name: str) -> str:
-    """Write Korean dates, and those whose month is a word, as 2024-05-31; letters that macOS has decomposed as one."""
+    """Write Korean dates, and those whose month is a word, as 2024-05-31; compose letters that macOS has decomposed."""
     name = _KOREAN_DATE.sub(r"\1-\2-\3", unicodedata.normalize("NFC", name))
     return _NAMED_MONTH.sub(_in_numbers, name)
 

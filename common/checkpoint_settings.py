@@ -13,16 +13,14 @@ from common.checkpoints import Checkpoint, precision_of
 from common.data import ImageData
 from common.errors import UserError, counted, listed
 from common.runs import is_finished, is_fold
-from common.split import Split
 from common.task import AnyTask
 
 
 def _of_other_images(one: Checkpoint, other: Checkpoint) -> bool:
     """Whether two fits are of other training sets, in whatever split, as far as their checkpoints tell."""
-    states = [member.data_state for member in (one, other) if member.data_state]
-    if len(states) < 2:
+    ours, theirs = one.split, other.split
+    if ours is None or theirs is None:
         return False
-    ours, theirs = (Split(**state["split"]) for state in states)
     known = zip(ours.digests[2:], theirs.digests[2:], strict=False)
     return any(own != its for own, its in known) or ours.second != theirs.second
 

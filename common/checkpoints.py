@@ -22,6 +22,7 @@ from common.familiar import Familiar
 from common.files import expand, write_bytes
 from common.pretrained import DAMAGED, is_damaged, load_checkpoint
 from common.runs import LATEST, is_finished, is_fold, latest_of, newest_run
+from common.split import Split
 from common.task import AnyTask
 
 SHORTCUTS = ("last", "best")
@@ -141,6 +142,12 @@ class Checkpoint:
     def run(self) -> Path:
         """The run folder that contains it, or else its own folder."""
         return run_of(self.path)
+
+    @property
+    def split(self) -> Split | None:
+        """The rows that it was fitted with; None in checkpoints of earlier versions."""
+        saved = self.data_state.get("split") if self.data_state else None
+        return Split(**saved) if saved else None
 
     @property
     def familiar(self) -> Familiar | None:

@@ -30,7 +30,7 @@ from common.platforms import end, quoted
 from common.plots import save_png
 from common.resume import is_being_fitted
 from common.runs import is_finished, latest_of, read_result
-from common.split import Split, digest_of
+from common.split import digest_of
 from common.submission import Outputs
 from common.task import AnyTask
 
@@ -169,11 +169,10 @@ class CrossValidation:
         if not theirs.get("ckpt_path") and is_newer(ours["model"].get("pretrained"), run / "config.yaml"):
             return f"{ours['model']['pretrained']} has been written since {run} was fitted from it"
         try:
-            checkpoint = read_checkpoint(run / LAST, type(self.model))
-            if checkpoint.data_state and (saved := checkpoint.data_state.get("split")):
+            if fitted := read_checkpoint(run / LAST, type(self.model)).split:
                 twin = self.data.like(fold=fold)
                 twin.setup("fit")
-                twin.split.checked_against(Split(**saved))
+                twin.split.checked_against(fitted)
         except UserError as error:
             return str(error)
         return ""

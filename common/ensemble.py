@@ -13,10 +13,12 @@ from torch import Tensor
 
 from common.arguments import Kind, kinds_of
 from common.augment import View
+from common.cache import digests_of
 from common.checkpoints import Checkpoint
 from common.data import ImageData
 from common.errors import UserError
 from common.familiar import find_unfamiliar
+from common.split import DIGITS
 from common.submission import Outputs
 from common.task import AnyTask
 
@@ -140,9 +142,13 @@ def average_members(
 def notes_on(model: AnyTask, data: ImageData, outputs: Outputs, members: Sequence[Checkpoint]) -> list[str]:
     """Say how each predicted image differs from the first member's training images, and what the model notes on it.
 
-    Prints how many differ.
+    Prints how many differ, and how many a member has learned from.
     """
     unlike, notes = unlike_training(data, data.kinds_of_images(), members[0]), model.notes(outputs, data)
+    seen: set[str] = set().union(*(member.split.seen for member in members if member.split))
+    if number := sum(content[:DIGITS] in seen for content in digests_of(data.test_set.images)):
+        what = f"{number} of {len(unlike)} images, so expect larger errors on others"
+        print(f"warning: the weights have learned from {what}", file=sys.stderr)
     if members[0].familiar:
         print(f"unlike the training images: {sum(map(bool, unlike))} of {len(unlike)}", file=sys.stderr)
     return ["; ".join(filter(None, pair)) for pair in zip(unlike, notes, strict=True)]

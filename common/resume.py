@@ -28,7 +28,6 @@ from common.errors import UserError, listed
 from common.files import replacing, shown, write_bytes
 from common.platforms import lock, patiently
 from common.runs import RESULT
-from common.split import Split
 from common.task import ImageTask
 
 # Callbacks whose state does not affect any result.
@@ -125,9 +124,9 @@ class Resume(pl.Callback):
             how = f"was fitted with {theirs or 'no averaging'}, not with {averaging or 'none'}"
             fix = "give its --config again" if theirs else "give --trainer.callbacks null"
             raise UserError(f"--ckpt_path {self.resumed.path} {how}: {fix}")
-        assert isinstance(pl_module, ImageTask) and self.resumed.data_state is not None
+        assert isinstance(pl_module, ImageTask) and self.resumed.split is not None
         data = pl_module.data
-        data.split = data.split.checked_against(Split(**self.resumed.data_state["split"]))
+        data.split = data.split.checked_against(self.resumed.split)
         # Only now, since a refusal must leave a finished run as it was.
         if trainer.is_global_zero and isinstance(trainer.logger, CSVLogger):
             (Path(trainer.logger.log_dir) / RESULT).unlink(missing_ok=True)

@@ -91,10 +91,14 @@ class Split(NamedTuple):
         digests = *sides, digest_of(ids, sizes), digest_of(ids, np.array(contents))
         return cls(trained, held_out, digests, [contents[row][:DIGITS] for row in (*train, *val)])
 
+    @property
+    def seen(self) -> set[str]:
+        """The contents of all files that the weights have learned from, in this fit and before."""
+        return {*self.contents[: len(self.trained)], *self.earlier}
+
     def following(self, other: Split) -> Split:
         """Return this split for a fit that starts from the weights of another one."""
-        learned = {*other.contents[: len(other.trained)], *other.earlier}
-        return self._replace(earlier=sorted(learned.union(self.earlier)))
+        return self._replace(earlier=sorted(other.seen.union(self.earlier)))
 
     def joined_by(self, second: Listing, contents: Sequence[str], flag: str) -> Split:
         """Return this split for a fit that learns from a second training set, too.

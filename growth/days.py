@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from growth.marks import MAX_DAY, Mark, find_marks
+from growth.marks import MAX_DAY, Mark, find_marks, may_be_months_and_days
 from growth.words import HALVES, with_dashes
 
 MINUTES_OF_A_DAY = 24 * 60
@@ -43,6 +43,8 @@ def read_days(species: str, plant: str, stems: Sequence[str]) -> tuple[list[floa
     divides = all(mark.dash for mark in chosen.values()) and any(
         mark.text.startswith("0") and len(mark.text) > 1 for mark in chosen.values()
     )
+    bare = [mark.text for mark in chosen.values() if not (mark.dated or mark.named)]
+    months = may_be_months_and_days(bare)
     for row, mark in chosen.items():
         if len(forms) > 1:
             faults[row] = f"{mark.text} is a {'date' if mark.dated else 'number'}, unlike others of the plant"
@@ -56,6 +58,8 @@ def read_days(species: str, plant: str, stems: Sequence[str]) -> tuple[list[floa
             faults[row] = f"{mark.clock}, unlike others of the plant"
         elif len(halves) > 1:  # such as 2024-05-31 PM, or DAT07 evening
             faults[row] = f"AM or PM, but not after the time of {mark.text}, such as 2024-05-31 01.15 PM"
+        elif months and mark.text in bare:
+            faults[row] = f"{mark.text} may be day {mark.text} or the date {mark.text[:-2]}-{mark.text[-2:]}"
         elif mark.dash and not divides:
             faults[row] = f"-{mark.text} may be day {int(mark.text)} or day -{int(mark.text)}"
     if any(faults):

@@ -21,7 +21,7 @@ from growth import dacon
 from growth.days import any_day_marked, read_days
 from growth.marks import find_marks, orders_of_dates, unambiguous_day
 from growth.name_pattern import parse_pattern, read_names, split_name
-from growth.names import refuse_alike, refuse_folders_of_days, refuse_other_plants
+from growth.names import refuse_alike, refuse_folders_of_cameras, refuse_folders_of_days, refuse_other_plants
 from growth.own import PAIRS, WRITTEN, read_own_pairs, read_own_training_set, refuse_other_tables
 from growth.photo_table import PHOTOS
 from growth.photos import (
@@ -34,13 +34,13 @@ from growth.photos import (
     refuse_same_day,
     refuse_uncertain,
 )
-from growth.words import BACKWARDS, CAMERAS, HALVES, TIMES_IN_WORDS, with_dashes
+from growth.words import BACKWARDS, CAMERAS, HALVES, TIMES_IN_WORDS, VIEWS, with_dashes
 
 # What makes a number in a name negative or a fraction, and what may be numbered instead of a plant's photos.
 _SIGNED = r"(?:^|[\s_(]|day|da[tspeg]|(?<![^\W\d_])t)[-−–]$|[.,]$"
 _THINGS = (
-    r"(?<![^\W\d_])(plants?|pflanzen?|plantes?|plantas?|pots?|topf|trays?|leaf|blatt|rep|replicate|cam|camera|kamera|"
-    r"view|side|seite|angle)[\s_.-]*$"
+    r"(?<![^\W\d_])(plants?|pflanzen?|plantes?|plantas?|pots?|topf|trays?|leaf|blatt|rep|replicate|"
+    rf"{VIEWS})[\s_.-]*$"
 )
 
 
@@ -135,6 +135,7 @@ def read_given(given: Sequence[str], pattern: str | None) -> PhotoPairs:
         refuse_folders_of_days(
             "--images", below if len(inside) == 1 else pd.Series(home.name for home in homes), table["path"]
         )
+        refuse_folders_of_cameras("--images", below)
         table = table.iloc[sorted(range(len(table)), key=lambda row: natural(table["path"][row]))]
         table = table.reset_index(drop=True)
         stems = table.groupby("folder")["name"].agg(list)

@@ -179,6 +179,16 @@ def orders_of_dates(texts: Sequence[str]) -> list[list[datetime]]:
     return [dates for form in forms if (dates := _as_dates(texts, form))]
 
 
+def may_be_months_and_days(numbers: Sequence[str]) -> bool:
+    """Return whether numbers of days, such as 531 and 607, may all be dates that lie other numbers of days apart."""
+    if not all(re.fullmatch("[1-9][0-9]{2}|1[0-2][0-9]{2}", number) for number in numbers):
+        return False
+    dates = _as_dates([number.zfill(4) for number in numbers], "%m%d%Y")
+    return any(
+        (day - dates[0]).days != int(number) - int(numbers[0]) for day, number in zip(dates, numbers, strict=False)
+    )
+
+
 def _mark(match: re.Match[str], stem: str, start: int) -> Mark:
     part = match.groupdict()
     text = match.group().removesuffix(part["mark"] or "")

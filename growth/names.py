@@ -11,7 +11,8 @@ import pandas as pd
 
 from common.errors import UserError, listed
 from growth.days import any_day_marked
-from growth.marks import is_named_after_day, may_be_date, unambiguous_day
+from growth.marks import is_named_after_day, may_be_date, may_be_months_and_days, unambiguous_day
+from growth.words import OF_A_CAMERA
 
 ROUNDED = 1.1  # days by which whole days and dates may differ from moments, with an hour of daylight saving
 _SEPARATORS = r"[\s_.,\-‐‑–—]+"  # within a name; at its end, + and - may mean a treatment
@@ -121,6 +122,20 @@ def refuse_folders_of_days(source: object, folder: pd.Series, photo: pd.Series, 
             )
 
 
+def refuse_folders_of_cameras(source: object, folder: pd.Series) -> None:
+    """Refuse folders (N) of which several are named after cameras or views, such as cam1 and cam2.
+
+    Raises:
+        UserError: there are such folders; the message states both readings.
+    """
+    names = (str(name) for name in folder.unique())
+    if len(views := [name for name in names if OF_A_CAMERA.fullmatch(PurePosixPath(name).name)]) > 1:
+        said = f"folders {listed(sorted(views), most=3)} may hold photos of one plant each, or views of the same plants"
+        raise UserError(
+            f"{source}: {said}; rename the folders after their plants, or tell plants and days by photos.csv"
+        )
+
+
 def refuse_dates_as_numbers(source: object, days: pd.Series, remedy: str) -> None:
     """Refuse days (N, str) that may all be dates without dashes, such as 0531 and 0601, or 31.05 and 01.06.
 
@@ -130,7 +145,8 @@ def refuse_dates_as_numbers(source: object, days: pd.Series, remedy: str) -> Non
     given = days.unique()
     # 1.5 and 2.5 are numbers: only 01 as in 01.06 is written in dates alone.
     decimal = any("." in day for day in given) and not any(re.match("0[0-9]", day) for day in given)
-    if len(given) > 1 and not decimal and all(map(may_be_date, given)):
+    dates = not decimal and all(map(may_be_date, given))
+    if len(given) > 1 and (dates or may_be_months_and_days(given.tolist())):
         said = f"days {listed(given, most=3)} may be numbers, or dates"
         raise UserError(f"{source}: {said}; count days from the first, or {remedy}")
 

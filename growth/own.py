@@ -24,7 +24,13 @@ from common.image_files import ImageFile, find_images
 from common.tables import read_table, refuse_doubles, rows
 from growth.days import read_days
 from growth.name_pattern import parse_pattern, read_names, split_name
-from growth.names import refuse_alike, refuse_folders_of_days, refuse_other_order, refuse_other_plants
+from growth.names import (
+    refuse_alike,
+    refuse_folders_of_cameras,
+    refuse_folders_of_days,
+    refuse_other_order,
+    refuse_other_plants,
+)
 from growth.photo_table import PHOTOS, clean_path, read_photo_table, refuse
 from growth.photos import (
     PhotoPairs,
@@ -148,6 +154,7 @@ def _read_folders(root: Path, found: Mapping[str, ImageFile]) -> pd.DataFrame:
     table = pd.DataFrame({"path": list(found), "where": list(found), "file": list(found.values()), "species": ""})
     table["plant"] = [PurePosixPath(path).parts[0] for path in found]
     refuse_folders_of_days(root, table["plant"], table["path"])
+    refuse_folders_of_cameras(root, table["plant"])
     stems = pd.Series([PurePosixPath(path).stem for path in found])
     table["day"], table["fault"] = days_in_names(table["plant"], stems, lambda plant: ("", plant))
     return table

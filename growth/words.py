@@ -45,7 +45,16 @@ WEEKDAYS = (
     "mon(?:day|tag)|tues?(?:day)?|dienstag|wednesday|mittwoch|thursday|donnerstag|fri(?:day)?|freitag|satur(?:day)?|"
     "sams?tag|sun(?:day)?|sonntag|lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche"
 )
+VIEWS = (
+    "cam(?:era)?|caméra|kamera|view|ansicht|vue|vista|side|seite|angle"  # of which there may be several of one plant
+)
 BEFORE_AFTER = "before|after|vorher|nachher|avant|apr[eè]s|antes|despu[eé]s"
+# A folder of one camera's photos: cam1, side_90, top view, VIS_SV_0 (as LemnaTec names them), NIR.
+OF_A_CAMERA = re.compile(
+    rf"(?:{VIEWS})[ _-]*(?:[0-9]+|[a-z])?|(?:top|side|front|back)(?:[ _-]?view)?|"
+    r"(?:vis|rgb|nir|fluo?)(?:[ _-]?(?:sv|tv|side|top))?(?:[ _-]?[0-9]+)?",
+    re.IGNORECASE,
+)
 # Words by which names may be in an order that sorting does not give.
 TIMES_IN_WORDS = re.compile(rf"(?<![^\W\d_])(?:{MONTHS}|{WEEKDAYS}|{BEFORE_AFTER})(?![^\W\d_])", re.IGNORECASE)
 # Words that turn the order of the numbers beside them round: 3 weeks ago, vor 3 Wochen, minus 3.

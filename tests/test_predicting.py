@@ -12,6 +12,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from common.checkpoints import read_checkpoint
+from growth.model import GrowthRegressor
 from growth.synthetic import draw as draw_growth
 from tests.conftest import Run
 
@@ -41,6 +43,18 @@ def test_what_is_unlike_the_training_photos_is_noted(run: Run, fitted: Path, gro
     assert lettuce.str.contains("species LT was not among the training images").all()
     assert not items[items["species"] == "BC"]["note"].str.contains("species").any()
     assert f"note: {len(lettuce)} of {len(items)} images: species LT" in said or "species LT was not among" in said
+    assert "the weights have learned from" not in said
+
+
+@pytest.mark.slow
+def test_images_that_were_trained_on_are_counted(run: Run, fitted: Path, growth_root: Path) -> None:
+    plants = growth_root / "train_dataset" / "BC"
+    split = read_checkpoint(fitted / "checkpoints" / "last.ckpt", GrowthRegressor).split
+    assert split and split.held_out  # which are not counted
+    said = run("growth", "predict", "--ckpt_path", "last", "--images", plants)
+    photos = len(list(plants.rglob("*.png")))
+    number = f"{len(split.trained)} of {photos} images, so expect larger errors on others"
+    assert f"warning: the weights have learned from {number}" in said
 
 
 @pytest.mark.slow

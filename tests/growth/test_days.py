@@ -47,6 +47,9 @@ LATE = ", but not after the time of 2024-05-31_09-15-00, such as 2024-05-31 01.1
         ("AM1_2024-05-31_AM AM1_2024-06-01_AM", [0, 1]),
         ("BR017-209111-2018-06-06_00_VIS_sv_000 BR017-209111-2018-06-09_00_VIS_sv_000", [0, 3]),
         ("20240531_9999_cam1 20240601_9999_cam1", [0, 1]),
+        ("524 531", [524, 531]),  # seven days apart, also as May 24 and 31
+        ("101 115 143", [101, 115, 143]),
+        ("DAT531 DAT607", [531, 607]),
     ],
 )
 def test_a_name_that_can_be_read_in_one_way(stems: str, days: list[float]) -> None:
@@ -92,6 +95,7 @@ def test_a_name_that_can_be_read_in_one_way(stems: str, days: list[float]) -> No
         ("240531", "240531 may be day 240531 or 2024-05-31 or 2031-05-24"),
         ("010203", "010203 may be day 10203 or 2001-02-03 or 2003-02-01 or 2003-01-02"),
         ("0531", "0531 may be day 531 or May 31"),
+        ("531 607", "531 may be day 531 or the date 5-31"),
         ("2021", "2021 may be day 2021 or a year"),
         ("2024-05-01_2024-05-31", "2024-05-01 or 2024-05-31 may be the day"),
         ("2024-05-31_7 2024-06-01_8", "2024-05-31 or 7 may be the day"),

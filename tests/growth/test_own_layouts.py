@@ -400,6 +400,22 @@ def test_folders_numbered_like_dates_may_be_plants_or_days(tmp_path: Path, folde
     assert len(read_training_set(dated).files) == 4
 
 
+@pytest.mark.parametrize("folders", ["cam1 cam2", "side_0 side_90", "VIS_SV_0 VIS_TV_0", "top side view", "RGB NIR"])
+def test_folders_of_cameras_are_not_read_as_plants(tmp_path: Path, folders: str) -> None:
+    one, other = folders.split(maxsplit=1)
+    root = add(tmp_path, *(f"{folder}/DAT{number}.png" for folder in (one, other) for number in (1, 2)))
+    said = (
+        f"folders {min(one, other)}, {max(one, other)} may hold photos of one plant each, or views of the same plants"
+    )
+    assert said in refusal(root)
+    with pytest.raises(UserError, match=f"--images: {said}"):
+        read_given([str(root)], None)
+    assert len(read_given([str(root / one)], None).files) == 2  # whose views these are is left to whoever gives it
+    table = pd.DataFrame({"photo": [f"{one}/DAT1.png", f"{one}/DAT2.png", f"{other}/DAT1.png", f"{other}/DAT2.png"]})
+    table.assign(plant="P", day=[1, 2, 1, 2]).to_csv(root / "photos.csv", index=False)
+    assert len(read_training_set(root).files) == 4
+
+
 @pytest.mark.parametrize(
     "folder",
     ["1", "2024_trial", "BC_01", "20", "209111", "Daisy 3", "D7", "1D", "2H", "Mai", "第1株", "sown 2024-05-01"],

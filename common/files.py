@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from glob import glob, has_magic
+from glob import escape, glob, has_magic
 from pathlib import Path
 from types import UnionType
 from typing import Literal, NotRequired, TypeVar, Union, get_args, get_origin, get_type_hints, is_typeddict
@@ -35,7 +35,11 @@ def expand(flag: str, word: str) -> list[Path]:
         raise UserError(f"{flag} {word}: URLs are not read; download the file, and give that")
     if not has_magic(word) or Path(word).exists():
         return [Path(word)]
-    found = sorted(glob(word, recursive=True))  # noqa: PTH207, of any root
+    parts = Path(word).parts
+    # A folder that is there means itself, even if its name is a pattern such as pot [1].
+    there = next(number for number in range(len(parts), -1, -1) if Path(*parts[:number]).exists())
+    pattern = Path(escape(str(Path(*parts[:there]))), *parts[there:])
+    found = sorted(glob(str(pattern), recursive=True))  # noqa: PTH207, of any root
     paths = [Path(name) for name in sorted(found, key=natural)]
     if not paths:
         raise UserError(f"{flag} {word}: the pattern matches no file")

@@ -30,6 +30,11 @@ def read_days(species: str, plant: str, stems: Sequence[str]) -> tuple[list[floa
     """
     stems = [with_dashes(stem) for stem in stems]
     marks = [find_marks(species, plant, stem) for stem in stems]
+    # A date that all names have beside another one, such as that of sowing, is not the day.
+    dates = [{mark.text for mark in found if mark.dated} for found in marks]
+    of_all = set.intersection(*dates) if len(marks) > 1 else set()
+    if len(of_all) == 1 and all(len(found) == 2 for found in dates):
+        marks = [[mark for mark in found if mark.text not in of_all] for found in marks]
     faults = [_fault(found) for found in marks]
     chosen = {row: max(marks[row], key=lambda mark: mark.dated) for row in range(len(stems)) if not faults[row]}
     forms = {mark.dated for mark in chosen.values()}

@@ -34,14 +34,15 @@ from growth.photos import (
     refuse_same_day,
     refuse_uncertain,
 )
-from growth.words import BACKWARDS, CAMERAS, HALVES, TIMES_IN_WORDS, VIEWS, with_dashes
+from growth.words import BACKWARDS, CAMERAS, HALVES, TIMES_IN_WORDS, VIEWS, told_backwards, with_dashes
 
 # What makes a number in a name negative or a fraction, and what may be numbered instead of a plant's photos.
 _SIGNED = r"(?:^|[\s_(]|day|da[tspeg]|(?<![^\W\d_])t)[-−–]$|[.,]$"
 _THINGS = (
-    r"(?<![^\W\d_])(plants?|pflanzen?|plantes?|plantas?|pots?|topf|trays?|leaf|blatt|rep|replicate|"
-    rf"{VIEWS})[\s_.-]*$"
+    r"(?<![^\W\d_])(plants?|pflanzen?|plantes?|plantas?|piante?|pots?|topf|maceta|vaso|trays?|leaf|blatt|rep|replicate|"
+    rf"samples?|probe|genotype|seedling|keimling|plot|식물|화분|[株鉢]|{VIEWS})[\s_.#-]*(?:n[or][\s_.]*)?$"
 )
+_DEGREES = re.compile(r"[\s_]*(?:[°º]|deg)", re.IGNORECASE)
 
 
 def read_training_set(root: Path, pattern: str | None = None) -> Photos:
@@ -108,9 +109,9 @@ def read_given(given: Sequence[str], pattern: str | None) -> PhotoPairs:
     table["name"] = [file.name.stem for file in files]
     homes = [file.path.joinpath(file.member.lstrip("/")).parent if file.member else file.path.parent for file in files]
     if pattern is not None and (folder or any(split_name(parse_pattern(pattern), name) for name in table["name"])):
-        if folder and (astray := [str(file) for file, home in zip(files, homes, strict=True) if home != folder]):
-            lie = f"is for one folder of photos, but {listed(astray)} lie deeper; give one folder, or no pattern"
-            raise UserError(f"--data.pattern {pattern} {lie}")
+        if len({*homes, *filter(None, [folder])}) > 1:
+            lie = f"is for one folder of photos, but these lie in {listed(sorted({*map(str, homes)}), most=3)}"
+            raise UserError(f"--data.pattern {pattern} {lie}; give one folder, or --data.pattern null")
         found = {file.name.name: file for file in files}
         if len(found) < len(files):
             raise UserError(f"--data.pattern {pattern}: of {len(files)} photos some have one name; rename one of each")
@@ -198,11 +199,17 @@ def _refuse_unordered(names: list[str]) -> None:
             raise UserError(f"--images: {said}; {remedy}")
     for place in differ:
         numbers = [part[place] for part in parts]
-        if thing := re.search(_THINGS, parts[0][place - 1], re.IGNORECASE):
-            said = f"{names[0]} and {names[-1]} may be photos of one plant, or each of another {thing[1]}"
+        thing = re.search(_THINGS, parts[0][place - 1], re.IGNORECASE)
+        if thing or _DEGREES.match(parts[0][place + 1]):
+            of = thing[1] if thing else "side"
+            said = f"{names[0]} and {names[-1]} may be photos of one plant, or each of another {of}"
             raise UserError(f"--images: {said}; make one folder for each plant, or {remedy}")
-        if all(len(number) == 4 for number in numbers) and min(numbers) < "1000" and max(numbers) > "9000":
-            said = f"{min(numbers)} may come before {max(numbers)}, or after it if the camera began again after 9999"
+        # Sony writes four digits as five.
+        digits = {len(number) - (len(number) == 5 and number[0] == "0") for number in numbers}
+        low, high = (sorted(numbers, key=int)[end] for end in (0, -1))
+        if digits in ({4}, {5}) and int(low) < 1000 and int(high) > 10 ** max(digits) - 1000:
+            last = str(10 ** max(digits) - 1)
+            said = f"{low} may come before {high}, or after it if the camera began again after {last}"
             raise UserError(f"--images: {said}; {remedy}")
         counter = re.fullmatch(rf"(?:{CAMERAS}|P)[_-]?", parts[0][place - 1], re.IGNORECASE)
         for dates in [] if counter else orders_of_dates(numbers):
@@ -228,6 +235,8 @@ def _refuse_order(given: Sequence[str], files: list[ImageFile], homes: list[Path
             refuse_uncertain("--images", pd.Series(map(str, files)), faults)
         if not days:
             _refuse_unordered(stems)
+    elif turned := told_backwards(stems):
+        raise UserError(f"--images: {turned[0]} comes before {turned[1]}, but is the later one by its words; swap them")
     if not days:
         # Where a time of day or another number is uncertain, a date or DAT07 still is not.
         told = [unambiguous_day(stem) for stem in stems]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from growth.words import BEFORE_AFTER, CAMERAS, HALF, MONTHS, UNITS, WEEKDAYS, with_dashes
+from growth.words import CAMERAS, COUNTED, HALF, MONTHS, OF_A_MOMENT, UNITS, with_dashes
 
 MAX_DAY = 100_000  # 273 years; larger numbers mean something else
 
@@ -21,16 +21,18 @@ _MARK = re.compile(
     (?: (?P<year>(?:19|20)[0-9]{2}) (?P<a>[-_. ]) (?P<month>[0-9]{1,2}) (?P=a) (?P<day>[0-9]{1,2})
       | (?P<compact>(?:19|20)[0-9]{6})
       | (?P<first>[0-9]{1,2}) (?P<b>[-_. ]) (?P<second>[0-9]{1,2}) (?P=b) (?P<last>(?:19|20)[0-9]{2}) )
-    (?P<time> (?:[T\s_.-]|\sat\s|,\s) [0-9]{1,2}
-        (?: (?:(?:[-_.:h][0-9]{2}){1,2}(?:[.,][0-9]+)?|[0-9]{4}) [\W_]* | (?:[0-9]{2})? \s* ) HALF
+    (?P<time> (?:[T\s_.-]|AT|,\s) [0-9]{1,2}
+        (?: (?:(?:[-_.:h][0-9]{2}){1,2}(?:[.,][0-9]+)?|[0-9]{4}) [\W_]* | (?:[0-9]{2})? \s* ) (?P<h> HALF )
+      | [\s_] 오[전후] \s? [0-9]{1,2} (?:[-_.:][0-9]{2}){1,2}
       | (?: [T\s_.-]? (?!(?:19|20)[0-9]{2}[-_. ][0-9]) HOUR SIXTY (?P<s> SIXTY (?:[0-9]{3})? )?
-          | (?:[T\s_]|\sat\s) HOUR [-.:h] SIXTY (?![-.:]?[0-9])
-          | (?:[T\s_.-]|\sat\s) HOUR (?P<c>[-_.:]) SIXTY (?P=c) SIXTY (?: [.,][0-9]+ )?
+          | (?:[T\s_]|AT) HOUR [-.:h] SIXTY (?![-.:]?[0-9])
+          | (?:[T\s_.-]|AT) HOUR (?P<c>[-_.:]) SIXTY (?P=c) SIXTY (?: [.,][0-9]+ )?
           | T HOUR ) (?![\W_]* HALF) )?
-    (?P<mark> (?(s)|(?(c)|(?!))) (?: [-_][0-9]{3} | ~[0-9]+ | \s?\([0-9]+\) ) )?
+    (?P<mark> (?(s)|(?(c)|(?(h)|(?!)))) (?: [-_\s][0-9]{3,4} | ~[0-9]+ | \s?\([0-9]+\) ) )?
     (?![0-9])
     | [\d²³¹⁰-⁹₀-₉①-⑳]+""".replace("HOUR", "(?:[01][0-9]|2[0-3])")
     .replace("SIXTY", "[0-5][0-9]")
+    .replace("AT", r"\s(?:at|um|à)\s")
     .replace("HALF", HALF),
     re.VERBOSE | re.IGNORECASE,
 )
@@ -47,7 +49,11 @@ _TIME_BESIDE = re.compile(
 _EARLIER_BEFORE = re.compile(r"(?<![^\W\d_])(?:pre|before|vor|avant|antes)[\W_]*(?:days?|d)?[\W_]*\Z", re.IGNORECASE)
 _EARLIER_AFTER = re.compile(r"[\W_]*(?:days?|d)[\W_]*(?:before|prior|ago|left)(?![^\W\d_])", re.IGNORECASE)
 # A dash may be a minus sign, unless a 0 follows.
-_CALLED_DAY = re.compile(r"(?<![a-z])(dat|day|das|dap)(?:[ _]?|-(?=0))([0-9]{1,6})(?![0-9])", re.IGNORECASE)
+_CALLED_DAY = re.compile(
+    r"(?<![a-z])(?P<word>dat|day|das|dap|d)(?:[ _]?|-(?=0))(?P<day>[0-9]{1,6})(?![0-9])|"
+    r"(?<![^\W_])(?<!\.)(?P<number>[0-9]{1,6})[ _-]?(?P<unit>d(?:ays?|at|as|ap)?)(?![^\W\d_]|[ _-]*[0-9])",
+    re.IGNORECASE,
+)
 _ZONE = re.compile(
     r"(?:[\W_]*(?!Z))?(Z|UTC|GMT|(?:[CEMP]|AK|H)[SD]T|WET|[CE]ES?T|[BIJK]ST|(?:AE|AC|AW|NZ)[SD]T)(?![^\W_])"
 )
@@ -55,12 +61,6 @@ _DAY_AFTER = re.compile(r"[ _-]?(?:(?P<since>dat|das|dap)|d|days?|일차?)(?![^\
 _DAY_BEFORE = re.compile(r"(?<![a-z])(?:(?P<since>dat|das|dap)|day|d)[ _-]?\Z", re.IGNORECASE)
 
 
-# A month or a week of a year, and what is a day, an hour or a month if all folders are named so: D01, 24h, Mai.
-_OF_DATES = re.compile(
-    rf"(?:19|20)[0-9]{{2}}[-_. ](?:0[1-9]|1[0-2]|k?w[0-9]{{1,2}})|d[ _-]?[0-9]+|[0-9]+ ?[dh]|"
-    rf"{MONTHS}|{WEEKDAYS}|{BEFORE_AFTER}",
-    re.IGNORECASE,
-)
 # What phones and cameras write before the number of a photo; beside a date, it says nothing about the day.
 _COUNTER = re.compile(rf"(?<![^\W\d_])(?:WA|BURST|RAW-|(?:{CAMERAS})[_-]?)\Z", re.IGNORECASE)
 # Forms of dates without separators, by their length.
@@ -117,7 +117,8 @@ def find_marks(species: str, plant: str, stem: str) -> list[Mark]:
         rf"{name}(?!(?<=[0-9]){'[.,]?' * name.isdecimal()}[0-9])"
         for name in (plant, rf"{species}[\W_]*{plant}", species)
     )
-    folders = (re.match(name, stem, re.IGNORECASE) for name in names)  # P1 does not begin P10, nor 1 begin 1.5
+    # P1 does not begin P10, nor 1 begin 1.5.
+    folders = [] if COUNTED.fullmatch(plant) else [re.match(name, stem, re.IGNORECASE) for name in names]
     start = max((folder.end() for folder in folders if folder), default=0)
     found = list(_MARK.finditer(stem))
     marks = {mark: _mark(mark, stem, start) for mark in [mark for mark in found if mark.end() > start] or found}
@@ -135,7 +136,10 @@ def unambiguous_day(stem: str) -> Told | None:
         clock = mark.clock if mark.time and not mark.doubt else ""
         return Told(mark.text, "date", (day - datetime.min) / timedelta(days=1), clock)
     days = list(_CALLED_DAY.finditer(stem))
-    return Told(days[0].group(), days[0][1].lower(), float(days[0][2])) if len(days) == 1 else None
+    if len(days) != 1:
+        return None
+    word, number = days[0]["word"] or days[0]["unit"], days[0]["day"] or days[0]["number"]
+    return Told(days[0].group(), {"days": "day"}.get(word.lower(), word.lower()), float(number))
 
 
 def is_named_after_day(folder: str) -> bool:
@@ -147,7 +151,7 @@ def is_named_after_day(folder: str) -> bool:
 def may_be_date(folder: str) -> bool:
     """Return whether a name may be a date in another form: 240531, 31052024, 0531, 05-31, 24.05.31, 2024-05, D01."""
     folder = folder.rstrip(".")
-    if _OF_DATES.fullmatch(folder):
+    if OF_A_MOMENT.fullmatch(folder):
         return True
     text = folder if re.fullmatch("[0-9]+", folder) else ""
     if parts := re.fullmatch(r"([0-9]{1,2})([-._])([0-9]{1,2})(?:\2([0-9]{2}))?", folder):

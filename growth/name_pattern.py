@@ -22,9 +22,9 @@ from common.errors import UserError, counted, listed
 from common.image_files import ImageFile
 from growth.days import fault_of_number
 from growth.marks import ends_of_date
-from growth.names import refuse_dates_as_numbers
+from growth.names import refuse_alike, refuse_dates_as_numbers
 from growth.photos import days_in_names, refuse_uncertain
-from growth.words import with_dashes
+from growth.words import BACKWARDS, HALVES, OTHER_UNITS, with_dashes
 
 FIELDS = ("plant", "date", "day", "species", "camera", "*")
 MAX_LENGTH = 255  # of a name
@@ -70,6 +70,7 @@ def read_names(root: Path, found: Mapping[str, ImageFile], pattern: str) -> pd.D
     refuse_uncertain(root, table["path"], table["doubt"].tolist())
     table["file"] = table["path"].map(found.__getitem__)
     table["day"] = _days(root, table)
+    refuse_alike(root, table)
     same = table[table.duplicated(["plant", "day", "camera"], keep=False)].sort_values(["plant", "day", "camera"])
     if len(same):
         remedy = "remove one of each, or say by {camera} what tells them apart"
@@ -102,6 +103,16 @@ def parse_pattern(pattern: str) -> list[str]:
         raise refuse("no {plant}")
     if ("date" in names) == ("day" in names):
         raise refuse("both {date} and {day}" if "day" in names else "neither {date} nor {day}")
+    if "day" in names:
+        at = tokens.index("{day}")
+        before, after = ("".join(part) for part in (tokens[at - 1 : at], tokens[at + 1 : at + 2]))
+        unit = re.search(rf"(?<![^\W\d_])({OTHER_UNITS}|w|h)[\W_]*$", before, re.IGNORECASE)
+        unit = unit or re.match(rf"[\W_]*({OTHER_UNITS}|h|min)(?![^\W\d_])", after, re.IGNORECASE)
+        turned = BACKWARDS.search(before) or re.match(r"[\W_]*(left|ago|before)", after)
+        if found := unit or turned:
+            raise refuse(
+                f"numbers beside {found[0].strip(' _-')} are no days, or count backwards; give photos.csv instead"
+            )
     if "/" in pattern or "\\" in pattern:
         raise refuse("it stands for names in one folder, without /")
     return tokens
@@ -126,7 +137,8 @@ def split_name(tokens: list[str], stem: str) -> list[Fields]:
         name, readings = token[1:-1], dict[Fields, None]()
         for end in _ends(name, stem, start):
             more, own = rest(index + 1, end), [(name, stem[start:end])] if name != "*" else []
-            if name == "day" and (doubt := _doubt(stem, start, end, literals[index], literals[index + 2])):
+            beside = literals[index], literals[index + 2]
+            if name in ("day", "date") and (doubt := _doubt(name, stem, start, end, *beside)):
                 own.append(("doubt", doubt))
             readings |= dict.fromkeys((*own, *one) for one in more)
             if len(readings) > 1:
@@ -136,8 +148,11 @@ def split_name(tokens: list[str], stem: str) -> list[Fields]:
     return list(rest(0, 0))
 
 
-def _doubt(stem: str, start: int, end: int, before: str, after: str) -> str:
-    """Say that a day may be negative, or a fraction, by signs beside it that are none of the literals there."""
+def _doubt(field: str, stem: str, start: int, end: int, before: str, after: str) -> str:
+    """Say that a day may be negative or a fraction, or what stands for a time of day, beside it and in no literal."""
+    if field == "date":
+        half = re.match(rf"[\W_]*({HALVES.pattern})", stem[end:], re.IGNORECASE)
+        return f"{half[1]} after {stem[start:end]} may tell the time of day" if half else ""
     if (not before or before[-1] in "-−–") and re.search("[-−–]$", stem[: start - len(before)]):
         return f"{stem[start:end]} may be a day, or a negative one"
     if not after and re.match(",[0-9]", stem[end:]):

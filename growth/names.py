@@ -17,6 +17,11 @@ from growth.words import OF_A_CAMERA
 ROUNDED = 1.1  # days by which whole days and dates may differ from moments, with an hour of daylight saving
 _SEPARATORS = r"[\s_.,\-‐‑–—]+"  # within a name; at its end, + and - may mean a treatment
 _UNSEEN = "\u3164\ufe0e\ufe0f"  # a filler, and selectors of a variant; others are format characters
+# What systems add to the name of a folder that is copied.
+_COPY = "copy|kopie|copie|copia|복사본|コピー|副本"
+_OF_COPY = re.compile(
+    rf"^(?:copy of|kopie von|copie de|copia de) |(?<=.)(?:(?: -)? \(?(?:{_COPY})\)?(?: [0-9]+)?)?(?: ?\([0-9]+\))?$"
+)
 SHIFTED = 0.05  # days by which clocks may be moved between two photos: that hour, and a little
 
 
@@ -30,22 +35,24 @@ def refuse_other_plants(source: object, table: pd.DataFrame) -> None:
     Raises:
         UserError: there are such photos; the message names both plants.
     """
-    plants = {_plain(name): name for name in table["plant"].unique()}
+    plants = {_key(name): name for name in table["plant"].unique()}
     # A bare number of up to four digits or a single letter may denote a camera.
     telling = r"[^\W\d].|.[^\W\d]|^[0-9]{5,}$"
-    names = [re.escape(name) for name in sorted(plants, key=len, reverse=True) if re.search(telling, name)]
+    longest = sorted(plants.values(), key=len, reverse=True)
+    names = [_pattern_of(name) for name in longest if re.search(telling, _plain(name))]
     # The folders of numbered plants tell them if most photos lie in that of their own.
-    homes = table["path"].map(lambda path: PurePosixPath(path).parent.name)
-    if not names and (homes == table["plant"]).mean() <= 0.5:
+    homes = table["path"].map(lambda path: _key(PurePosixPath(path).parent.name))
+    if not names and (homes == table["plant"].map(_key)).mean() <= 0.5:
         return
     within, faults = whole_word("|".join(names) or "(?!)"), []
     for path, where, plant in zip(table["path"], table["where"], table["plant"], strict=True):
         *folders, stem = PurePosixPath(path).with_suffix("").parts
-        others = within.findall(_plain(stem)) or [part for part in map(_plain, folders) if part in plants]
-        own, plain = _plain(stem if within.search(_plain(stem)) else path), _plain(plant)
-        for other in {*others} - {plain}:  # P1-2 is not P1
-            own = whole_word(re.escape(other)).sub(" ", own)
-        if others and not whole_word(re.escape(plain)).search(own):
+        named = [_key(name) for name in within.findall(_plain(stem))]
+        own = _plain(stem if named else path)
+        others = [name for name in named or map(_key, folders) if name in plants]
+        for other in {*others} - {_key(plant)}:  # P1-2 is not P1
+            own = whole_word(_pattern_of(plants[other])).sub(" ", own)
+        if others and not whole_word(_pattern_of(plant)).search(own):
             row = "" if where == path else f"{where}: "
             faults.append(f"{row}{path} (of plant {plant}, but named after {plants[others[0]]})")
     if faults:
@@ -82,9 +89,24 @@ def _key(name: str) -> str:
     seen = "".join(sign for sign in name if unicodedata.category(sign) != "Cf" and sign not in _UNSEEN)
     plain = re.sub(r"^([0-9]+)\.0+$", r"\1", unicodedata.normalize("NFKC", seen).casefold().strip())
     plain = re.sub(r"(?<![0-9])(?<![0-9]\.)0+(?=[0-9])", "", plain)
-    plain = re.sub(r"(?<=.)( - copy| - kopie| copy| ?\([0-9]+\))$", "", plain)  # of a folder
+    plain = _OF_COPY.sub("", plain)
     parted = re.sub(rf"(?<=\w){_SEPARATORS}(?=\w)|[.,_\s]+$", "_", plain).rstrip("_")
     return re.sub(r"(?<=[0-9])_(?=[^\W\d_])|(?<=[^\W\d_])_(?=[0-9])", "", parted)  # P 1 is P1, but 1 11 is not 11 1
+
+
+def _pattern_of(name: str) -> str:
+    """Return a pattern for a plain name, also with other zeros and separators: KM 1 as km01 and km_001."""
+    parts = re.findall(r"_|[0-9]+|[^0-9_]+", _plain(name))
+    kinds = ["" if part == "_" else "0" if part.isdecimal() else "a" for part in parts]
+    pattern = ""
+    for number, (part, kind) in enumerate(zip(parts, kinds, strict=True)):
+        beside = "".join(kinds[max(number - 1, 0) : number + 2])
+        if kind:
+            between = "_?" if number and kinds[number - 1] else ""
+            pattern += between + (f"0*{part.lstrip('0') or '0'}" if kind == "0" else re.escape(part))
+        else:  # 1 11 is not 11 1
+            pattern += "_?" if len({*beside}) == 2 else "_"
+    return pattern
 
 
 def _plain(name: str) -> str:
@@ -130,7 +152,7 @@ def refuse_folders_of_cameras(source: object, folder: pd.Series) -> None:
     """
     names = (str(name) for name in folder.unique())
     if len(views := [name for name in names if OF_A_CAMERA.fullmatch(PurePosixPath(name).name)]) > 1:
-        said = f"folders {listed(sorted(views), most=3)} may hold photos of one plant each, or views of the same plants"
+        said = f"folders {listed(sorted(views), most=3)} may hold photos of one plant each, or all of the same plants"
         raise UserError(
             f"{source}: {said}; rename the folders after their plants, or tell plants and days by photos.csv"
         )
@@ -145,10 +167,17 @@ def refuse_dates_as_numbers(source: object, days: pd.Series, remedy: str) -> Non
     given = days.unique()
     # 1.5 and 2.5 are numbers: only 01 as in 01.06 is written in dates alone.
     decimal = any("." in day for day in given) and not any(re.match("0[0-9]", day) for day in given)
-    dates = not decimal and all(map(may_be_date, given))
+    dates = all(map(may_be_date, given)) and (not decimal or _are_in_order_as_dates(given.tolist()))
     if len(given) > 1 and (dates or may_be_months_and_days(given.tolist())):
         said = f"days {listed(given, most=3)} may be numbers, or dates"
         raise UserError(f"{source}: {said}; count days from the first, or {remedy}")
+
+
+def _are_in_order_as_dates(days: list[str]) -> bool:
+    """Return whether days such as 24.5, 31.5 and 7.6 are in order as days and months, but not as numbers."""
+    parts = [[int(part) for part in day.split(".")] for day in days]
+    orders = [order for order in (parts, [part[::-1] for part in parts]) if max(order)[0] <= 12]  # the month first
+    return sorted(days, key=float) != days and any(order == sorted(order) for order in orders)
 
 
 def whole_word(pattern: str) -> re.Pattern[str]:
@@ -175,9 +204,10 @@ def refuse_other_days(source: Path, table: pd.DataFrame) -> None:
         if len({*told} - {None}) < 2 or (within.max() - within.min() > ROUNDED).any():
             return
     by_name = table.assign(told=pd.Series(told, table.index, object))[[one is not None for one in told]]
-    for (plant, _), rows in by_name.groupby(["plant", by_name["told"].map(lambda one: one.form)]):
-        apart = np.array([one.day for one in rows["told"]]) - rows["day"].to_numpy(float)
-        if np.ptp(apart) > ROUNDED:
+    for (plant, form), rows in by_name.groupby(["plant", by_name["told"].map(lambda one: one.form)]):
+        named = np.array([one.day for one in rows["told"]])
+        apart = named - rows["day"].to_numpy(float)
+        if np.ptp(apart) > ROUNDED and (form != "d" or np.ptp(named)):  # d1 of all photos may be a dose
             odd = rows.iloc[np.abs(apart - np.median(apart)).argmax()]
             said = f"{odd['where']}: {odd['path']} is of day {odd['day']:g}, but {odd['told'].text} by its {teller}"
             remedy = f"correct the row, or rename the {renamed} without its day"

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -221,13 +222,35 @@ def _pairs(root: Path, photos: pd.DataFrame, pattern: str | None) -> PhotoPairs:
         raise UserError(f"{path}: {rows(late.index)}: {said}; swap them, or rename the photos without their days")
     if len(same := pairs[told[before] == told[after]]):
         raise UserError(f"{path}: {rows(same.index)}: both photos are of one day by the names; remove the row")
-    both = pd.Series(list(zip(before, after, strict=True)), index=pairs.index)
-    if len(turned := pairs[both.isin(set(zip(after, before, strict=True)))]):
-        raise UserError(f"{path}: {rows(turned.index)}: a pair and the same turned round; remove one of them")
+    _refuse_circles(path, pairs, before, after, photos.assign(day=day))
     if "idx" not in pairs:
         pairs["idx"] = [str(row) for row in range(len(pairs))]
     refuse_doubles(path, pairs["idx"])
     return PhotoPairs.of(photos, before, after, pairs["idx"].tolist())
+
+
+def _refuse_circles(
+    path: Path, pairs: pd.DataFrame, before: np.ndarray, after: np.ndarray, photos: pd.DataFrame
+) -> None:
+    """Refuse rows (P) by which a photo would come before itself, together with the days that are known."""
+    later: dict[object, set[object]] = {}
+    for one, other in zip(before, after, strict=True):
+        later.setdefault(int(other), set()).add(int(one))
+    for plant, own in photos.dropna(subset="day").groupby("plant"):
+        moments = sorted(own["day"].unique())
+        for number, moment in enumerate(moments):  # between two points in time, one before and one after it
+            for photo in own.index[own["day"] == moment]:
+                later.setdefault(photo, set()).add((plant, number))
+                later.setdefault((plant, number + 1), set()).add(photo)
+    try:
+        TopologicalSorter(later).prepare()
+    except CycleError as error:
+        circle = {node for node in error.args[1] if isinstance(node, int)}
+        at_fault = pairs[[one in circle and other in circle for one, other in zip(before, after, strict=True)]]
+        names = listed(photos["path"].iloc[sorted(circle)], most=4)
+        raise UserError(
+            f"{path}: {rows(at_fault.index)}: {names} would come before one another; correct a row"
+        ) from None
 
 
 def _days_by_names(photos: pd.DataFrame, pattern: str | None) -> np.ndarray:

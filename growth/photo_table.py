@@ -20,10 +20,11 @@ from common.image_files import ImageFile
 from common.tables import read_table, refuse_doubles, rows
 from growth.days import fault_of_number
 from growth.names import refuse_dates_as_numbers, refuse_other_days
+from growth.words import with_dashes
 
 PHOTOS = "photos.csv"
 # As pandas, R, databases and people write it.
-MISSING = ("nan", "nat", "na", "n/a", "<na>", "none", "null", "?", "-", "--")
+MISSING = ("nan", "nat", "na", "n/a", "<na>", "none", "null", "?", "-", "--", "ditto", '"', "〃")
 SECONDS_OF_A_DAY = 86400
 _NUMBER = re.compile(r"-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
 _DATE = re.compile(
@@ -62,7 +63,9 @@ def read_photo_table(root: Path, found: Mapping[str, ImageFile]) -> pd.DataFrame
     refuse(path, table["photo"], lambda text: "" if clean_path(text) else f"give the path from {root}, without ..")
     refuse_doubles(path, table["path"].rename("photo"))
     if len(absent := table[~table["path"].isin(found.keys())]):
-        raise UserError(f"{path}: {rows(absent.index)}: no such photo in {root}: {listed(absent['path'])}")
+        passed = [name for name in absent["path"] if (root / name).is_file()]
+        why = f"; {passed[0]} is none by its suffix, or lies where fits write" if passed else ""
+        raise UserError(f"{path}: {rows(absent.index)}: no such photo in {root}: {listed(absent['path'])}{why}")
     table["file"] = table["path"].map(found.__getitem__)
     table["where"] = [rows([row]) for row in table.index]
     if "species" not in table:
@@ -95,8 +98,9 @@ def _fault_of_name(text: str) -> str:
     text = text.strip()
     if any(unicodedata.category(sign) == "Cc" for sign in text):
         return f"holds a control character, {text!r}; remove it"
-    # #REF!, #NAME?, #NV in German, and #### where a column is too narrow
-    if text.casefold() in MISSING or re.fullmatch(r"#(N/A|N/D|NV|[A-ZÄÖÜ/0]+[!?]|#+)", text, re.IGNORECASE):
+    # #REF!, #¿NOMBRE? in Spanish, #NV in German, Err:502 in LibreOffice, and #### where a column is too narrow
+    failed = r"#(N/.|NV|[¡¿]?[A-ZÀ-Ü/0]+[!?]|#+)|Err:[0-9]+|Loading(\.\.\.|…)|=.*"
+    if text.casefold() in MISSING or re.fullmatch(failed, text, re.IGNORECASE):
         return "may be a missing value, or a name; fill it in, or give it another name"
     if re.fullmatch(r"[0-9]+([.,][0-9]+)?E[+-][0-9]+", text, re.IGNORECASE):
         return "may be a number that a spreadsheet has rounded; show the column as text there, and save it again"
@@ -143,6 +147,8 @@ def _days_of_dates(path: Path, plant: pd.Series, column: pd.Series) -> pd.Series
 def _as_iso(text: str) -> str:
     """Write 2024-05-31 10:15 PM as 2024-05-31 22:15, and 2024/5/31 9:15 UTC as 2024-05-31T09:15Z."""
     given = text
+    text = re.sub(r"((?:19|20)[0-9]{6})[_ ]?([0-9]{4}(?:[0-9]{2})?)", r"\1T\2", with_dashes(text))
+    text = re.sub(r" (오[전후]) ?(.*)", lambda half: f" {half[2]} {'PM' if half[1] == '오후' else 'AM'}", text)
     if match := _YEAR_FIRST.fullmatch(text):
         year, month, day, time = match[1], match[3].zfill(2), match[4].zfill(2), match["time"] or ""
         time = (f"0{match['hour']}" if match["hour"] else "") + re.sub(r" (?=[+-][0-9])| ?UTC$", "", time)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -157,6 +158,16 @@ def refuse_same_day(source: object, table: pd.DataFrame) -> None:
     if len(doubled := table[table.duplicated(["plant", "day"], keep=False)]):
         remedy = "make one folder for each plant, remove one of each, or tell their days by photos.csv"
         raise UserError(f"{source}: two photos of one plant and day: {listed(doubled['path'])}; {remedy}")
+    # Of photos that are seconds apart, the words before their dates may tell that they are of two plants, or views.
+    begins = table["path"].map(
+        lambda path: re.split(r"[\W\d_]*(?:19|20)[0-9]{2}", PurePosixPath(path).stem)[0].casefold()
+    )
+    days = table.assign(day=table["day"] // 1, begins=begins).drop_duplicates(["plant", "day", "begins"])
+    for _, own in days.groupby("plant"):
+        shared = own[own.duplicated("day", keep=False)]
+        if shared["day"].nunique() > 1 and shared.groupby("begins")["day"].nunique().max() > 1:
+            said = f"{listed(shared['path'], most=4)} may be of one plant, or of one for each beginning of the names"
+            raise UserError(f"{source}: {said}; make one folder for each plant, or tell plants and days by photos.csv")
 
 
 def refuse_mixed(path: object, pairs: pd.DataFrame, before: np.ndarray, after: np.ndarray, plant: np.ndarray) -> None:

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 
-CAMERAS = "IMG|DSC[NF]?|MVI|GOPR|DJI"  # before the number of a photo
+CAMERAS = "IMG(?:_E)?|DSC[NF]?|MVI|GOPR|DJI|SAM|PICT"  # before the number of a photo
 HALF = r"(?:[ap]\.?\s?m(?![^\W\d_])|오[전후])"  # of a day
 _PARTS_OF_DAY = (
-    "morning|noon|afternoon|evening|vormittags?|mittags?|nachmittags?|morgens|abends|matin|midi|soir|mañana|tarde|noche"
+    "dawn|sunrise|früh|morgens?|morning|matin|mañana",
+    "vormittags?|mittags?|noon|midday|midi",
+    "nachmittags?|afternoon|après-midi|tarde",
+    "dusk|sunset|abends?|evening|spät|soir",
+    "nachts?|night|nuit|noche",
 )
 HALVES = re.compile(
-    rf"(?<![^\W\d_])(?:{HALF}(?![0-9])|(?:{_PARTS_OF_DAY})(?![^\W\d_]))|午[前後后]|[上下]午", re.IGNORECASE
+    rf"(?<![^\W\d_])(?:{HALF}(?![0-9])|(?:{'|'.join(_PARTS_OF_DAY)})(?![^\W\d_]))|"
+    "午[前後后]|[上下]午|아침|저녁|[朝夕晩晚夜]",
+    re.IGNORECASE,
 )
-_KOREAN_DATE = re.compile(r"((?:19|20)[0-9]{2})년[ _]?([0-9]{1,2})월[ _]?([0-9]{1,2})일")
+_KOREAN_DATE = re.compile(r"((?:19|20)[0-9]{2})[년年][ _]?([0-9]{1,2})[월月][ _]?([0-9]{1,2})[일日号號]")  # or Chinese
 _EACH_MONTH = (  # in English, German, French and Spanish
     "jan(?:uary|uar|vier)?|enero",
     "feb(?:ruary|ruar|rero)?|f[ée]vrier",
@@ -33,34 +41,80 @@ MONTHS = "|".join(_EACH_MONTH)
 # 31 May 2024, May 31 2024, 2024 May 31, and the same without spaces.
 _NAMED_MONTH = re.compile(
     rf"(?<![^\W_])(?:(?P<y1>(?:19|20)[0-9]{{2}})(?P<a>[ _.-]?)(?P<m1>{MONTHS})(?P=a)(?P<d1>[0-3]?[0-9])"
-    rf"|(?P<d2>[0-3]?[0-9])\.?[ _.-]?(?P<m2>{MONTHS})[ _.,-]{{0,2}}(?P<y2>(?:19|20)[0-9]{{2}})"
-    rf"|(?P<m3>{MONTHS})[ _.-]?(?P<d3>[0-3]?[0-9])(?:,[ _]?|[ _.-])(?P<y3>(?:19|20)[0-9]{{2}}))(?![0-9])",
+    rf"|(?P<d2>[0-3]?[0-9])(?:\.|st|nd|rd|th|er)?(?:[ _]de[ _]|[ _.-]?)(?P<m2>{MONTHS})"
+    rf"(?:[ _]del?[ _]|[ _.,-]{{0,2}})(?P<y2>(?:19|20)[0-9]{{2}})"
+    rf"|(?P<m3>{MONTHS})[ _.-]?(?P<d3>[0-3]?[0-9])(?:st|nd|rd|th)?(?:,[ _]?|[ _.-])(?P<y3>(?:19|20)[0-9]{{2}}))"
+    "(?![0-9])",
     re.IGNORECASE,
 )
-UNITS = (
-    "da[tspeg]|dpi|doy|days?|tage?|jours?|d[ií]as?|weeks?|wks?|kw|wochen?|semaines?|semanas?|months?|monate?|mois|meses|"
-    "time[ _-]?points?|sessions?|visits?"
+OTHER_UNITS = (  # than days
+    "hpi|hours?|hrs|stunden?|heures?|horas?|weeks?|wks?|kw|wochen?|semaines?|semanas?|settiman[ae]|vecka|months?|"
+    "monate?|mois|meses|mesi|bbch|time[ _-]?(?:points?|steps?)|sessions?|visits?|rounds?|messung|termin"
 )
+UNITS = rf"da[tspegi]|dp[ia]|doy|days?|tage?|jours?|d[ií]as?|giorn[oi]|{OTHER_UNITS}"
 WEEKDAYS = (
     "mon(?:day|tag)|tues?(?:day)?|dienstag|wednesday|mittwoch|thursday|donnerstag|fri(?:day)?|freitag|satur(?:day)?|"
     "sams?tag|sun(?:day)?|sonntag|lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche"
 )
-VIEWS = (
-    "cam(?:era)?|caméra|kamera|view|ansicht|vue|vista|side|seite|angle"  # of which there may be several of one plant
+# Of which there may be several of one plant.
+VIEWS = "cam(?:era)?|caméra|kamera|view|ansicht|vue|vista|side|seite|angle|[st]v|rot(?:ation)?"
+BEFORE_AFTER = "before|vorher|vor|avant|antes|prima", "after|nachher|nach|apr[eè]s|despu[eé]s|dopo"
+# Words that tell an order, those of one moment together.
+_MOMENTS = (
+    BEFORE_AFTER,
+    ("start|begin(?:ning)?|initial|anfang|début|inicio", "middle|mitte", "end|final|last|ende|fin"),
+    ("yesterday|gestern|hier|ayer", "today|heute|aujourd'hui|hoy", "tomorrow|demain"),
+    _PARTS_OF_DAY,
 )
-BEFORE_AFTER = "before|after|vorher|nachher|avant|apr[eè]s|antes|despu[eé]s"
+_NUMERALS = (
+    ("one|first", "two|second", "three|third", "four(?:th)?", "five|fifth", "six(?:th)?", "seven(?:th)?"),
+    ("erste[rs]?|eins", "zweite[rs]?|zwei", "dritte[rs]?|drei", "vierte[rs]?|vier"),
+)
+_OF_MOMENTS, _OF_NUMERALS = ("|".join("|".join(order) for order in orders) for orders in (_MOMENTS, _NUMERALS))
 # A folder of one camera's photos: cam1, side_90, top view, VIS_SV_0 (as LemnaTec names them), NIR.
 OF_A_CAMERA = re.compile(
     rf"(?:{VIEWS})[ _-]*(?:[0-9]+|[a-z])?|(?:top|side|front|back)(?:[ _-]?view)?|"
-    r"(?:vis|rgb|nir|fluo?)(?:[ _-]?(?:sv|tv|side|top))?(?:[ _-]?[0-9]+)?",
+    r"(?:vis|rgb|nir|fluo?)(?:[ _-]?(?:sv|tv|side|top))?(?:[ _-]?[0-9]+)?|"
+    r"[1-9][0-9]{2}(?:_[0-9]{4}|[A-Z_]{5})",  # as cameras name their own folders, such as 100CANON and 100_0531
+    re.IGNORECASE,
+)
+# Photos' names begin so without a plant of that name: IMG_0001, frame_0001, Week 1.
+COUNTED = re.compile(
+    rf"(?:{CAMERAS}|{UNITS}|{VIEWS}|frame|photo|foto|image|bild|picture|pic|time[ _-]?lapse|capture|snapshot|still)s?",
     re.IGNORECASE,
 )
 # Words by which names may be in an order that sorting does not give.
-TIMES_IN_WORDS = re.compile(rf"(?<![^\W\d_])(?:{MONTHS}|{WEEKDAYS}|{BEFORE_AFTER})(?![^\W\d_])", re.IGNORECASE)
+TIMES_IN_WORDS = re.compile(
+    rf"(?<![^\W\d_])(?:{MONTHS}|{WEEKDAYS}|{'|'.join(BEFORE_AFTER)})(?![^\W\d_])", re.IGNORECASE
+)
 # Words that turn the order of the numbers beside them round: 3 weeks ago, vor 3 Wochen, minus 3.
 BACKWARDS = re.compile(
     r"(?<![^\W\d_])(?:ago|before|prior|vor|avant|antes|hace|il y a|minus|neg)(?![^\W\d_])", re.IGNORECASE
 )
+
+
+# The name of a folder that is a part of a year or a day, or a moment, if all folders are named so: 2024-05, 2024-W22,
+# D01, T0, 24h, Mai, before.
+OF_A_MOMENT = re.compile(
+    rf"(?:19|20)[0-9]{{2}}[-_. ](?:0[1-9]|1[0-2]|k?w[0-9]{{1,2}})|(?:[djtw]|tp)[ _+-]?[0-9]+|[0-9]+ ?[dh]|"
+    rf"{MONTHS}|{WEEKDAYS}|{_OF_MOMENTS}|(?:{UNITS})[ _-](?:{_OF_NUMERALS})",
+    re.IGNORECASE,
+)
+
+
+def told_backwards(names: Sequence[str]) -> tuple[str, str] | None:
+    """Return two names of which the former is the later one by a word that all have, such as after and before."""
+    for order in (*_MOMENTS, *_NUMERALS):
+        found = [[rank for rank, word in enumerate(order) if _has_word(word, name)] for name in names]
+        if all(len(ranks) == 1 for ranks in found):
+            for (one, name), (other, later) in pairwise(zip(found, names, strict=True)):
+                if one > other:
+                    return name, later
+    return None
+
+
+def _has_word(words: str, name: str) -> bool:
+    return re.search(rf"(?<![^\W\d_])(?:{words})(?![^\W\d_])", name, re.IGNORECASE) is not None
 
 
 @lru_cache(maxsize=2**17)

@@ -45,6 +45,12 @@ def refusal(path: Path) -> str:
     return str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["第7天", "5月31日"])
+def test_names_in_chinese_are_not_read_as_korean(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match=f"in Korean CP949 or {name}/1.png in Chinese GBK; unpack it"):
+        open_zip(pack(tmp_path / "a.zip", [f"{name}/1.png".encode("gbk")]))
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "cp949"])
 @pytest.mark.parametrize("name", ["배추/식물 1/사진 01.png", "똠방각하/펲시콜라.png", "상추①/DAT01.png", "a/b.png"])
 def test_korean_names_that_do_not_say_their_encoding(tmp_path: Path, encoding: str, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Callbacks of every run: its checkpoints, the link to the newest run, and how a failing fit ends."""
+"""Callbacks of every run: its checkpoints and training metrics, the link to the newest run, how a failing fit ends."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from common.checkpoints import Checkpoint, read_checkpoint
 from common.errors import UserError
 from common.files import link_or_copy
 from common.platforms import KILL, listen, quoted
-from common.resume import is_between_steps, lock_run, log_step
+from common.resume import is_between_steps, lock_run, log_each_epoch, log_step
 from common.runs import mark_latest
 from common.task import ImageTask
 
@@ -195,6 +195,48 @@ class LastValidation(pl.Callback):
             trainer.check_val_every_n_epoch = 1
 
     on_train_epoch_start = on_train_start  # not called for an epoch that is resumed
+
+
+class TrainingMetrics(pl.Callback):
+    """Log ``train_metrics`` and a loss for each epoch, including one that is resumed in the middle.
+
+    They come from the outputs that the loss is computed from, so they need no extra pass. That makes them mean
+    something different from those of the held-out rows: augmented images, a network in training mode (dropout, batch
+    statistics), and weights that change from batch to batch.
+    """
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        log_each_epoch(trainer)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, ImageTask)
+        pl_module.train_metrics.reset()  # not called for an epoch that is resumed
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert isinstance(pl_module, ImageTask)
+        if all(metric.update_called for metric in pl_module.train_metrics.values()):
+            pl_module.log_dict(pl_module.train_metrics.compute())
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, object]
+    ) -> None:
+        assert isinstance(pl_module, ImageTask)
+        counted: dict[str, dict[str, torch.Tensor]] = {}
+        checkpoint["train_metrics"] = counted
+        for name, metric in pl_module.train_metrics.items():
+            with metric.sync_context():  # over all ranks, for the epoch so far
+                counted[name] = {key: torch.as_tensor(state).clone() for key, state in metric.metric_state.items()}
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, object]
+    ) -> None:
+        assert isinstance(pl_module, ImageTask)
+        # Rank 0 restores what all ranks had counted; checkpoints of earlier versions hold nothing.
+        counted = checkpoint.get("train_metrics")
+        if isinstance(counted, dict) and trainer.is_global_zero:
+            for name, metric in pl_module.train_metrics.items():
+                for key, state in counted.get(name, {}).items():
+                    setattr(metric, key, state.to(metric.device))
 
 
 class Finite(pl.Callback):

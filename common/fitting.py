@@ -12,7 +12,15 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import Logger, WandbLogger
 
 from common.arguments import RESUMED, T, as_typed
-from common.callbacks import BestCheckpoint, Finite, LastCheckpoint, LastValidation, LatestLink, best_checkpoint
+from common.callbacks import (
+    BestCheckpoint,
+    Finite,
+    LastCheckpoint,
+    LastValidation,
+    LatestLink,
+    TrainingMetrics,
+    best_checkpoint,
+)
 from common.checkpoints import Checkpoint, run_of
 from common.errors import UserError
 from common.files import shown, write_json, write_text
@@ -25,7 +33,6 @@ from common.resume import Resume, WholeMetrics, continue_metrics, without_obsole
 from common.runs import RESULT, RUNS, claim, is_fold, number_of
 from common.task import AnyTask
 from common.tracking import Description, wandb_logger
-from common.training_metrics import TrainingMetrics
 
 
 def as_list(value: T | list[T] | None) -> list[T]:

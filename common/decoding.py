@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
+from PIL.ExifTags import Base as Tag
 from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 
@@ -24,6 +25,7 @@ FORMATS = ["PNG", "JPEG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM", *["AVIF"] 
 FEWER_BITS = "14 bits or fewer, or a very dark picture"
 SMALLER = "make it smaller"
 SAVE_AS = "save it as PNG or JPEG with 8 bits a channel"
+BITFIELDS = 3  # of a bitmap, whose header tells which bits are which channel's
 
 
 def decode(data: bytes, mode: Mode, max_pixels: int) -> Image.Image:
@@ -60,11 +62,12 @@ def decode(data: bytes, mode: Mode, max_pixels: int) -> Image.Image:
             tag in str(key).lower() for key in image.info for tag in ("exif", "xmp")
         ):
             image = ImageOps.exif_transpose(image)
-        deep = (encoding == "PNG" and data[24] == 16) or 16 in tags.get(BITS, ())
+        bits = tags.get(Tag.BitsPerSample, ())
+        deep = (encoding == "PNG" and data[24] == 16) or 16 in bits
         if deep and image.mode in ("RGB", "RGBA") and 0 < np.asarray(image)[..., :3].max() < 64:
             raise ValueError(f"samples of 16 bits, but none above 16383: {FEWER_BITS}; {SAVE_AS}")
         if image.mode.startswith("I;16") or (image.mode == "I" and encoding == "PPM"):  # a PPM of any range to 65535
-            image = _upper_bits(image, 12 if tags.get(BITS) == (12,) else 16, tags.get(PHOTOMETRIC) == 0)
+            image = _upper_bits(image, 12 if bits == (12,) else 16, tags.get(Tag.PhotometricInterpretation) == 0)
         if image.mode == "RGBA" and encoding in ("BMP", "DIB") and image.getchannel("A").getextrema() == (0, 0):
             image = image.convert("RGB")  # the fourth byte is unused, whatever the header says
         if encoding == "PNG" and image.mode == "L" and isinstance(image.info.get("transparency"), int):
@@ -80,16 +83,6 @@ def flatten(image: Image.Image, mode: Mode) -> Image.Image:
     return image.convert(mode)
 
 
-# The TIFF tags that are read.
-SUBFILE, BITS, COMPRESSION, PHOTOMETRIC, DESCRIPTION, PLANAR, COLOUR_MAP, EXTRA, SIGN, SUBSAMPLING = (
-    *(254, 258, 259, 262, 270, 284),
-    *(320, 338, 339, 530),
-)
-
-
-BITFIELDS = 3  # of a bitmap, whose header tells which bits are which channel's
-
-
 def _misread(image: Image.Image, data: bytes, tags: ImageFileDirectory_v2) -> str | None:
     """Say what Pillow would misread in an image; each case was compared with other decoders."""
     if image.mode in ("F", "La", "LAB") or (image.mode == "I" and image.format != "PPM"):
@@ -102,15 +95,16 @@ def _misread(image: Image.Image, data: bytes, tags: ImageFileDirectory_v2) -> st
         return fault
     if not tags:
         return None
-    if tags.get(SUBFILE, 0) & 1:
+    if tags.get(Tag.NewSubfileType, 0) & 1:
         return "its first picture is a preview"
-    if any(sign not in (1, 4) for sign in tags.get(SIGN, ())):
+    if any(sign not in (1, 4) for sign in tags.get(Tag.SampleFormat, ())):
         return "signed or fractional samples are not read"
-    if tags.get(PLANAR) == 2 and (max(tags.get(BITS, (1,))) > 8 or EXTRA in tags):
+    bits, colours = tags.get(Tag.BitsPerSample, (1,)), tags.get(Tag.PhotometricInterpretation)
+    if tags.get(Tag.PlanarConfiguration) == 2 and (max(bits) > 8 or Tag.ExtraSamples in tags):
         return "channels one after another are read only with 8 bits and without transparency"
-    if tags.get(PHOTOMETRIC) == 6 and tags.get(COMPRESSION) == 1 and tags.get(SUBSAMPLING, (2, 2)) != (1, 1):
+    if colours == 6 and tags.get(Tag.Compression) == 1 and tags.get(Tag.YCbCrSubSampling, (2, 2)) != (1, 1):
         return "uncompressed YCbCr with fewer samples of colour is not read"
-    if tags.get(PHOTOMETRIC) == 3 and max(tags.get(COLOUR_MAP, (0,))) < 256:
+    if colours == 3 and max(tags.get(Tag.ColorMap, (0,))) < 256:
         return "a colour map of 8 bits, where 16 are due, is not read"
     return None
 
@@ -120,7 +114,7 @@ def several_pictures(image: Image.Image) -> str:
     if image.format in ("GIF", "PNG", "WEBP", "TIFF", "AVIF") and getattr(image, "is_animated", False):
         return f"{getattr(image, 'n_frames', 'several')} pictures in one file: any of them may be meant"
     # ImageJ writes a large stack as one picture with the others behind it.
-    said = str(image.tag_v2.get(DESCRIPTION, "")) if isinstance(image, TiffImageFile) else ""
+    said = str(image.tag_v2.get(Tag.ImageDescription, "")) if isinstance(image, TiffImageFile) else ""
     stack = re.search(r"^images=([0-9]+)", said, re.MULTILINE) if said.startswith("ImageJ=") else None
     return f"ImageJ's stack of {stack[1]} pictures: any of them may be meant" if stack and int(stack[1]) > 1 else ""
 

@@ -217,7 +217,9 @@ def read_checkpoint(path: Path, task: type[AnyTask]) -> Checkpoint:
     if not isinstance(theirs, type(task.classes)) or theirs != task.classes:
         theirs = theirs if isinstance(theirs, str) else "none of letters"
         raise UserError(f"--ckpt_path {path}: its classes are {theirs}, those of this task {task.classes}")
-    if not _versioned(saved.get("pytorch-lightning_version")) or not saved.keys() >= PARTS:
+    version = saved.get("pytorch-lightning_version")
+    versioned = isinstance(version, str) and re.fullmatch(r"\d+\.\d+[\w.+]*", version)
+    if not versioned or not saved.keys() >= PARTS:
         raise UserError(f"--ckpt_path {path}: parts of it are missing; give another, such as last.ckpt of the same run")
     try:
         return _described(path, saved)
@@ -250,7 +252,3 @@ def _described(path: Path, saved: Settings) -> Checkpoint:
         None if score is None else float(score),
         saved.get("calibration", {}),
     )
-
-
-def _versioned(version: object) -> bool:
-    return isinstance(version, str) and re.fullmatch(r"\d+\.\d+[\w.+]*", version) is not None

@@ -96,11 +96,7 @@ def serve(page: Page, host: str, port: int | None) -> None:
 
 
 def _import_gradio(uploads: Path) -> None:
-    """Import gradio so that it contacts no other host, and keeps files only in a folder of ours.
-
-    Raises:
-        UserError: it is not installed.
-    """
+    """Import gradio so that it contacts no other host, and keeps files only in a folder of ours."""
     for name in [name for name in os.environ if name.startswith("GRADIO_")]:
         del os.environ[name]  # such as those that make a page public
     os.environ |= {"GRADIO_TEMP_DIR": str(uploads), "GRADIO_EXAMPLES_CACHE": str(uploads)}

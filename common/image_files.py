@@ -140,11 +140,7 @@ def _checksum(file: ImageFile) -> int:
 
 
 def _files_below(folder: Path) -> Iterator[Path]:
-    """Yield the files below a folder, following links but skipping hidden folders.
-
-    Raises:
-        OSError: a folder in it cannot be read.
-    """
+    """Yield the files below a folder, following links but skipping hidden folders; one it cannot read is an error."""
 
     def refuse(error: OSError) -> None:
         raise error

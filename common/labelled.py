@@ -63,11 +63,7 @@ class LabelledData(ImageData):
             self.split = self.split.joined_by(listing, digests_of(images), f"--data.extra {self.extra}")
 
     def _read_extra(self) -> tuple[Listing, Images] | None:
-        """List and decode the second training set, if there is one.
-
-        Raises:
-            UserError: as :meth:`prepare_data`; or only one of its two arguments is given.
-        """
+        """List and decode the second training set, if there is one."""
         if self.extra is None and self.extra_per_batch is None:
             return None
         if self.extra is None:

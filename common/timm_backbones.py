@@ -76,11 +76,7 @@ def build_timm(name: str, in_channels: int, image_size: int, pretrained: Pretrai
 
 
 def _configuration(name: str) -> Settings:
-    """Return timm's configuration of a network.
-
-    Raises:
-        UserError: the name is unknown.
-    """
+    """Return timm's configuration of a network, if it has one of this name."""
     import timm
 
     if name not in (known := names_of_timm()):

@@ -128,11 +128,7 @@ class _Listing(NamedTuple):
 
 
 def _listing(root: Path, part: Part) -> _Listing | None:
-    """Find the photos of a part; several copies must be the same.
-
-    Raises:
-        UserError: two copies differ, or the only one is a damaged archive.
-    """
+    """Find the photos of a part; several copies must be the same."""
     found = [_unpacked(folder) for folder in (root / part, root / "open" / part) if folder.is_dir()]
     for archive in (root / f"{part}.zip", root / "open.zip"):
         with suppress(UserError) if found else nullcontext():  # a damaged archive is not needed
@@ -194,11 +190,7 @@ def _photo_table(listing: _Listing, part: Part) -> pd.DataFrame:
 
 
 def _find_table(root: Path, name: str, columns: list[str]) -> tuple[TableFile, pd.DataFrame] | None:
-    """Find and read a CSV of the test set, in its folder or next to it, unpacked or zipped; copies must be the same.
-
-    Raises:
-        UserError: two copies differ, or for the reasons given in :func:`common.tables.read_table`.
-    """
+    """Find and read a CSV of the test set, in its folder or next to it, unpacked or zipped; copies must be the same."""
     homes = [home / inside for home in (root, root / "open") for inside in ("test_dataset", "")]
     found = [TableFile(home / name) for home in homes if (home / name).is_file()]
     for archive in (root / "test_dataset.zip", root / "open.zip"):

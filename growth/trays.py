@@ -23,28 +23,17 @@ FATES = ("thrives", "fails", "wilts", "bolts")
 
 @dataclass(frozen=True)
 class _Plant:
-    """One of the five.
+    """One of the five."""
 
-    Attributes:
-        spot: its centre, px.
-        unit: px; the longest leaves are half as long.
-        pace: days of growth per day.
-        start: days of growth before the first photo; negative if it comes up later.
-        spin, turn: direction and angle of the leaves' spiral.
-        habit: each leaf's own turn, length and width.
-        fate: one of ``FATES``.
-        day: the day on which its fate begins.
-    """
-
-    spot: np.ndarray
-    unit: float
-    pace: float
-    start: float
-    spin: int
-    turn: float
-    habit: np.ndarray
-    fate: str
-    day: float
+    spot: np.ndarray  # its centre, px
+    unit: float  # px; the longest leaves are half as long
+    pace: float  # days of growth per day
+    start: float  # days of growth before the first photo; negative if it comes up later
+    spin: int  # direction of the leaves' spiral
+    turn: float  # its angle
+    habit: np.ndarray  # each leaf's own turn, length and width
+    fate: str  # one of ``FATES``
+    day: float  # the day on which its fate begins
 
 
 class Tray:

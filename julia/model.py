@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
@@ -24,7 +24,7 @@ from common.plots import Direction, Gallery
 from common.pretrained import Pretrained
 from common.submission import Outputs
 from common.task import Deployed, ImageTask
-from julia import plots, tables
+from julia import plots
 from julia.data import CharacterData
 from julia.files import CLASSES
 
@@ -242,15 +242,29 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
         return spread
 
     def table_of_items(self, outputs: Outputs, data: CharacterData) -> pd.DataFrame:
-        return tables.tabulate_bitmaps(data.sample.ids, self.calibrated(outputs["probabilities"]))
+        """Tabulate the bitmaps with their three most probable classes."""
+        return self._tabulate(data.sample.ids, outputs["probabilities"])
 
     def table_of_held_out(self, outputs: Outputs, data: CharacterData) -> pd.DataFrame:
-        return tables.tabulate_held_out(self.table_of_items(outputs, data), data.truth)
+        return self._tabulate_held_out(data.sample.ids, outputs["probabilities"], data.truth)
 
     def table_of_evaluated(self) -> pd.DataFrame:
         probabilities, truth, rows = self.evaluated_estimates()
-        table = tables.tabulate_bitmaps(self.data.held_out_ids(rows), self.calibrated(probabilities))
-        return tables.tabulate_held_out(table, truth)
+        return self._tabulate_held_out(self.data.held_out_ids(rows), probabilities, truth)
+
+    def _tabulate(self, ids: Sequence[str], estimates: np.ndarray) -> pd.DataFrame:
+        probabilities = self.calibrated(estimates)
+        order = np.argsort(-probabilities, axis=1, kind="stable")[:, :3]
+        table = pd.DataFrame({"ID": ids})
+        for rank, suffix in enumerate(("", "_2", "_3")):
+            table[f"Class{suffix}"] = np.array(list(CLASSES))[order[:, rank]]
+            table[f"probability{suffix}"] = np.take_along_axis(probabilities, order[:, rank, None], axis=1)[:, 0]
+        return table
+
+    def _tabulate_held_out(self, ids: Sequence[str], estimates: np.ndarray, truth: np.ndarray) -> pd.DataFrame:
+        table = self._tabulate(ids, estimates)[["ID", "Class", "probability"]].rename(columns={"Class": "predicted"})
+        table.insert(1, "Class", [CLASSES[index] for index in truth])
+        return table
 
     @property
     def encoder(self) -> nn.Module:

@@ -181,12 +181,9 @@ class CrossValidation:
         metric, held_out = self.model.monitor, [self._predict_held_out(fold) for fold in folds]
         results = [read_result(one.checkpoint.run) for one in held_out]
         ids = np.concatenate([np.asarray(one.data.sample.ids) for one in held_out])
-        estimates, truth, groups = (
-            np.concatenate(arrays)
-            for arrays in zip(
-                *((one.estimates, one.data.truth, one.data.truth_groups) for one in held_out), strict=True
-            )
-        )
+        estimates = np.concatenate([one.estimates for one in held_out])
+        truth = np.concatenate([one.data.truth for one in held_out])
+        groups = np.concatenate([one.data.truth_groups for one in held_out])
         parts = np.repeat(folds, [len(one.estimates) for one in held_out])
         tables, lines, calibrated = [], [], []
         for one, result in zip(held_out, results, strict=True):

@@ -25,6 +25,7 @@ from common.errors import UserError
 from common.export import export
 from common.feature_maps import Member, draw
 from common.files import check_folder, shown
+from common.fitting import as_list
 from common.folds import check_train_fraction
 from common.machine import is_first_process
 from common.page import Page
@@ -157,10 +158,7 @@ class Trainer(pl.Trainer):
         if number < 2:
             raise UserError(f"--data.num_folds {number}: give 2 or more")
         chosen = _chosen_folds(folds, number)
-        given = datamodule.train_fraction
-        shares = sorted(
-            {check_train_fraction(fraction) for fraction in (given if isinstance(given, list) else [given])}
-        )
+        shares = sorted({check_train_fraction(fraction) for fraction in as_list(datamodule.train_fraction)})
         if not shares:
             raise UserError("--data.train_fraction []: give one fraction or several, such as [0.25, 0.5, 1]")
         if model.learned_from is not None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import takewhile
 from typing import cast
 
 import numpy as np
@@ -111,13 +111,9 @@ def _sum_up(members: list[Node], columns: list[str]) -> Node:
 
 def _pattern(names: list[str]) -> str:
     """Put an asterisk where names differ."""
-    start = _shared(names)
-    return f"{start}*{_shared([name[len(start) :][::-1] for name in names])[::-1]}"
-
-
-def _shared(names: list[str]) -> str:
-    """Return the common beginning of names."""
-    return "".join(letters[0] for letters in takewhile(lambda letters: len({*letters}) == 1, zip(*names, strict=False)))
+    shared = os.path.commonprefix  # letter by letter, unlike commonpath
+    start = shared(names)
+    return f"{start}*{shared([name[len(start) :][::-1] for name in names])[::-1]}"
 
 
 def _folds(root: Node) -> list[float | None]:

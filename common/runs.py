@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from glob import glob, has_magic
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, NotRequired, TypedDict, final
 
@@ -93,13 +92,13 @@ def is_fold(run: Path) -> bool:
 
 def claim(home: Path) -> Path:
     """Create the folder of a new run, ``home/version_N``, which no other fit can then take."""
-    taken = [number_of(path) for path in home.glob("version_*")]
-    for version in count(max(taken, default=-1) + 1):
+    version = max((number_of(path) for path in home.glob("version_*")), default=-1)
+    while True:
+        version += 1
         with suppress(FileExistsError):
             run = home / f"version_{version}"
             run.mkdir(parents=True)
             return run
-    raise AssertionError
 
 
 def give_up(run: Path, root: Path) -> None:

@@ -101,11 +101,8 @@ def _drawn(node: Node, style: tuple[str, str], columns: list[str]) -> dict[str, 
 
 def _row(node: Node, style: tuple[str, str], columns: list[str], home: Path) -> str:
     """Write a row of the table: the name with its swatch, cells, links to pictures."""
-    depth = 0 if node.parent is None else 1
-    swatch = (
-        f'<svg class="swatch" viewBox="0 0 30 8" aria-hidden="true"><line x2="30" y1="4" y2="4" stroke="{style[0]}"'
-    )
-    swatch += f' stroke-width="3" stroke-dasharray="{DASHES[style[1]]}"/></svg>'
+    line = f'<line x2="30" y1="4" y2="4" stroke="{style[0]}" stroke-width="3" stroke-dasharray="{DASHES[style[1]]}"/>'
+    swatch = f'<svg class="swatch" viewBox="0 0 30 8" aria-hidden="true">{line}</svg>'
     label = f"show the {node.what} of {node.name}"
     opens = f'<button type="button" class="open" aria-expanded="false" aria-label="{html.escape(label)}"></button>'
     name = f'<button type="button" class="pick" aria-pressed="false">{html.escape(node.name)}</button>'
@@ -116,7 +113,7 @@ def _row(node: Node, style: tuple[str, str], columns: list[str], home: Path) -> 
         sorts = f' data-number="{number!r}"' if number is not None else ""
         cells.append(f"<td{kind}{sorts}>{html.escape(text)}</td>")
     links = " · ".join(f'<a href="{html.escape(link)}">{html.escape(name)}</a>' for name, link in _pictures(node, home))
-    hidden = " hidden" if depth else ""
+    hidden = "" if node.parent is None else " hidden"
     return f'<tr data-run="{node.number}"{hidden}>{"".join(cells)}<td>{links}</td></tr>'
 
 

@@ -67,16 +67,13 @@ def _decode_chunk(files: Sequence[ImageFile], size: int, mode: Mode, max_pixels:
     return Chunk(pixels, digests, faults)
 
 
-def _chunks(files: Sequence[ImageFile], workers: int) -> list[Sequence[ImageFile]]:
-    """Split into chunks small enough that all workers finish together, yet large enough to be worth sending."""
-    length = max(1, min(256, len(files) // (4 * workers)))
-    return [files[start : start + length] for start in range(0, len(files), length)]
-
-
 def _decoded(files: Sequence[ImageFile], size: int, mode: Mode, max_pixels: int) -> Iterator[Chunk]:
     """Decode on all cores, in the order of ``files``."""
     work = partial(_decode_chunk, size=size, mode=mode, max_pixels=max_pixels)
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    # Small enough that all workers finish together, yet large enough to be worth sending.
+    length = max(1, min(256, len(files) // (4 * workers)))
+    chunks = [files[start : start + length] for start in range(0, len(files), length)]
     total_bytes = sum(file.size for file in files)
     with ExitStack() as stack:
         run: Callable[..., Iterator[Chunk]] = map
@@ -96,7 +93,7 @@ def _decoded(files: Sequence[ImageFile], size: int, mode: Mode, max_pixels: int)
         # Python loses an exception that a handler raises while a process is being forked, and then waits forever at
         # exit for a half-started pool.
         with signals_held():
-            decoded = run(work, _chunks(files, workers))
+            decoded = run(work, chunks)
         try:
             yield from decoded
         except BrokenProcessPool:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from contextlib import nullcontext, suppress
+from functools import partial
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Literal, NamedTuple
 
@@ -29,6 +30,9 @@ from growth.photos import SAMPLE_COLUMNS, PhotoPairs, Photos, days_in_names, ref
 
 _TEST_NAME = re.compile(r"idx_(.+)_(.+)_[0-9]+")  # species, plant and number
 PAIR_COLUMNS = ["idx", "before_file_path", "after_file_path"]
+
+# Composes accents and Korean letters, which macOS decomposes and a CSV or an archive seldom does.
+_composed = partial(unicodedata.normalize, "NFC")
 
 Part = Literal["train_dataset", "test_dataset"]
 PARTS: tuple[Part, ...] = ("train_dataset", "test_dataset")
@@ -205,11 +209,6 @@ def _find_table(root: Path, name: str, columns: list[str]) -> tuple[TableFile, p
         if not read_table(other, columns).equals(table):
             raise UserError(f"{found[0]} and {other} differ; remove one of the two")
     return found[0], table
-
-
-def _composed(text: str) -> str:
-    """Compose accents and Korean letters, which macOS decomposes and a CSV or an archive seldom does."""
-    return unicodedata.normalize("NFC", text)
 
 
 def _folders(plant: str) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from julia.fonts import SIGNS, Face, load_face
 Array = NDArray[np.float64]
 EM = 64  # font size in pixels, before the drawing is resized to the bitmap
 CANVAS = (5 * EM, 3 * EM)
+CORNERS = np.array([(0, 0), (CANVAS[0], 0), CANVAS, (0, CANVAS[1])], float)
 MIDDLE, BASELINE = 2.5 * EM, 1.8 * EM
 
 
@@ -85,22 +86,19 @@ def _corners(box: tuple[int, int, int, int], rng: np.random.Generator) -> Array:
     slant, stretch = rng.normal(0, 0.1), np.exp(rng.normal(0, 0.13))
     change = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     change = change @ np.array([[1, slant], [0, 1]]) @ np.diag([stretch, 1 / stretch])
-    size = np.array(CANVAS)
-    square = np.array([[0, 0], [size[0], 0], [size[0], size[1]], [0, size[1]]], float)
     middle = np.array([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2])
-    moved = (square - middle) @ change.T
+    moved = (CORNERS - middle) @ change.T
     moved *= 1 + rng.normal(0, 0.06, size=(4, 1))  # perspective: some corners are farther away
-    corners: Array = moved + size / 2
+    corners: Array = moved + np.array(CANVAS) / 2
     return corners
 
 
 def _back(corners: Array) -> list[float]:
     """Find the projection, as Pillow takes it, from each pixel back to its place on the canvas."""
-    width, height = CANVAS
     rows: list[list[float]] = []
-    for (x, y), (u, v) in zip(corners, [(0, 0), (width, 0), (width, height), (0, height)], strict=True):
+    for (x, y), (u, v) in zip(corners, CORNERS, strict=True):
         rows += [[x, y, 1, 0, 0, 0, -u * x, -u * y], [0, 0, 0, x, y, 1, -v * x, -v * y]]
-    values: list[float] = np.linalg.solve(rows, [0, 0, width, 0, width, height, 0, height]).tolist()
+    values: list[float] = np.linalg.solve(rows, CORNERS.ravel()).tolist()
     return values
 
 

@@ -9,7 +9,7 @@ import shutil
 import socket
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from html import escape
 from inspect import getdoc
@@ -23,14 +23,13 @@ from common.page import MOST, STYLE, Answer, Page
 
 if TYPE_CHECKING:
     from gradio import Blocks
-    from starlette.types import Message, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MAX_MEGABYTES = 64  # per file
 KEPT = 600  # seconds to keep files that nobody asks about or whose upload broke off
 PORTS = range(7860, 7960)
 PRIVATE = f"""Images stay on the machine that runs this page, which keeps none of them and sends them nowhere.
 Files of up to {MAX_MEGABYTES} MB, such as PNG and JPEG, {MOST} at most."""
-Application = Callable[..., Awaitable[None]]
 
 
 class Received:
@@ -43,7 +42,7 @@ class Received:
         pending: number of uploads of each file that await an answer.
     """
 
-    def __init__(self, app: Application, pending: Counter[str]) -> None:
+    def __init__(self, app: ASGIApp, pending: Counter[str]) -> None:
         self.app, self.pending = app, pending
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -142,9 +142,8 @@ def fetch_runs(task: type[AnyTask], data: type[ImageData], entity: str) -> list[
             "held_out": {"rows": described["held_out"], "digest": described["held_out_digest"]},
         }
         arguments = in_words(experiment(settings, machine))
-        result: Result | None = (
-            {"seconds": float(one.summary.get("_runtime") or 0)} if one.state == "finished" else None
-        )
+        seconds = float(one.summary.get("_runtime") or 0)
+        result: Result | None = {"seconds": seconds} if one.state == "finished" else None
         runs.append(Run(Path(*one.path), about, arguments, {monitor: curve}, result, one.name))
     tell_apart(runs)
     return runs

@@ -44,15 +44,10 @@ class HasImages(Protocol):
 
 
 class ImageBatch(NamedTuple):
-    """Images to predict, each once.
+    """Images to predict, each once."""
 
-    Attributes:
-        images: N×C×H×W; uint8 from the loader, float in [0, 1] on the device.
-        row: index of each among the images to predict, N, int64.
-    """
-
-    images: Tensor
-    row: Tensor
+    images: Tensor  # N×C×H×W; uint8 from the loader, float in [0, 1] on the device
+    row: Tensor  # index of each among the images to predict, N, int64
 
 
 class ImageRows(Dataset[Batch]):

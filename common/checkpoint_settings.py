@@ -27,19 +27,12 @@ def _of_other_images(one: Checkpoint, other: Checkpoint) -> bool:
 
 @dataclass(frozen=True)
 class Guard:
-    """Protects the meaning of a checkpoint's weights.
+    """Protects the meaning of a checkpoint's weights."""
 
-    Args:
-        task: class of the model.
-        data: class of the data module.
-        checkpoints: those that were typed; the first one decides.
-        resuming: whether its fit is resumed.
-    """
-
-    task: type[AnyTask]
-    data: type[ImageData]
-    checkpoints: Sequence[Checkpoint]
-    resuming: bool
+    task: type[AnyTask]  # class of the model
+    data: type[ImageData]  # class of the data module
+    checkpoints: Sequence[Checkpoint]  # those that were typed; the first one decides
+    resuming: bool  # whether its fit is resumed
 
     def defaults(self, settings: Namespace) -> dict[str, object]:
         """Return the checkpoint's settings, by path, as defaults: its held-out rows stay held out; typed values win."""

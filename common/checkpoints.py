@@ -107,36 +107,22 @@ class DataState(TypedDict):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint holds besides its weights.
+    """What a checkpoint holds besides its weights."""
 
-    Attributes:
-        path: the file.
-        model, data, trainer: the arguments it was fitted with; of the Trainer's, those that a resumed fit inherits.
-        data_state: what the data module restores: the position of the fit, its split, and which images are familiar;
-            None in checkpoints of earlier versions.
-        chosen: names of the model's arguments that the fit chose from its data.
-        precision: precision of the Trainer; None in checkpoints of earlier versions.
-        callbacks: names of the callbacks whose state it holds.
-        epoch: the epoch that it was written in, from 0.
-        epochs: how many epochs were fitted.
-        step: how many optimizer steps were taken.
-        score: the best value so far of the monitored metric; None if nothing was validated.
-        calibration: what was learned from held-out rows, by the number of views averaged.
-    """
-
-    path: Path
-    model: Settings
-    data: Settings
-    trainer: Settings
-    data_state: DataState | None
-    chosen: Sequence[str]
-    precision: str | None
-    callbacks: frozenset[str]
-    epoch: int
-    epochs: int
-    step: int
-    score: float | None
-    calibration: Mapping[int, Calibration]
+    path: Path  # the file
+    model: Settings  # the arguments it was fitted with
+    data: Settings  # likewise
+    trainer: Settings  # of the Trainer's, those that a resumed fit inherits
+    # What the data module restores: the position of the fit, its split, and which images are familiar.
+    data_state: DataState | None  # None in checkpoints of earlier versions
+    chosen: Sequence[str]  # names of the model's arguments that the fit chose from its data
+    precision: str | None  # of the Trainer; None in checkpoints of earlier versions
+    callbacks: frozenset[str]  # names of the callbacks whose state it holds
+    epoch: int  # that it was written in, from 0
+    epochs: int  # how many were fitted
+    step: int  # how many optimizer steps were taken
+    score: float | None  # the best value so far of the monitored metric; None if nothing was validated
+    calibration: Mapping[int, Calibration]  # what was learned from held-out rows, by the number of views averaged
 
     @property
     def run(self) -> Path:

@@ -38,45 +38,28 @@ LAST = "checkpoints/last.ckpt"
 
 
 class Measured(NamedTuple):
-    """What a cross-validation has measured.
+    """What a cross-validation has measured."""
 
-    Attributes:
-        folds: one line per fold: how much it was trained on (``trained_images``, and ``trained_`` with the name of the
-            groups), the number of rows held out, the metric, the seconds its fit took.
-        overall: the metric over all out-of-fold rows.
-        suffix: suffix of the names of its tables.
-    """
-
+    # One line per fold: how much it was trained on (trained_images, and trained_ with the name of the groups), the
+    # number of rows held out, the metric, the seconds its fit took.
     folds: pd.DataFrame
-    overall: float
-    suffix: str
+    overall: float  # the metric over all out-of-fold rows
+    suffix: str  # of the names of its tables
 
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """What a cross-validation does in each fold, and where.
+    """What a cross-validation does in each fold, and where."""
 
-    Args:
-        name: name of the cross-validation, its folder and its W&B group.
-        folder: ``runs/<task>/<name>``, which holds ``fold_<k>/version_<n>/`` and the results.
-        settings: settings of ``python -m <task> fit``.
-        leads: whether this process, of several that do the same, tabulates and prints.
-        trainer: predicts the held-out rows.
-        model: the task's model.
-        data: the task's data module.
-        tta: how many views of each held-out image to average.
-        before: how many fits the same processes may already have started.
-    """
-
-    name: str
-    folder: Path
-    settings: Settings
-    leads: bool
-    trainer: pl.Trainer
+    name: str  # its name, its folder and its W&B group
+    folder: Path  # runs/<task>/<name>, which holds fold_<k>/version_<n>/ and the results
+    settings: Settings  # of python -m <task> fit
+    leads: bool  # whether this process, of several that do the same, tabulates and prints
+    trainer: pl.Trainer  # predicts the held-out rows
     model: AnyTask
     data: ImageData
-    tta: int
-    before: int = 0
+    tta: int  # how many views of each held-out image to average
+    before: int = 0  # how many fits the same processes may already have started
 
     def run(self, folds: list[int], others: list[Path]) -> Measured | None:
         """Fit those of ``folds`` that have no finished run, and tabulate the held-out rows of all of them.

@@ -16,19 +16,12 @@ from common.errors import UserError
 
 
 class Estimates(NamedTuple):
-    """A file of out-of-fold estimates.
+    """A file of out-of-fold estimates."""
 
-    Attributes:
-        path: the file.
-        ids: of the rows, N.
-        values: the estimates, N×….
-        truth: true value of each row, N.
-    """
-
-    path: Path
-    ids: np.ndarray
-    values: np.ndarray
-    truth: np.ndarray
+    path: Path  # the file
+    ids: np.ndarray  # of the rows, N
+    values: np.ndarray  # the estimates, N×…
+    truth: np.ndarray  # true value of each row, N
 
     @classmethod
     def read(cls, path: Path) -> Estimates:

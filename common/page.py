@@ -55,19 +55,12 @@ STYLE = """
 
 @dataclass
 class Answer:
-    """What is shown for some images.
+    """What is shown for some images."""
 
-    Attributes:
-        shown: the answer, as HTML.
-        waiting: placeholder for what is still to come, as HTML.
-        explained: the images to explain: name, pixels (S×S×C, uint8), and the original's ratio of height to width.
-        stale: whether the user has asked for something else since.
-    """
-
-    shown: str
-    waiting: str
-    explained: list[tuple[str, Images, float]]
-    stale: bool = False
+    shown: str  # the answer, as HTML
+    waiting: str  # placeholder for what is still to come, as HTML
+    explained: list[tuple[str, Images, float]]  # name, pixels (S×S×C, uint8), original's height by width
+    stale: bool = False  # whether the user has asked for something else since
 
 
 class Page:

@@ -25,17 +25,11 @@ UNKNOWN = "rows that an earlier version held out, and did not name"
 
 @dataclass(frozen=True)
 class Group:
-    """Runs measured on the same held-out rows, best first; the folds of a cross-validation follow it.
+    """Runs measured on the same held-out rows, best first; the folds of a cross-validation follow it."""
 
-    Attributes:
-        rows: the held-out rows, in words.
-        runs: the runs, in order.
-        seeds: for each setting that was fitted with several seeds, its runs and a line about them.
-    """
-
-    rows: str
-    runs: list[Run]
-    seeds: list[tuple[list[Run], str]]
+    rows: str  # the held-out rows, in words
+    runs: list[Run]  # in order
+    seeds: list[tuple[list[Run], str]]  # of each setting fitted with several seeds: its runs, and a line about them
 
 
 def read_groups(words: Sequence[str]) -> tuple[list[Group], About]:

@@ -21,25 +21,15 @@ Cell = tuple[str, float | None]  # its text, and the number it sorts by, if it i
 
 @dataclass(eq=False)
 class Node:
-    """A row of the table: a single run, or several that the row unfolds into.
+    """A row of the table: a single run, or several that the row unfolds into."""
 
-    Attributes:
-        name: name of the run, or a pattern that matches those below.
-        row: its cells by column.
-        run: the run or the cross-validation; None for several seeds.
-        below: the rows it unfolds into; empty for a single run.
-        what: what these are, such as ``5 folds``.
-        number: its place among the rows.
-        parent: the row that it is unfolded from; None for others.
-    """
-
-    name: str
-    row: dict[str, Cell]
-    run: Run | None = None
-    below: list[Node] = field(default_factory=list)
-    what: str = ""
-    number: int = 0
-    parent: int | None = None
+    name: str  # of the run, or a pattern that matches those below
+    row: dict[str, Cell]  # its cells by column
+    run: Run | None = None  # the run or the cross-validation; None for several seeds
+    below: list[Node] = field(default_factory=list)  # the rows it unfolds into; empty for a single run
+    what: str = ""  # what these are, such as 5 folds
+    number: int = 0  # its place among the rows
+    parent: int | None = None  # the row that it is unfolded from; None for others
 
     def all(self) -> Iterator[Node]:
         """Yield it and all below it, in order."""

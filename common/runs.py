@@ -186,23 +186,14 @@ def describe_run(
 
 @dataclass
 class Run:
-    """One run folder.
+    """One run folder."""
 
-    Attributes:
-        path: the folder.
-        about: the contents of ``run.json``; for runs of earlier versions, what folder and result reveal.
-        arguments: those that affect the result, keyed by path.
-        metrics: metric → values by epoch, counted from 1; several per epoch if it is logged more often.
-        result: the result of a finished fit or cross-validation; None for others.
-        name: its path below ``runs/<task>``, or its last two folders if it lies elsewhere.
-    """
-
-    path: Path
-    about: About
-    arguments: dict[str, str]
-    metrics: dict[str, pd.Series[float]]
-    result: Result | CrossValidated | None
-    name: str
+    path: Path  # the folder
+    about: About  # contents of run.json; for runs of earlier versions, what folder and result reveal
+    arguments: dict[str, str]  # those that affect the result, keyed by path
+    metrics: dict[str, pd.Series[float]]  # values by epoch, from 1; several per epoch if logged more often
+    result: Result | CrossValidated | None  # of a finished fit or cross-validation; None for others
+    name: str  # its path below runs/<task>, or its last two folders if it lies elsewhere
     best: float = math.nan
     last: float = math.nan
 

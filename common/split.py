@@ -24,21 +24,13 @@ def digest_of(ids: Sequence[str], values: np.ndarray) -> str:
 
 
 class Listing(NamedTuple):
-    """The training set: one row per image.
+    """The training set: one row per image."""
 
-    Attributes:
-        files: the images, N.
-        ids: name of each, as in the competition's files, N.
-        truth: the true value of each, N.
-        strata: the stratum of each, N; every stratum has its share of the held-out rows.
-        groups: the group of each, N, str, whose rows are held out together; None if there are no groups.
-    """
-
-    files: list[ImageFile]
-    ids: list[str]
-    truth: np.ndarray
-    strata: np.ndarray
-    groups: np.ndarray | None = None
+    files: list[ImageFile]  # the images, N
+    ids: list[str]  # name of each, as in the competition's files, N
+    truth: np.ndarray  # the true value of each, N
+    strata: np.ndarray  # the stratum of each, N; every stratum has its share of the held-out rows
+    groups: np.ndarray | None = None  # of each, N, str, whose rows are held out together; None without groups
 
 
 def find_contradictions(listing: Listing, contents: Sequence[str], group: str) -> str:

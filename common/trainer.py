@@ -40,23 +40,14 @@ SHOWN = 5  # kinds of notes that a prediction prints
 
 
 class Trainer(pl.Trainer):
-    """Lightning's Trainer, with a method for each subcommand.
+    """Lightning's Trainer, with a method for each subcommand."""
 
-    Attributes:
-        checkpoints: those that were typed after ``--ckpt_path``.
-        images: the user's own images, as typed after ``--images``.
-        page: class of the page that ``app`` shows.
-        report: whether ``dashboard`` writes the report.
-        fit_settings: the arguments of ``fit``, which a cross-validation passes to each fold.
-        crossval_home: name and folder of a cross-validation.
-    """
-
-    checkpoints: list[Checkpoint]
-    images: list[str]
-    page: type[Page]
-    report: bool
-    fit_settings: Settings
-    crossval_home: tuple[str, Path]
+    checkpoints: list[Checkpoint]  # those that were typed after --ckpt_path
+    images: list[str]  # the user's own images, as typed after --images
+    page: type[Page]  # class of the page that app shows
+    report: bool  # whether dashboard writes the report
+    fit_settings: Settings  # the arguments of fit, which a cross-validation passes to each fold
+    crossval_home: tuple[str, Path]  # name and folder of a cross-validation
 
     def fit(self, model: AnyTask, datamodule: ImageData) -> None:  # type: ignore[override]
         """Train a network, or resume a fit."""

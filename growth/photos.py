@@ -23,22 +23,15 @@ MAX_PIXELS = 120_000_000  # phones take up to 108 million; the competition's pho
 
 @dataclass(frozen=True)
 class Photos:
-    """The training set: one row per photo, sorted by species, plant and day.
+    """The training set: one row per photo, sorted by species, plant and day."""
 
-    Attributes:
-        files: the photos, N.
-        species: name of the species, empty if none is given, N, str.
-        plant: name of the plant, unique across species, N, str.
-        day: day of the photo, as the layout counts it or, if it gives dates, from the plant's first photo, N, float32;
-            photos of one plant and day show the same moment from several cameras.
-        name: name of the photo in tables, unique within its plant, N, str.
-    """
-
-    files: list[ImageFile]
-    species: np.ndarray
-    plant: np.ndarray
+    files: list[ImageFile]  # the photos, N
+    species: np.ndarray  # name of the species, empty if none is given, N, str
+    plant: np.ndarray  # name of the plant, unique across species, N, str
+    # As the layout counts it or, if it gives dates, from the plant's first photo, N, float32; photos of one plant and
+    # day show the same moment from several cameras.
     day: np.ndarray
-    name: np.ndarray
+    name: np.ndarray  # name of the photo in tables, unique within its plant, N, str
 
     @classmethod
     def of(cls, table: pd.DataFrame) -> Photos:
@@ -61,27 +54,16 @@ class Photos:
 
 @dataclass(frozen=True)
 class PhotoPairs:
-    """The photos to predict: U photos, each once, and P pairs that index them.
+    """The photos to predict: U photos, each once, and P pairs that index them."""
 
-    Attributes:
-        files: the photos that a pair names, U, sorted by species, plant and name.
-        species: name of the species of each photo, empty if none is given, U, str.
-        plant: name of the plant of each photo, U, str.
-        name: name of each photo in tables, U, str.
-        before: index of the earlier photo of each pair, P, int64, in the order of ``sample.ids``.
-        after: index of the later photo, P, int64, of the same plant.
-        sample: the ids of the pairs, in submission order.
-        day: day of each photo, as in :class:`Photos`, U, float32; None unless all are known.
-    """
-
-    files: list[ImageFile]
-    species: np.ndarray
-    plant: np.ndarray
-    name: np.ndarray
-    before: np.ndarray
-    after: np.ndarray
-    sample: SampleSubmission
-    day: np.ndarray | None = None
+    files: list[ImageFile]  # the photos that a pair names, U, sorted by species, plant and name
+    species: np.ndarray  # name of the species of each photo, empty if none is given, U, str
+    plant: np.ndarray  # name of the plant of each photo, U, str
+    name: np.ndarray  # name of each photo in tables, U, str
+    before: np.ndarray  # index of the earlier photo of each pair, P, int64, in the order of sample.ids
+    after: np.ndarray  # index of the later photo, P, int64, of the same plant
+    sample: SampleSubmission  # the ids of the pairs, in submission order
+    day: np.ndarray | None = None  # of each photo, as in Photos, U, float32; None unless all are known
 
     @classmethod
     def of(cls, table: pd.DataFrame, before: np.ndarray, after: np.ndarray, ids: list[str]) -> PhotoPairs:

@@ -43,21 +43,13 @@ Shapes = NDArray[np.float32]
 
 
 class Face(NamedTuple):
-    """One face of a font file.
+    """One face of a font file."""
 
-    Attributes:
-        path: the file.
-        number: index of the face in a collection.
-        family: as the file names it, such as "Lato".
-        style: such as "Bold Italic".
-        licence: the licence field of the file, which may be empty.
-    """
-
-    path: str
-    number: int = 0
-    family: str = ""
-    style: str = ""
-    licence: str = ""
+    path: str  # the file
+    number: int = 0  # index of the face in a collection
+    family: str = ""  # as the file names it, such as "Lato"
+    style: str = ""  # such as "Bold Italic"
+    licence: str = ""  # the licence field of the file, which may be empty
 
 
 @cache

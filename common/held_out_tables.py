@@ -20,17 +20,11 @@ OUT_OF_FOLD = "out_of_fold{}.csv"  # of a cross-validation, from the last.ckpt o
 
 
 class HeldOutColumns(NamedTuple):
-    """The roles of the columns in a table of held-out rows, besides ``predicted``.
+    """The roles of the columns in a table of held-out rows, besides ``predicted``."""
 
-    Attributes:
-        ids: columns that identify a row.
-        group: column by which rows are summarized; for a classification, the truth.
-        truth: column of the true value.
-    """
-
-    ids: tuple[str, ...]
-    group: str
-    truth: str
+    ids: tuple[str, ...]  # columns that identify a row
+    group: str  # column by which rows are summarized; for a classification, the truth
+    truth: str  # column of the true value
 
 
 class Columns(TypedDict):

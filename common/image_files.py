@@ -47,20 +47,14 @@ COMPARED = 2**16  # larger files seldom have the same size by chance, and take l
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """An image on disk, or inside a zip archive.
+    """An image on disk, or inside a zip archive."""
 
-    Attributes:
-        path: the file, or the archive.
-        member: the name inside the archive; empty for a plain file.
-        size: bytes of the image file, unpacked.
-        stamp: changes with the content: the file's or archive's times of last modification and last change, in ns,
-            and its inode; for an archive's member, also its checksum. A tool can set the first time to anything, but
-            the second only by setting the clock. On Windows the second is the time of creation.
-    """
-
-    path: Path
-    member: str
-    size: int
+    path: Path  # the file, or the archive
+    member: str  # the name inside the archive; empty for a plain file
+    size: int  # bytes of the image file, unpacked
+    # Changes with the content: the file's or archive's times of last modification and last change, in ns, and its
+    # inode; for an archive's member, also its checksum. A tool can set the first time to anything, but the second only
+    # by setting the clock. On Windows the second is the time of creation.
     stamp: str
 
     def __str__(self) -> str:

@@ -53,25 +53,20 @@ def find_contradictions(listing: Listing, contents: Sequence[str], group: str) -
 
 
 class Split(NamedTuple):
-    """The rows that a fit trains on and holds out.
+    """The rows that a fit trains on and holds out."""
 
-    Attributes:
-        trained, held_out: their ids, in order.
-        digests: of each side's ids with their true values, of all with their sizes, and of the files' contents;
-            checkpoints of earlier versions lack the last one or two.
-        contents: the start of each file's SHA-256, of those trained on and then of those held out; empty in checkpoints
-            of earlier versions.
-        earlier: the same of other files learned from: by earlier fits, if this one started from their weights, and
-            those of a second training set.
-        second: digest of the ids, contents and true values of that second set, if there is one.
-    """
-
-    trained: Sequence[str]
-    held_out: Sequence[str]
+    trained: Sequence[str]  # their ids, in order
+    held_out: Sequence[str]  # likewise
+    # Of each side's ids with their true values, of all with their sizes, and of the files' contents; checkpoints of
+    # earlier versions lack the last one or two.
     digests: Sequence[str]
+    # The start of each file's SHA-256, of those trained on and then of those held out; empty in checkpoints of earlier
+    # versions.
     contents: Sequence[str] = ()
+    # The same of other files learned from: by earlier fits, if this one started from their weights, and those of a
+    # second training set.
     earlier: Sequence[str] = ()
-    second: str = ""
+    second: str = ""  # digest of the ids, contents and true values of that second set, if there is one
 
     @classmethod
     def of(cls, listing: Listing, train: Indices, val: Indices, contents: Sequence[str]) -> Split:

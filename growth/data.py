@@ -151,10 +151,9 @@ class GrowthData(ImageData):
 
     def train_dataloader(self) -> DataLoader[PairBatch]:
         photos = self.train_set
+        deal: PlantBatches | RandomPairBatches
         if self.pairs == "all":
-            deal: PlantBatches | RandomPairBatches = PlantBatches(
-                photos.plant, photos.day, self.plants_per_batch, self.images_per_plant
-            )
+            deal = PlantBatches(photos.plant, photos.day, self.plants_per_batch, self.images_per_plant)
         else:
             deal = RandomPairBatches(photos.groups, photos.day, self.num_pairs, self.pairs_per_batch)
         return self.loader(photos, EpochSampler(deal, len(deal), self))

@@ -165,7 +165,7 @@ class TaskCLI(LightningCLI):
         self.subcommand = subcommand = self.config.subcommand
         check_values(self.settings, typed)
         act_alone(self.settings.trainer)
-        given, takes = as_list(self.settings.ckpt_path), CHECKPOINTS[subcommand]  # one in a configuration is no list
+        given, takes = as_list(self.settings.ckpt_path), CHECKPOINTS[subcommand]  # as text, if a configuration has one
         if takes == "none" and given:
             raise UserError(f"--ckpt_path {given[0]}: {subcommand} takes none; leave it out")
         if takes in ("one", "several") and not given:

@@ -174,7 +174,6 @@ def new_folder(target: Path) -> Iterator[Path]:
         if filled:
             for child in list(work.iterdir()):
                 patiently(partial(child.rename, home / child.name))
-            work.rmdir()
         else:
             patiently(lambda: work.rename(home))
     except OSError as error:

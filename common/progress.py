@@ -169,9 +169,7 @@ class Bar(Progress, RichProgressBar):
         return shown
 
     def configure_columns(self, trainer: pl.Trainer) -> list[ProgressColumn]:
-        columns: list[ProgressColumn] = [
-            column for column in super().configure_columns(trainer) if not isinstance(column, ProcessingSpeedColumn)
-        ]
+        columns = [one for one in super().configure_columns(trainer) if not isinstance(one, ProcessingSpeedColumn)]
         for column in columns:
             if isinstance(column, BarColumn):
                 column.bar_width = 20  # leaves room for the metrics
@@ -204,11 +202,9 @@ class NetworkSummary(ModelSummary):
         cells = [titles] + [[columns[title][row].strip() for title in titles] for row in kept]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         lines = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in cells]
-        total, trainable = (
-            get_human_readable_count(count).strip() for count in (total_parameters, trainable_parameters)
-        )
-        some = "" if trainable_parameters == total_parameters else f", {trainable} of them trainable"
-        lines.append(f"{total} parameters ({model_size:,.1f} MB){some}")
+        total, trainable = map(get_human_readable_count, (total_parameters, trainable_parameters))
+        some = "" if trainable_parameters == total_parameters else f", {trainable.strip()} of them trainable"
+        lines.append(f"{total.strip()} parameters ({model_size:,.1f} MB){some}")
         print("", *lines, "", sep="\n", file=sys.stderr)
 
 

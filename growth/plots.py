@@ -137,10 +137,9 @@ def intervals(bounds: np.ndarray, days: np.ndarray) -> Figure:
         by = pd.DataFrame({"days": days, "held": held, "width": high - low}).groupby(place).mean()
         look = {"color": colour, "marker": marker, "linestyle": dash, "ms": 4}
         coverage.axhline(level, color=colour, linewidth=0.8, linestyle=dash)
-        coverage.plot(
-            by["days"], 100 * by["held"], **look, label=f"{level} % intervals: hold {100 * held.mean():.1f} %"
-        )
-        width.plot(by["days"], by["width"], **look, label=f"{level} % intervals: {np.mean(high - low):.2f} days wide")
+        label = f"{level} % intervals"
+        coverage.plot(by["days"], 100 * by["held"], **look, label=f"{label}: hold {100 * held.mean():.1f} %")
+        width.plot(by["days"], by["width"], **look, label=f"{label}: {np.mean(high - low):.2f} days wide")
     coverage.set_ylim(max(0, coverage.get_ylim()[0]), 100)
     for axes in (coverage, width):
         axes.legend(frameon=False)

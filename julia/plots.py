@@ -37,9 +37,8 @@ def confusion(counts: np.ndarray) -> Figure:
     if not order:
         return _none_missed(figure, axes, int(counts.sum()))
     # The last column is all other classes, so that a row sums to the held-out characters of its class.
-    shown = np.column_stack(
-        [counts[np.ix_(order, order)], counts[order].sum(axis=1) - counts[order][:, order].sum(axis=1)]
-    )
+    among = counts[np.ix_(order, order)]
+    shown = np.column_stack([among, counts[order].sum(axis=1) - among.sum(axis=1)])
     shares = np.sqrt(shown / np.maximum(shown.sum(axis=1, keepdims=True), 1))
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
     for (row, column), count in np.ndenumerate(shown):

@@ -106,9 +106,8 @@ def refusal(level: int, calibration: Calibration) -> str:
     plants = calibration.get("plants", 0)
     lower = [f"{other} % is known" for other in half_widths_of(calibration)]
     instead = "; ".join(lower) or "crossval holds out all in turn"
-    return (
-        f"no interval of {level} %: {needed}, and {plants:.4g} {'was' if plants == 1 else 'were'} held out; {instead}"
-    )
+    held_out = f"{plants:.4g} {'was' if plants == 1 else 'were'} held out"
+    return f"no interval of {level} %: {needed}, and {held_out}; {instead}"
 
 
 def about_intervals(calibration: Calibration) -> str:

@@ -93,12 +93,9 @@ class Tray:
         for side in (-1, 1):
             edge, long, wide = middle[0] + side * half, 0.09 * self._work[1], 0.012 * self._work[0]
             box = (edge - wide, middle[1] - long, edge + wide, middle[1] + long)
-            pen.rounded_rectangle(
-                box, wide, fill=(150, 156, 164), outline=(104, 110, 118), width=max(1, round(wide / 4))
-            )
-            pen.line(
-                (edge, middle[1] - 0.9 * long, edge, middle[1] + 0.9 * long), (214, 219, 226), max(1, round(wide / 3))
-            )
+            border, bar = max(1, round(wide / 4)), max(1, round(wide / 3))
+            pen.rounded_rectangle(box, wide, fill=(150, 156, 164), outline=(104, 110, 118), width=border)
+            pen.line((edge, middle[1] - 0.9 * long, edge, middle[1] + 0.9 * long), (214, 219, 226), bar)
         return image.filter(ImageFilter.GaussianBlur(0.8))
 
     def _tray_mask(self, rng: np.random.Generator) -> Image.Image:
@@ -114,9 +111,8 @@ class Tray:
         still = np.array([*rng.normal(0, 0.006, 2), np.radians(rng.normal(0, 0.5)), rng.uniform(0.98, 1.02)])
         if rng.random() < 0.1:  # the tray is cropped
             still += np.array([*rng.uniform(-0.05, 0.05, 2), 0, 0.2])
-        moved = still + np.array(
-            [*rng.uniform(-0.03, 0.03, 2), np.radians(rng.uniform(-2, 2)), rng.uniform(-0.03, 0.03)]
-        )
+        change = [*rng.uniform(-0.03, 0.03, 2), np.radians(rng.uniform(-2, 2)), rng.uniform(-0.03, 0.03)]
+        moved = still + np.array(change)
         since = rng.uniform(2, DAYS) if rng.random() < 0.3 else DAYS + 1
         return [still if day < since else moved for day in range(DAYS)]
 

@@ -96,9 +96,8 @@ def _surface(colour: _Array, shape: tuple[int, ...], rng: np.random.Generator) -
     kind, amount = rng.integers(3), rng.uniform(10, 35)
     shade = np.zeros(shape)
     if kind == 1:
-        shade = np.add.outer(
-            *(slope * np.linspace(-1, 1, n) for slope, n in zip(rng.uniform(-1, 1, 2), shape, strict=True))
-        )
+        slopes = zip(rng.uniform(-1, 1, 2), shape, strict=True)
+        shade = np.add.outer(*(slope * np.linspace(-1, 1, side) for slope, side in slopes))
     elif kind == 2:
         cells = int(rng.integers(3, 14))
         coarse = Image.fromarray(rng.standard_normal((cells, cells), np.float32))

@@ -12,6 +12,7 @@ from common.arguments import RESUMED, Kind, differing, kinds_of, machine_argumen
 from common.checkpoints import Checkpoint, precision_of
 from common.data import ImageData
 from common.errors import UserError, counted, listed
+from common.pretrained import identify
 from common.runs import is_finished, is_fold
 from common.task import AnyTask
 
@@ -75,6 +76,7 @@ class Guard:
             raise UserError(f"{listed(other)}: {has}, which {stays}; leave {them} out")
         if self.resuming:
             self._check_resumable(settings.trainer.max_epochs)
+            self._check_start(settings.seed_everything, settings.model.get("pretrained"))
 
     def check_folds(self) -> None:
         """Refuse folds below one folder that were not fitted alike, since they belong to two cross-validations.
@@ -129,6 +131,17 @@ class Guard:
             if settings[flag] != otherwise[flag]:
                 have = f"of the checkpoints, {self.checkpoints[0].path} has {settings[flag]}, another {theirs}"
                 raise UserError(f"--{flag}: {have}; give one for all")
+
+    def _check_start(self, seed: bool | int, pretrained: object) -> None:
+        """Refuse another seed or other pretrained weights, which are of a fit's start; false or true name none."""
+        first = self.checkpoints[0]
+        if first.data_state and type(seed) is int and seed != first.data_state["fit_seed"]:
+            stays = f"the checkpoint {first.path} has {first.data_state['fit_seed']}, which stays; leave it out"
+            raise UserError(f"--seed_everything {seed}: {stays}")
+        others = isinstance(pretrained, str) and first.origin and identify(pretrained) != first.origin["pretrained"]
+        if others and Path(str(pretrained)).is_file():
+            began = f"the fit of {first.path} started from other weights, and needs none to be resumed"
+            raise UserError(f"--model.pretrained {pretrained}: {began}; give false")
 
     def _check_resumable(self, max_epochs: int | None) -> None:
         first = self.checkpoints[0]

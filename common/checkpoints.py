@@ -105,6 +105,13 @@ class DataState(TypedDict):
     familiar: Familiar
 
 
+class Origin(TypedDict):
+    """What a fit started from."""
+
+    pretrained: str  # of the weights, as from identify
+    changed: list[str]  # the settings that were others before it was resumed, as of model.lr
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """What a checkpoint holds besides its weights."""
@@ -123,6 +130,7 @@ class Checkpoint:
     step: int  # how many optimizer steps were taken
     score: float | None  # the best value so far of the monitored metric; None if nothing was validated
     calibration: Mapping[int, Calibration]  # what was learned from held-out rows, by the number of views averaged
+    origin: Origin | None  # None in checkpoints of earlier versions
 
     @property
     def run(self) -> Path:
@@ -237,4 +245,5 @@ def _described(path: Path, saved: Settings) -> Checkpoint:
         saved["global_step"],
         None if score is None else float(score),
         saved.get("calibration", {}),
+        saved.get("origin"),
     )

@@ -144,7 +144,7 @@ class TaskCLI(LightningCLI):
         for place, (flag, value) in enumerate(typed):
             if flag in FILES and os.path.isfile(value):  # noqa: PTH113, Path's raises if settings are too long for a name
                 later = read_config(Path(value), groups=GROUPS if flag in CONFIG else ())
-                refuse_undone(typed[:place] if flag in CONFIG else [], value, later)
+                refuse_undone(typed[:place], value, later if flag in CONFIG else {flag[2:]: later})
             elif flag in CONFIG and Path(value).suffix in (".yaml", ".yml"):
                 raise no_such("--config", value, [str(path) for path in Path(value).parent.glob("*.y*ml")], "configs/")
         # Added here, since those above go to every subcommand, and those of a method's signature take a single word.

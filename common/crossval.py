@@ -23,11 +23,12 @@ from common.config import read_config
 from common.data import ImageData
 from common.ensemble import data_of, learned_views, predict_views
 from common.errors import UserError, counted, listed
-from common.files import is_newer, replacing, write_json, write_text
+from common.files import replacing, write_json, write_text
 from common.out_of_fold import Estimates, read_others
 from common.pictures import entitled
 from common.platforms import end, quoted
 from common.plots import save_png
+from common.pretrained import identify
 from common.resume import is_being_fitted
 from common.runs import is_finished, latest_of, read_result
 from common.split import digest_of
@@ -53,6 +54,7 @@ class CrossValidation:
 
     name: str  # its name, its folder and its W&B group
     folder: Path  # runs/<task>/<name>, which holds fold_<k>/version_<n>/ and the results
+    home: Path  # the same, of the whole training set
     settings: Settings  # of python -m <task> fit
     leads: bool  # whether this process, of several that do the same, tabulates and prints
     trainer: pl.Trainer  # predicts the held-out rows
@@ -76,7 +78,7 @@ class CrossValidation:
         """
         # Fail early.
         learned_views(self.data, self.tta)
-        read = read_others(others, self.folder)
+        read = read_others(others, self.home)
         self.data.like(fold=folds[0]).prepare_data()
         self._match(read, folds)
         for number, fold in enumerate(folds, start=1):
@@ -142,22 +144,26 @@ class CrossValidation:
         try:
             theirs, ours = read_config(run / "config.yaml"), self.settings
             read_result(run)
-        except UserError as error:
-            return str(error)
-        machine = machine_arguments(type(self.model), type(self.data)) | {"data.fold"}
-        # A fit that was resumed needs no pretrained weights.
-        machine |= {"model.pretrained"} if theirs.get("ckpt_path") else set()
-        if names := differing(theirs, ours, machine):
-            return f"{run} was fitted with another {listed(names)}"
-        if not theirs.get("ckpt_path") and is_newer(ours["model"].get("pretrained"), run / "config.yaml"):
-            return f"{ours['model']['pretrained']} has been written since {run} was fitted from it"
-        try:
-            if fitted := read_checkpoint(run / LAST, type(self.model)).split:
+            checkpoint = read_checkpoint(run / LAST, type(self.model))
+            origin = checkpoint.origin
+            if fitted := checkpoint.split:
                 twin = self.data.like(fold=fold)
                 twin.setup("fit")
-                twin.split.checked_against(fitted)
+                if seen := twin.split.checked_against(fitted).learned:
+                    return f"the weights of {run} have learned from {len(seen)} of its held-out rows before"
         except UserError as error:
             return str(error)
+        weights = ours["model"].get("pretrained")
+        machine = machine_arguments(type(self.model), type(self.data)) | {"data.fold"}
+        machine |= {"model.pretrained"} if origin else set()  # weights are compared by what they are
+        if names := differing(theirs, ours, machine):
+            return f"{run} was fitted with another {listed(names)}"
+        if origin and origin["changed"]:
+            return f"{run} was resumed with another {listed(origin['changed'])} than it was started with"
+        if origin and origin["pretrained"] != identify(weights):
+            return f"{run} was fitted from other weights than --model.pretrained {weights}"
+        if not origin and (weights or theirs.get("ckpt_path")):
+            return f"{run}, of an earlier version, does not tell from which weights it was fitted"
         return ""
 
     def _tabulate(self, folds: list[int], others: list[Estimates]) -> Measured:
@@ -182,6 +188,11 @@ class CrossValidation:
         member = held_out[-1].member
         total = estimates + sum(other.sorted_as(ids, truth, estimates.shape) for other in others)
         average = total / (1 + len(others))
+        for other in others:
+            if np.array_equal(other.sorted_as(ids, truth, estimates.shape), estimates):
+                raise UserError(
+                    f"--others {other.path}: holds these very estimates, which would count twice; leave it out"
+                )
         rows, summary = pd.concat(tables, ignore_index=True), pd.DataFrame(lines)
         suffix = "_folds" + "-".join(map(str, folds)) if len(folds) < self.data.num_folds else ""
         suffix += f"_tta{self.tta}" if self.tta > 1 else ""

@@ -27,7 +27,7 @@ from common.decoding import Images, Mode
 from common.errors import UserError
 from common.familiar import Familiar, learn_familiar
 from common.folds import keep_fraction, split_rows
-from common.image_files import ImageFile
+from common.image_files import ImageFile, checksum
 from common.split import Listing, Split, digest_of
 from common.submission import SampleSubmission
 
@@ -225,13 +225,13 @@ class ImageData(LightningDataModule, ABC):
         return learn_familiar(self.train_set.images, rows, [kinds[row] for row in rows] if kinds else [])
 
     def source(self) -> str:
-        """Digest the names and sizes of the test files, without reading them; moving the files does not change it.
+        """Digest the names, sizes and, of small ones, contents of the test files; moving them does not change it.
 
         Raises:
             UserError: as :meth:`read_test_set`.
         """
         files = self.read_test_set()
-        return digest_of([file.name.name for file in files], np.array([file.size for file in files]))
+        return digest_of([file.name.name for file in files], np.array([[file.size, checksum(file)] for file in files]))
 
     def fingerprint(self) -> dict[str, object]:
         """Identify the training data: the cache, named after what it was made from, and the numbers of images."""

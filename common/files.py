@@ -85,11 +85,6 @@ def check_output(path: Path, flag: str, suffix: str = "") -> None:
         raise UserError(f"{flag} {path}: the folder {path.parent} cannot be written to; give another")
 
 
-def is_newer(path: object, than: Path) -> bool:
-    """Whether ``path`` names a file that was written after another one."""
-    return isinstance(path, str) and Path(path).is_file() and Path(path).stat().st_mtime > than.stat().st_mtime
-
-
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary name beside ``path`` to write to; it replaces ``path`` only if the block succeeds.

@@ -22,6 +22,7 @@ from common.callbacks import (
     best_checkpoint,
 )
 from common.checkpoints import Checkpoint, run_of
+from common.config import read_config
 from common.errors import UserError
 from common.files import shown, write_json, write_text
 from common.held_out_tables import HELD_OUT
@@ -29,7 +30,7 @@ from common.machine import is_first_process
 from common.pictures import Pictures, showing_best
 from common.platforms import quoted
 from common.progress import Throughput
-from common.resume import Resume, WholeMetrics, continue_metrics, without_obsolete_arguments
+from common.resume import Resume, WholeMetrics, changed_settings, continue_metrics, without_obsolete_arguments
 from common.runs import RESULT, RUNS, claim, is_fold, number_of
 from common.task import AnyTask
 from common.tracking import Description, wandb_logger
@@ -46,7 +47,11 @@ class SaveConfig(SaveConfigCallback):
     def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         config, run = self.config.clone(), Path(str(trainer.loggers[0].log_dir))
         if config.ckpt_path and Path(config.ckpt_path[0]).resolve().is_relative_to(run.resolve()):
-            config.ckpt_path = None  # it is this run's own, and the configuration must repeat the run from the start
+            earlier = read_config(run / "config.yaml") if (run / "config.yaml").is_file() else {}
+            if "pretrained" in config.model and isinstance(model := earlier.get("model"), dict):
+                config.model.pretrained = model.get("pretrained", False)
+            if not changed_settings(trainer):
+                config.ckpt_path = None  # it is this run's own, and the configuration repeats the run from the start
         text = self.parser.dump(config, skip_none=False)
         run.mkdir(parents=True, exist_ok=True)
         write_text(run / "config.yaml", text)
@@ -62,7 +67,7 @@ def fit_callbacks(settings: Namespace, task: type[AnyTask], resumed: Checkpoint 
     given = [as_typed(one.as_dict()) for one in as_list(flags.callbacks)]
     averaging = " and ".join(sorted(text for text in given if "Averaging(" in text))
     kept = {name: flags[name] for name in RESUMED} | {"averaging": averaging}
-    callbacks: list[pl.Callback] = [Finite(), LastValidation(), Resume(resumed, kept)]
+    callbacks: list[pl.Callback] = [Finite(), LastValidation(), Resume(resumed, kept, settings.model.get("pretrained"))]
     if flags.logger is not False:
         callbacks += [LatestLink(), Description(), Pictures(), TrainingMetrics(), Throughput()]
     if flags.enable_checkpointing is False:

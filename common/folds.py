@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from common.errors import UserError, counted, listed
@@ -91,6 +93,12 @@ def stratified_split(labels: np.ndarray, val_fraction: float, seed: int) -> tupl
     try:
         train, val = train_test_split(rows, test_size=val_fraction, random_state=seed, stratify=labels)
     except ValueError as error:
+        classes, counts = np.unique(labels, return_counts=True)
+        least = math.ceil(100 * len(classes) / len(labels)) / 100
+        if counts.min() > 1 and least <= 0.5 and not least <= val_fraction <= 1 - least:
+            reason = f"of {len(labels)} rows is less than one row of each of {len(classes)} classes on one side"
+            between = f"give {least:.2f} to {1 - least:.2f}, or add rows"
+            raise UserError(f"--data.val_fraction {val_fraction} {reason}; {between}") from None
         reason = f"cannot split {len(labels)} rows by class: {error}"
         raise UserError(f"--data.val_fraction {val_fraction} {reason}") from None
     return np.sort(train), np.sort(val)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import sys
 import zipfile
@@ -35,6 +36,14 @@ BUILT_WITH = ("backbone", "stem", "head", "channels")  # arguments that determin
 def is_checkpoint(pretrained: Pretrained) -> bool:
     """Whether ``--model.pretrained`` names a checkpoint, whose weights :func:`take_weights` loads."""
     return isinstance(pretrained, str) and pretrained.endswith(".ckpt")
+
+
+def identify(pretrained: object) -> str:
+    """Digest the file that ``--model.pretrained`` names; return the argument itself, as text, if it names none."""
+    if not isinstance(pretrained, str) or not Path(pretrained).is_file():
+        return str(pretrained)
+    with Path(pretrained).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def is_damaged(path: Path) -> bool:

@@ -10,6 +10,7 @@ import csv
 import io
 import shutil
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,12 +24,15 @@ from lightning.pytorch.loops.progress import _ProcessedTracker
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
 
-from common.checkpoints import Checkpoint
+from common.arguments import differing, machine_arguments
+from common.checkpoints import Checkpoint, Origin
 from common.errors import UserError, listed
 from common.files import replacing, shown, write_bytes
+from common.held_out_tables import HELD_OUT
 from common.platforms import lock, patiently
+from common.pretrained import identify
 from common.runs import RESULT
-from common.task import ImageTask
+from common.task import AnyTask, ImageTask
 
 # Callbacks whose state does not affect any result.
 FREE = {"ModelCheckpoint", "BestCheckpoint", "LastCheckpoint", "Timer"}
@@ -103,14 +107,18 @@ class Resume(pl.Callback):
     Args:
         resumed: the checkpoint to resume from; None for a new fit.
         settings: the Trainer's settings to store in each checkpoint, and how weights are averaged, as ``averaging``.
+        pretrained: ``--model.pretrained`` of a new fit.
 
     Raises:
         UserError: this fit lacks a callback of the resumed one, averages weights differently, or has other rows.
     """
 
-    def __init__(self, resumed: Checkpoint | None, settings: dict[str, object]) -> None:
+    def __init__(self, resumed: Checkpoint | None, settings: dict[str, object], pretrained: object) -> None:
         self.resumed, self.settings = resumed, settings
         self.caught_up = resumed is None
+        self.origin: Origin | None = {"pretrained": identify(pretrained), "changed": []}
+        if resumed is not None:
+            self.origin = resumed.origin
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if self.resumed is None:
@@ -127,14 +135,20 @@ class Resume(pl.Callback):
         assert isinstance(pl_module, ImageTask) and self.resumed.split is not None
         data = pl_module.data
         data.split = data.split.checked_against(self.resumed.split)
+        if self.origin is not None:
+            changed = differing_from(self.resumed, pl_module, self.settings)
+            self.origin = {**self.origin, "changed": sorted({*self.origin["changed"], *changed})}
         # Only now, since a refusal must leave a finished run as it was.
         if trainer.is_global_zero and isinstance(trainer.logger, CSVLogger):
-            (Path(trainer.logger.log_dir) / RESULT).unlink(missing_ok=True)
+            for name in (RESULT, HELD_OUT):
+                (Path(trainer.logger.log_dir) / name).unlink(missing_ok=True)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, object]
     ) -> None:
         checkpoint["trainer"] = self.settings
+        if self.origin is not None:
+            checkpoint["origin"] = self.origin
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.resumed is not None:
@@ -169,6 +183,25 @@ class Resume(pl.Callback):
         if lost := {name: value for name, value in values.items() if name not in logged}:
             lost["epoch"] = torch.tensor(self.resumed.data_state["epoch"] - 1)
             trainer._logger_connector.log_metrics(lost, step)
+
+
+def differing_from(resumed: Checkpoint, model: AnyTask, trainer: Mapping[str, object]) -> list[str]:
+    """List the settings of a fit, by path, that are others than those of the fit it resumes."""
+    kept = trainer.keys() & resumed.trainer.keys()
+    ours = {
+        "model": dict(model.hparams),
+        "data": dict(model.data.hparams),
+        "trainer": {name: trainer[name] for name in kept},
+    }
+    theirs = {"model": resumed.model, "data": resumed.data, "trainer": {name: resumed.trainer[name] for name in kept}}
+    chosen = {f"model.{name}" for name in resumed.chosen}  # which this fit has not yet chosen
+    return differing(theirs, ours, machine_arguments(type(model), type(model.data)) | chosen)
+
+
+def changed_settings(trainer: pl.Trainer) -> list[str]:
+    """List the settings, by path, that were others before the fit was resumed."""
+    origins = [one.origin for one in vars(trainer)["callbacks"] if isinstance(one, Resume)]
+    return origins[0]["changed"] if origins and origins[0] else []
 
 
 def finish_epoch(trainer: pl.Trainer) -> None:

@@ -51,6 +51,7 @@ class About(TypedDict):
     images: NotRequired[str]  # digest of all training images
     extra: NotRequired[str]  # of a second training set; empty if there is none
     columns: NotRequired[Columns]
+    changed: NotRequired[list[str]]  # settings that were others before the fit was resumed
 
 
 @final
@@ -163,7 +164,12 @@ def read_result(run: Path) -> Result:
 
 
 def describe_run(
-    run: Path, task: AnyTask | type[AnyTask], machine: Iterable[str], split: Split, limit: float | None = None
+    run: Path,
+    task: AnyTask | type[AnyTask],
+    machine: Iterable[str],
+    split: Split,
+    limit: float | None = None,
+    changed: Sequence[str] = (),
 ) -> None:
     """Write ``run.json``, which allows the run to be read without knowing its task.
 
@@ -173,6 +179,7 @@ def describe_run(
         machine: arguments that concern the machine, such as ``data.root``.
         split: which rows are held out.
         limit: the Trainer's limit of their batches; such a run is ranked apart.
+        changed: the settings that were others before the fit was resumed.
     """
     before, digest = len(split.learned), split.digests[1]
     rows = f"{len(split.held_out)} ({before} of them learned from before)" if before else len(split.held_out)
@@ -181,7 +188,7 @@ def describe_run(
     about = {"task": task.task, "monitor": task.monitor, "directions": task.directions, "units": dict(task.units)}
     columns = task.held_out_columns._asdict() | {"classes": task.classes is not None}
     about |= {"machine": sorted(machine), "held_out": HeldOut(rows=rows, digest=digest), "columns": columns}
-    write_json(run / "run.json", about | {"images": split.digests[3], "extra": split.second})
+    write_json(run / "run.json", about | {"images": split.digests[3], "extra": split.second, "changed": list(changed)})
 
 
 @dataclass
@@ -263,6 +270,8 @@ def read_run(path: Path) -> tuple[Run, list[str]]:
     name = below[1] if below else "/".join(path.parts[-2:])
     arguments = in_words(experiment(settings, about["machine"]))
     arguments |= {name: str(digest)[:8] for name in ("images", "extra") if (digest := about.get(name))}
+    if changed := about.get("changed"):
+        arguments["resumed with another"] = ", ".join(changed)
     return Run(path, about, arguments, metrics, result, name), notes
 
 

@@ -33,7 +33,9 @@ class TableFile:
         return f"{self.path}:{self.member}" if self.member else str(self.path)
 
 
-def read_table(path: Path | TableFile, columns: Sequence[str], optional: Sequence[str] | None = None) -> pd.DataFrame:
+def read_table(
+    path: Path | TableFile, columns: Sequence[str], optional: Sequence[str] | None = None, blank: Sequence[str] = ()
+) -> pd.DataFrame:
     """Read a CSV, every cell as text; a byte order mark is skipped. The index counts rows below the header from 0.
 
     Args:
@@ -41,6 +43,7 @@ def read_table(path: Path | TableFile, columns: Sequence[str], optional: Sequenc
         columns: the exact header; with ``optional``, the columns that it must have, in any order.
         optional: columns that a table written by hand may also have. Its cells may be separated by semicolons, and
             rows and columns at its end may be empty, as spreadsheets leave them.
+        blank: the columns whose cells may be empty, since they are not used.
 
     Raises:
         UserError: the file is missing, not UTF-8, not a CSV, empty, has another header, or has an empty cell.
@@ -79,10 +82,9 @@ def read_table(path: Path | TableFile, columns: Sequence[str], optional: Sequenc
             remedy = f"; {delimiter!r} divides cells: write decimals with a point, and a name that holds one in quotes"
         raise UserError(f"{path}: {rows(odd)}: not {len(header)} cells ({','.join(header)}){remedy}")
     table = pd.DataFrame(list(cells.values()), index=list(cells), columns=header, dtype=str)
-    for column in header:
-        blank = table.index[table[column].fillna("").str.strip() == ""]
-        if len(blank):
-            raise UserError(f"{path}: column {column} is empty in {rows(blank)}")
+    for column in [column for column in header if column not in blank]:
+        if len(empty := table.index[table[column].fillna("").str.strip() == ""]):
+            raise UserError(f"{path}: column {column} is empty in {rows(empty)}")
     return table
 
 
@@ -116,7 +118,7 @@ def _check_header(
 def _read_bytes(file: TableFile, columns: Sequence[str]) -> bytes:
     too_large = f"{file}: over {MAX_BYTES // 2**20} MiB, too large for a table of {', '.join(columns)}"
     if not file.path.is_file():
-        raise UserError(f"{file.path}: no such file")
+        raise UserError(f"{file.path}: {'is a folder; give a file' if file.path.is_dir() else 'no such file'}")
     if not file.member:
         if file.path.stat().st_size > MAX_BYTES:
             raise UserError(too_large)

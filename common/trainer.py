@@ -167,7 +167,7 @@ class Trainer(pl.Trainer):
             below = "" if share == 1 else f"fraction_{share}"
             settings = {**self.fit_settings, "data": {**self.fit_settings["data"], "train_fraction": share}}
             data, home = datamodule.like(train_fraction=share), "/".join(filter(None, (name, below)))
-            of_share = (home, folder / below, settings, leads, self, model, data, tta, place * number)
+            of_share = (home, folder / below, folder, settings, leads, self, model, data, tta, place * number)
             if (result := CrossValidation(*of_share).run(chosen, [Path(path) for path in others or []])) is not None:
                 measured[share] = result
         if len(measured) > 1:

@@ -41,7 +41,7 @@ def read_training_set(root: Path, variant: Variant) -> Listing:
     """
     source, files = _bitmaps(root, variant, "train")
     path = root / "trainLabels.csv"
-    if not path.is_file():
+    if not (path.exists() or path.is_symlink()):
         raise UserError(_how_to_get(root, path.name))
     table = read_table(path, COLUMNS)
     refuse_doubles(path, table["ID"])
@@ -63,8 +63,8 @@ def read_test_set(root: Path, variant: Variant) -> tuple[SampleSubmission, list[
     """
     source, files = _bitmaps(root, variant, "test")
     path = root / "sampleSubmission.csv"
-    if path.exists():
-        table = read_table(path, COLUMNS)
+    if path.exists() or path.is_symlink():
+        table = read_table(path, COLUMNS, blank=["Class"])
         refuse_doubles(path, table["ID"])
         ids = table["ID"].tolist()
         _match_ids(ids, files, path, source)

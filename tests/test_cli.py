@@ -343,6 +343,9 @@ def test_a_flag_before_a_configuration_that_sets_it_too_is_refused(refused: Run)
         line = refused("julia", "fit", flag, value, "--config", "mine.yaml")
         why = "mine.yaml, given after it, sets it, too, and would win; give the flag after --config"
         assert line == f"error: {flag} {value}: {why}"
+    Path("group.yaml").write_text("lr: 0.2\n")
+    line = refused("julia", "fit", "--model.lr", 0.1, "--model", "group.yaml")
+    assert line.startswith("error: --model.lr 0.1: group.yaml, given after it, sets it, too")
     # One that it does not set is taken, and so is one after it.
     line = refused("julia", "fit", "--model.warmup", 0.5, "--config", "mine.yaml", "--model.lr", "x")
     assert line.startswith("error: --model.lr x: give a number")

@@ -17,11 +17,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 
 from common import ensemble
 from common.errors import UserError
 from common.out_of_fold import Estimates
+from common.runs import read_run
 from julia.files import CLASSES
+from julia.synthetic import draw
 from tests import quick
 from tests.conftest import PARTS_OF_A_FIT, Run
 
@@ -158,6 +161,52 @@ def test_a_crossval_that_is_ended_ends_its_fold(julia_root: Path, tmp_path: Path
     time.sleep(3)
     assert metrics.stat().st_size == size  # nobody writes any more
     assert not (metrics.parent / "result.json").exists()
+
+
+@pytest.mark.slow
+def test_a_fold_is_kept_only_if_it_was_fitted_so_from_its_start(
+    crossval: Run, run: Run, refused: Run, julia_root: Path
+) -> None:
+    fold, folds = Path("runs/julia/airbench/fold_0/version_0"), ("--folds", 0)
+    crossval(*folds)
+    shutil.copy("runs/julia/airbench/out_of_fold_folds0.npz", "mine.npz")
+    said = crossval(*folds, "--others", "[mine.npz]", fails=True)
+    assert "--others mine.npz: holds these very estimates, which would count twice; leave it out" in said
+
+    resume = ("julia", "fit", "--ckpt_path", fold / "checkpoints" / "last.ckpt", "--trainer.max_epochs", 2)
+    line = refused(*resume, "--seed_everything", 5)
+    assert f"--seed_everything 5: the checkpoint {resume[3]} has 0, which stays; leave it out" in line
+    run(*resume, "--data.rotation", 5, "--trainer.enable_progress_bar", "false")
+    assert yaml.safe_load((fold / "config.yaml").read_text())["ckpt_path"]  # so that it does not seem to repeat the fit
+    about = json.loads((fold / "run.json").read_text())
+    assert about["changed"] == ["data.rotation", "trainer.max_epochs"]
+    assert read_run(fold)[0].arguments["resumed with another"] == "data.rotation, trainer.max_epochs"
+    said = crossval(*folds, "--trainer.max_epochs", 2, "--data.rotation", 5)
+    assert f"fold 0: {fold} was resumed with another data.rotation, trainer.max_epochs than it was started with" in said
+    assert "not fitted again" in crossval(*folds, "--trainer.max_epochs", 2, "--data.rotation", 5)
+
+
+@pytest.mark.slow
+def test_a_fold_is_kept_only_if_it_was_fitted_from_these_weights(crossval: Run, run: Run, refused: Run) -> None:
+    draw(Path("other"), train=310, test=31, seed=7)
+    run("julia", "fit", *SMALL, *ONE_EPOCH[:4], "--data.root", "other", "--name", "other")
+    shutil.copy("runs/julia/other/version_0/checkpoints/last.ckpt", "weights.ckpt")
+    words = ("--folds", 0, "--model.pretrained", "weights.ckpt")
+    crossval(*words)
+    assert "not fitted again" in crossval(*words)
+    last = Path("runs/julia/airbench/fold_0/version_0/checkpoints/last.ckpt")
+    saved = torch.load("weights.ckpt", weights_only=True)
+    saved["state_dict"] = {name: torch.zeros_like(value) for name, value in saved["state_dict"].items()}
+    torch.save(saved, "weights.ckpt")
+    os.utime("weights.ckpt", (0, 0))  # as a copy that keeps its times
+    resume = ("julia", "fit", "--ckpt_path", last, "--trainer.max_epochs", 2)
+    line = refused(*resume, "--model.pretrained", "weights.ckpt")
+    assert f"--model.pretrained weights.ckpt: the fit of {last} started from other weights" in line
+    said = crossval(*words)
+    assert "was fitted from other weights than --model.pretrained weights.ckpt, fitting it again" in said
+    run(*resume, "--trainer.enable_progress_bar", "false")
+    config = yaml.safe_load((last.parents[1] / "config.yaml").read_text())
+    assert config["model"]["pretrained"] == "weights.ckpt"  # with which the fit was started
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.decoding import decode
+from common.decoding import Mode, decode
 from common.errors import UserError
 from common.image_files import HEIF, find_images
 
@@ -19,6 +19,17 @@ def encoded(image: Image.Image, encoding: str = "PNG", **options: object) -> byt
     stream = io.BytesIO()
     image.save(stream, encoding, **options)
     return stream.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_white_on_transparency_is_no_blank_picture(mode: Mode) -> None:
+    image = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
+    image.paste((255, 255, 255, 255), (2, 2, 6, 6))
+    with pytest.raises(ValueError, match="white on transparency, of which nothing is left over white"):
+        decode(encoded(image), mode, 100)
+    image.paste((254, 255, 255, 255), (2, 2, 6, 6))
+    assert decode(encoded(image), "RGB", 100).getextrema()[0] == (254, 255)
+    assert decode(encoded(Image.new("RGBA", (8, 8), "white")), "L", 100).getextrema() == (255, 255)  # opaque
 
 
 def test_transparency_lies_over_white() -> None:

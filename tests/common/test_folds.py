@@ -30,6 +30,9 @@ def test_share_out_of_range(fraction: float) -> None:
 
 
 def test_class_of_one_row() -> None:
+    few = r"--data\.val_fraction 0\.05 of 40 rows is less than one row of each of 4 classes .*; give 0\.10 to 0\.90, or"
+    with pytest.raises(UserError, match=few):
+        stratified_split(np.repeat(np.arange(4), 10), 0.05, seed=0)
     with pytest.raises(UserError, match=r"--data\.val_fraction 0\.2 cannot split 11 rows by class"):
         stratified_split(np.array([0] * 10 + [1]), 0.2, seed=0)
 

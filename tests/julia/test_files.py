@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from common.errors import UserError
+from julia.data import CharacterData
 from julia.files import CLASSES, read_test_set, read_training_set
 
 
@@ -176,3 +177,31 @@ def test_empty_folder_of_bitmaps(root: Path) -> None:
     (root / "train").mkdir()
     with pytest.raises(UserError, match="no image files in it"):
         read_training_set(root, "original")
+
+
+def test_a_sample_submission_without_classes_gives_the_order(root: Path) -> None:
+    ids = read_test_set(root, "original")[0].ids
+    edit(root / "sampleSubmission.csv", lambda lines: [lines[0], *(f"{name}," for name in reversed(ids))])
+    assert read_test_set(root, "original")[0].ids == ids[::-1]
+
+
+def test_what_is_no_table_is_not_passed_over(root: Path) -> None:
+    (root / "sampleSubmission.csv").unlink()
+    (root / "sampleSubmission.csv").symlink_to("gone.csv")
+    with pytest.raises(UserError, match=r"sampleSubmission\.csv: no such file"):
+        read_test_set(root, "original")
+    (root / "trainLabels.csv").unlink()
+    (root / "trainLabels.csv").mkdir()
+    with pytest.raises(UserError, match=r"trainLabels\.csv: is a folder; give a file"):
+        read_training_set(root, "original")
+
+
+def test_files_of_equal_names_and_sizes_are_told_apart(root: Path) -> None:
+    data = CharacterData(str(root), variant="resized")
+    before = data.source()
+    one, other = sorted((root / "testResized").iterdir(), key=lambda path: path.stat().st_size)[:2]
+    assert one.stat().st_size == other.stat().st_size
+    content = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(content)
+    assert CharacterData(str(root), variant="resized").source() != before

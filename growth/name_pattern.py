@@ -108,8 +108,8 @@ def parse_pattern(pattern: str) -> list[str]:
         before, after = ("".join(part) for part in (tokens[at - 1 : at], tokens[at + 1 : at + 2]))
         unit = re.search(rf"(?<![^\W\d_])({OTHER_UNITS}|w|h)[\W_]*$", before, re.IGNORECASE)
         unit = unit or re.match(rf"[\W_]*({OTHER_UNITS}|h|min)(?![^\W\d_])", after, re.IGNORECASE)
-        turned = BACKWARDS.search(before) or re.match(r"[\W_]*(left|ago|before)", after)
-        if found := unit or turned:
+        unit = unit or re.match(r"[\W_]*(left)(?![^\W\d_])", after, re.IGNORECASE)  # of a countdown
+        if found := unit or BACKWARDS.search(before) or BACKWARDS.search(after):
             raise refuse(
                 f"numbers beside {found[0].strip(' _-')} are no days, or count backwards; give photos.csv instead"
             )

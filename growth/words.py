@@ -91,8 +91,6 @@ TIMES_IN_WORDS = re.compile(
 BACKWARDS = re.compile(
     r"(?<![^\W\d_])(?:ago|before|prior|vor|avant|antes|hace|il y a|minus|neg)(?![^\W\d_])", re.IGNORECASE
 )
-
-
 # The name of a folder that is a part of a year or a day, or a moment, if all folders are named so: 2024-05, 2024-W22,
 # D01, T0, 24h, Mai, before.
 OF_A_MOMENT = re.compile(
@@ -103,18 +101,15 @@ OF_A_MOMENT = re.compile(
 
 
 def told_backwards(names: Sequence[str]) -> tuple[str, str] | None:
-    """Return two names of which the former is the later one by a word that all have, such as after and before."""
+    """Return two names of which the former is the later one by a word such as after and before, the only difference."""
     for order in (*_MOMENTS, *_NUMERALS):
-        found = [[rank for rank, word in enumerate(order) if _has_word(word, name)] for name in names]
-        if all(len(ranks) == 1 for ranks in found):
+        words = [re.compile(rf"(?<![^\W\d_])(?:{word})(?![^\W\d_])", re.IGNORECASE) for word in order]
+        found = [[(rank, word.sub("", name)) for rank, word in enumerate(words) if word.search(name)] for name in names]
+        if all(len(ranks) == 1 for ranks in found) and len({rest for ((_, rest),) in found}) == 1:
             for (one, name), (other, later) in pairwise(zip(found, names, strict=True)):
                 if one > other:
                     return name, later
     return None
-
-
-def _has_word(words: str, name: str) -> bool:
-    return re.search(rf"(?<![^\W\d_])(?:{words})(?![^\W\d_])", name, re.IGNORECASE) is not None
 
 
 @lru_cache(maxsize=2**17)

@@ -140,7 +140,8 @@ def test_words_that_tell_another_order(tmp_path: Path, names: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "names", ["before after", "start end", "morning evening", "day_one day_two", "yesterday today"]
+    "names",
+    ["1_evening 2_morning", "before after", "start end", "morning evening", "day_one day_two", "yesterday today"],
 )
 def test_words_that_tell_the_same_order(tmp_path: Path, names: str) -> None:
     paths = [str(add(tmp_path, f"{name}.png") / f"{name}.png") for name in names.split()]

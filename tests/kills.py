@@ -173,7 +173,7 @@ def differences(task: str, one: Path, other: Path) -> list[str]:
     """Name what is not the same, bit for bit, of two fits."""
     first, second = (torch.load(last_of(task, home), weights_only=True) for home in (one, other))
     parts = ("state_dict", "current_model_state", "averaging_state", "optimizer_states", "lr_schedulers")
-    parts += ("epoch", "global_step", "trainer", "hyper_parameters")
+    parts += ("epoch", "global_step", "trainer", "origin", "hyper_parameters")
     found = [part for part in parts if not same(first[part], second[part])]
     best = [torch.load(last_of(task, home).with_name("best.ckpt"), weights_only=True) for home in (one, other)]
     found += ["best.ckpt"] if not same(best[0]["state_dict"], best[1]["state_dict"]) else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zipfile
 import zlib
@@ -44,9 +45,7 @@ def _name(path: Path, member: zipfile.ZipInfo) -> str:
     remedy = "unpack it with the program that packed it and give the folder, or pack it again with names in UTF-8"
     if utf8 is not None:
         raise UserError(f"{path}: the name of a file is {utf8} in UTF-8 or {cp949} in Korean CP949; {remedy}")
-    chinese = cp949 is not None and any(
-        letter.isalpha() and letter > "\u2e7f" and not _is_korean(letter) for letter in cp949
-    )
+    chinese = cp949 is not None and re.search("[\u3040-\u30ff\u4e00-\u9fff]", cp949)  # kana, or hanja
     if korean and chinese and (gbk := _decoded(data, "gbk")) is not None:
         raise UserError(f"{path}: the name of a file is {cp949} in Korean CP949 or {gbk} in Chinese GBK; {remedy}")
     if cp949 is None or not korean:

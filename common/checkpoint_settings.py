@@ -138,8 +138,9 @@ class Guard:
         if first.data_state and type(seed) is int and seed != first.data_state["fit_seed"]:
             stays = f"the checkpoint {first.path} has {first.data_state['fit_seed']}, which stays; leave it out"
             raise UserError(f"--seed_everything {seed}: {stays}")
-        others = isinstance(pretrained, str) and first.origin and identify(pretrained) != first.origin["pretrained"]
-        if others and Path(str(pretrained)).is_file():
+        # The same word may name other weights by now, as where latest is a part of it, but means those of the start.
+        typed = first.origin and pretrained != first.origin["given"] and Path(str(pretrained)).is_file()
+        if first.origin and typed and identify(pretrained) != first.origin["pretrained"]:
             began = f"the fit of {first.path} started from other weights, and needs none to be resumed"
             raise UserError(f"--model.pretrained {pretrained}: {began}; give false")
 

@@ -108,6 +108,7 @@ class DataState(TypedDict):
 class Origin(TypedDict):
     """What a fit started from."""
 
+    given: str  # --model.pretrained, as text
     pretrained: str  # of the weights, as from identify
     changed: list[str]  # the settings that were others before it was resumed, as of model.lr
 

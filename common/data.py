@@ -231,7 +231,9 @@ class ImageData(LightningDataModule, ABC):
             UserError: as :meth:`read_test_set`.
         """
         files = self.read_test_set()
-        return digest_of([file.name.name for file in files], np.array([[file.size, checksum(file)] for file in files]))
+        return digest_of(
+            [file.name.name for file in files], np.array([file.size + (checksum(file) << 32) for file in files])
+        )
 
     def fingerprint(self) -> dict[str, object]:
         """Identify the training data: the cache, named after what it was made from, and the numbers of images."""

@@ -39,7 +39,7 @@ def expand(flag: str, word: str) -> list[Path]:
     # A folder that is there means itself, even if its name is a pattern such as pot [1].
     there = next(number for number in range(len(parts), -1, -1) if Path(*parts[:number]).exists())
     pattern = Path(escape(str(Path(*parts[:there]))), *parts[there:])
-    found = sorted(glob(str(pattern), recursive=True))  # noqa: PTH207, of any root
+    found = sorted(glob(f"{pattern}/" if word.endswith("/") else str(pattern), recursive=True))  # noqa: PTH207, of any root
     paths = [Path(name) for name in sorted(found, key=natural)]
     if not paths:
         raise UserError(f"{flag} {word}: the pattern matches no file")

@@ -39,11 +39,16 @@ def is_checkpoint(pretrained: Pretrained) -> bool:
 
 
 def identify(pretrained: object) -> str:
-    """Digest the file that ``--model.pretrained`` names; return the argument itself, as text, if it names none."""
+    """Digest the file that ``--model.pretrained`` names, of a checkpoint the weights alone, or return the argument."""
     if not isinstance(pretrained, str) or not Path(pretrained).is_file():
         return str(pretrained)
-    with Path(pretrained).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    if not is_checkpoint(pretrained):
+        with Path(pretrained).open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for name, weights in sorted(load_checkpoint(Path(pretrained), "--model.pretrained")["state_dict"].items()):
+        digest.update(name.encode() + weights.reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def is_damaged(path: Path) -> bool:

@@ -116,7 +116,7 @@ class Resume(pl.Callback):
     def __init__(self, resumed: Checkpoint | None, settings: dict[str, object], pretrained: object) -> None:
         self.resumed, self.settings = resumed, settings
         self.caught_up = resumed is None
-        self.origin: Origin | None = {"pretrained": identify(pretrained), "changed": []}
+        self.origin: Origin | None = {"given": str(pretrained), "pretrained": identify(pretrained), "changed": []}
         if resumed is not None:
             self.origin = resumed.origin
 
@@ -194,6 +194,8 @@ def differing_from(resumed: Checkpoint, model: AnyTask, trainer: Mapping[str, ob
         "trainer": {name: trainer[name] for name in kept},
     }
     theirs = {"model": resumed.model, "data": resumed.data, "trainer": {name: resumed.trainer[name] for name in kept}}
+    if resumed.precision is not None:
+        ours["trainer"]["precision"], theirs["trainer"]["precision"] = model.trainer.precision, resumed.precision
     chosen = {f"model.{name}" for name in resumed.chosen}  # which this fit has not yet chosen
     return differing(theirs, ours, machine_arguments(type(model), type(model.data)) | chosen)
 

@@ -30,11 +30,11 @@ def read_days(species: str, plant: str, stems: Sequence[str]) -> tuple[list[floa
     """
     stems = [with_dashes(stem) for stem in stems]
     marks = [find_marks(species, plant, stem) for stem in stems]
-    # A date that all names have beside another one, such as that of sowing, is not the day.
-    dates = [{mark.text for mark in found if mark.dated} for found in marks]
-    of_all = set.intersection(*dates) if len(marks) > 1 else set()
-    if len(of_all) == 1 and all(len(found) == 2 for found in dates):
-        marks = [[mark for mark in found if mark.text not in of_all] for found in marks]
+    # A date that all names have before a later one is that of sowing, say, and not the day.
+    dates = [[mark for mark in found if mark.dated] for found in marks]
+    firsts = {found[0].text for found in dates if len(found) == 2 and _is_earlier(*found)}
+    if len(marks) > 1 and len(firsts) == 1 and all(len(found) == 2 and found[0].text in firsts for found in dates):
+        marks = [[mark for mark in found if mark.text not in firsts] for found in marks]
     faults = [_fault(found) for found in marks]
     chosen = {row: max(marks[row], key=lambda mark: mark.dated) for row in range(len(stems)) if not faults[row]}
     forms = {mark.dated for mark in chosen.values()}
@@ -72,6 +72,11 @@ def read_days(species: str, plant: str, stems: Sequence[str]) -> tuple[list[floa
     days = [next(iter(mark.readings.values())) for mark in chosen.values()]
     first = min((day for day in days if isinstance(day, datetime)), default=datetime.min)
     return [(day - first) / timedelta(days=1) if isinstance(day, datetime) else day for day in days], faults
+
+
+def _is_earlier(one: Mark, other: Mark) -> bool:
+    days = [*one.readings.values(), *other.readings.values()]
+    return len(days) == 2 and isinstance(days[0], datetime) and isinstance(days[1], datetime) and days[0] < days[1]
 
 
 def any_day_marked(plant: str, stems: Sequence[str]) -> bool:

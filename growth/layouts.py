@@ -42,7 +42,7 @@ _THINGS = (
     r"(?<![^\W\d_])(plants?|pflanzen?|plantes?|plantas?|piante?|pots?|topf|maceta|vaso|trays?|leaf|blatt|rep|replicate|"
     rf"samples?|probe|genotype|seedling|keimling|plot|식물|화분|[株鉢]|{VIEWS})[\s_.#-]*(?:n[or][\s_.]*)?$"
 )
-_DEGREES = re.compile(r"[\s_]*(?:[°º]|deg)", re.IGNORECASE)
+_DEGREES = re.compile(r"[\s_]*(?:[°º](?!\s?[CF])|deg(?![^\W\d_]))", re.IGNORECASE)
 
 
 def read_training_set(root: Path, pattern: str | None = None) -> Photos:
@@ -204,12 +204,10 @@ def _refuse_unordered(names: list[str]) -> None:
             of = thing[1] if thing else "side"
             said = f"{names[0]} and {names[-1]} may be photos of one plant, or each of another {of}"
             raise UserError(f"--images: {said}; make one folder for each plant, or {remedy}")
-        # Sony writes four digits as five.
-        digits = {len(number) - (len(number) == 5 and number[0] == "0") for number in numbers}
         low, high = (sorted(numbers, key=int)[end] for end in (0, -1))
-        if digits in ({4}, {5}) and int(low) < 1000 and int(high) > 10 ** max(digits) - 1000:
-            last = str(10 ** max(digits) - 1)
-            said = f"{low} may come before {high}, or after it if the camera began again after {last}"
+        digits = {4, 5} if parts[0][place - 1].endswith("DSC") else {4}  # Sony writes four digits as five
+        if {*map(len, numbers)} <= digits and int(low) < 1000 and 9000 < int(high) < 10_000:
+            said = f"{low} may come before {high}, or after it if the camera began again after 9999"
             raise UserError(f"--images: {said}; {remedy}")
         counter = re.fullmatch(rf"(?:{CAMERAS}|P)[_-]?", parts[0][place - 1], re.IGNORECASE)
         for dates in [] if counter else orders_of_dates(numbers):

@@ -28,7 +28,7 @@ _MARK = re.compile(
           | (?:[T\s_]|AT) HOUR [-.:h] SIXTY (?![-.:]?[0-9])
           | (?:[T\s_.-]|AT) HOUR (?P<c>[-_.:]) SIXTY (?P=c) SIXTY (?: [.,][0-9]+ )?
           | T HOUR ) (?![\W_]* HALF) )?
-    (?P<mark> (?(s)|(?(c)|(?(h)|(?!)))) (?: [-_\s][0-9]{3,4} | ~[0-9]+ | \s?\([0-9]+\) ) )?
+    (?P<mark> (?(s)|(?(c)|(?(h)|(?!)))) (?: [-_\s]0?[0-9]{3} | ~[0-9]+ | \s?\([0-9]+\) ) )?
     (?![0-9])
     | [\d²³¹⁰-⁹₀-₉①-⑳]+""".replace("HOUR", "(?:[01][0-9]|2[0-3])")
     .replace("SIXTY", "[0-5][0-9]")
@@ -49,9 +49,11 @@ _TIME_BESIDE = re.compile(
 _EARLIER_BEFORE = re.compile(r"(?<![^\W\d_])(?:pre|before|vor|avant|antes)[\W_]*(?:days?|d)?[\W_]*\Z", re.IGNORECASE)
 _EARLIER_AFTER = re.compile(r"[\W_]*(?:days?|d)[\W_]*(?:before|prior|ago|left)(?![^\W\d_])", re.IGNORECASE)
 # A dash may be a minus sign, unless a 0 follows.
+# A small d alone only with few digits, since D7000 is a camera, 12D a place, and letters and digits mix in identifiers.
 _CALLED_DAY = re.compile(
-    r"(?<![a-z])(?P<word>dat|day|das|dap|d)(?:[ _]?|-(?=0))(?P<day>[0-9]{1,6})(?![0-9])|"
-    r"(?<![^\W_])(?<!\.)(?P<number>[0-9]{1,6})[ _-]?(?P<unit>d(?:ays?|at|as|ap)?)(?![^\W\d_]|[ _-]*[0-9])",
+    r"(?:(?<![a-z])(?P<word>dat|day|das|dap)(?:[ _]?|-(?=0))(?P<day>[0-9]{1,6})(?![0-9])|"
+    r"(?<![^\W_])(?P<d>(?-i:d))(?P<few>[0-9]{1,3})(?![^\W_])|"
+    r"(?<![^\W_])(?<!\.)(?P<number>[0-9]{1,3})[ _-]?(?P<unit>(?-i:d)|days?|dat|das|dap)(?![^\W\d_]|[ _-]*[0-9]))",
     re.IGNORECASE,
 )
 _ZONE = re.compile(
@@ -112,13 +114,14 @@ class Told(NamedTuple):
 
 def find_marks(species: str, plant: str, stem: str) -> list[Mark]:
     """Find the numbers and dates in a name after the names of its folders, or in all of it if none follow."""
+    counted = COUNTED.fullmatch(plant)
     stem, species, plant = with_dashes(stem), *(re.escape(with_dashes(name)) for name in (species, plant))
     names = (
         rf"{name}(?!(?<=[0-9]){'[.,]?' * name.isdecimal()}[0-9])"
         for name in (plant, rf"{species}[\W_]*{plant}", species)
     )
     # P1 does not begin P10, nor 1 begin 1.5.
-    folders = [] if COUNTED.fullmatch(plant) else [re.match(name, stem, re.IGNORECASE) for name in names]
+    folders = [] if counted else [re.match(name, stem, re.IGNORECASE) for name in names]
     start = max((folder.end() for folder in folders if folder), default=0)
     found = list(_MARK.finditer(stem))
     marks = {mark: _mark(mark, stem, start) for mark in [mark for mark in found if mark.end() > start] or found}
@@ -138,7 +141,8 @@ def unambiguous_day(stem: str) -> Told | None:
     days = list(_CALLED_DAY.finditer(stem))
     if len(days) != 1:
         return None
-    word, number = days[0]["word"] or days[0]["unit"], days[0]["day"] or days[0]["number"]
+    named = days[0].groupdict()
+    word, number = named["word"] or named["d"] or named["unit"], named["day"] or named["few"] or named["number"]
     return Told(days[0].group(), {"days": "day"}.get(word.lower(), word.lower()), float(number))
 
 

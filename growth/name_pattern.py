@@ -106,10 +106,11 @@ def parse_pattern(pattern: str) -> list[str]:
     if "day" in names:
         at = tokens.index("{day}")
         before, after = ("".join(part) for part in (tokens[at - 1 : at], tokens[at + 1 : at + 2]))
-        unit = re.search(rf"(?<![^\W\d_])({OTHER_UNITS}|w|h)[\W_]*$", before, re.IGNORECASE)
-        unit = unit or re.match(rf"[\W_]*({OTHER_UNITS}|h|min)(?![^\W\d_])", after, re.IGNORECASE)
-        unit = unit or re.match(r"[\W_]*(left)(?![^\W\d_])", after, re.IGNORECASE)  # of a countdown
-        if found := unit or BACKWARDS.search(before) or BACKWARDS.search(after):
+        unit = re.search(rf"(?<![^\W_])({OTHER_UNITS}|w|h)[\W_]*$", before, re.IGNORECASE)
+        unit = unit or re.match(rf"[\W_]*({OTHER_UNITS}|h|left)(?![^\W_])", after, re.IGNORECASE)
+        named = re.search(r"(?<![^\W\d_])(?:day|da[tsp]|d)[\W_]*$", before, re.IGNORECASE)
+        found = unit or BACKWARDS.search(before) or BACKWARDS.search(after)
+        if found and not named:
             raise refuse(
                 f"numbers beside {found[0].strip(' _-')} are no days, or count backwards; give photos.csv instead"
             )
@@ -138,7 +139,9 @@ def split_name(tokens: list[str], stem: str) -> list[Fields]:
         for end in _ends(name, stem, start):
             more, own = rest(index + 1, end), [(name, stem[start:end])] if name != "*" else []
             beside = literals[index], literals[index + 2]
-            if name in ("day", "date") and (doubt := _doubt(name, stem, start, end, *beside)):
+            any_text = "{*}" in tokens[index + 1 : index + 3] and not re.search(r"[^\W\d_]", beside[1])
+            doubt = _doubt(stem, start, end, *beside) if name == "day" else _half(stem, end) if any_text else ""
+            if doubt and name in ("day", "date"):
                 own.append(("doubt", doubt))
             readings |= dict.fromkeys((*own, *one) for one in more)
             if len(readings) > 1:
@@ -148,11 +151,14 @@ def split_name(tokens: list[str], stem: str) -> list[Fields]:
     return list(rest(0, 0))
 
 
-def _doubt(field: str, stem: str, start: int, end: int, before: str, after: str) -> str:
+def _half(stem: str, end: int) -> str:
+    """Say that what follows a date, and is passed over, may be its time of day."""
+    half = re.match(rf"[\W_]*({HALVES.pattern})", stem[end:], re.IGNORECASE)
+    return f"{half[1]} after a date may tell the time of day" if half else ""
+
+
+def _doubt(stem: str, start: int, end: int, before: str, after: str) -> str:
     """Say that a day may be negative or a fraction, or what stands for a time of day, beside it and in no literal."""
-    if field == "date":
-        half = re.match(rf"[\W_]*({HALVES.pattern})", stem[end:], re.IGNORECASE)
-        return f"{half[1]} after {stem[start:end]} may tell the time of day" if half else ""
     if (not before or before[-1] in "-−–") and re.search("[-−–]$", stem[: start - len(before)]):
         return f"{stem[start:end]} may be a day, or a negative one"
     if not after and re.match(",[0-9]", stem[end:]):
@@ -180,7 +186,9 @@ def _days(root: Path, table: pd.DataFrame) -> np.ndarray:
     if table["date"].ne("").any():
         day, faults = days_in_names(table["plant"], table["date"], lambda _: ("", ""))
     else:
-        refuse_dates_as_numbers(root, table["day"], "write them like 2024-05-31, and {date} in --data.pattern")
+        refuse_dates_as_numbers(
+            root, table["plant"], table["day"], "write them like 2024-05-31, and {date} in --data.pattern"
+        )
         day = table["day"].to_numpy(np.float32)
         faults = [fault_of_number(float(text)) for text in table["day"]]
     refuse_uncertain(root, table["path"], faults)

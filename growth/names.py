@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -94,19 +95,16 @@ def _key(name: str) -> str:
     return re.sub(r"(?<=[0-9])_(?=[^\W\d_])|(?<=[^\W\d_])_(?=[0-9])", "", parted)  # P 1 is P1, but 1 11 is not 11 1
 
 
+@lru_cache(maxsize=2**14)
 def _pattern_of(name: str) -> str:
-    """Return a pattern for a plain name, also with other zeros and separators: KM 1 as km01 and km_001."""
-    parts = re.findall(r"_|[0-9]+|[^0-9_]+", _plain(name))
-    kinds = ["" if part == "_" else "0" if part.isdecimal() else "a" for part in parts]
-    pattern = ""
-    for number, (part, kind) in enumerate(zip(parts, kinds, strict=True)):
-        beside = "".join(kinds[max(number - 1, 0) : number + 2])
-        if kind:
-            between = "_?" if number and kinds[number - 1] else ""
-            pattern += between + (f"0*{part.lstrip('0') or '0'}" if kind == "0" else re.escape(part))
-        else:  # 1 11 is not 11 1
-            pattern += "_?" if len({*beside}) == 2 else "_"
-    return pattern
+    """Return a pattern for a plain name, also with other zeros, and without separators: KM 1 as km01 and km_001."""
+    plain = _plain(name)
+    if re.fullmatch("[dhjtw]_?[0-9]+", plain):  # T02 in a folder T1 is a point in time
+        return re.escape(plain)
+    optional = re.sub(r"(?<=[^\W\d_])_(?=[0-9])|(?<=[0-9])_(?=[^\W\d_])", "\0", plain)  # 1 11 is not 111
+    parts = re.findall("[0-9]+|\0|[^0-9\0]+", optional)
+    written = {"\0": "_?"} | {part: f"0*{part.lstrip('0') or '0'}" for part in parts if part.isdecimal()}
+    return "".join(written.get(part) or re.escape(part) for part in parts)
 
 
 def _plain(name: str) -> str:
@@ -145,21 +143,21 @@ def refuse_folders_of_days(source: object, folder: pd.Series, photo: pd.Series, 
 
 
 def refuse_folders_of_cameras(source: object, folder: pd.Series) -> None:
-    """Refuse folders (N) of which several are named after cameras or views, such as cam1 and cam2.
+    """Refuse folders (N) that are all named after cameras or views, such as cam1 and cam2.
 
     Raises:
         UserError: there are such folders; the message states both readings.
     """
-    names = (str(name) for name in folder.unique())
-    if len(views := [name for name in names if OF_A_CAMERA.fullmatch(PurePosixPath(name).name)]) > 1:
-        said = f"folders {listed(sorted(views), most=3)} may hold photos of one plant each, or all of the same plants"
+    names = sorted(map(str, folder.unique()))
+    if len(names) > 1 and all(OF_A_CAMERA.fullmatch(PurePosixPath(name).name) for name in names):
+        said = f"folders {listed(names, most=3)} may hold photos of one plant each, or all of the same plants"
         raise UserError(
             f"{source}: {said}; rename the folders after their plants, or tell plants and days by photos.csv"
         )
 
 
-def refuse_dates_as_numbers(source: object, days: pd.Series, remedy: str) -> None:
-    """Refuse days (N, str) that may all be dates without dashes, such as 0531 and 0601, or 31.05 and 01.06.
+def refuse_dates_as_numbers(source: object, plants: pd.Series, days: pd.Series, remedy: str) -> None:
+    """Refuse days (N, str) of plants (N) that may all be dates, such as 0531 and 0601, 31.05 and 01.06, 24.5 and 7.6.
 
     Raises:
         UserError: they may; the message states both readings.
@@ -167,7 +165,9 @@ def refuse_dates_as_numbers(source: object, days: pd.Series, remedy: str) -> Non
     given = days.unique()
     # 1.5 and 2.5 are numbers: only 01 as in 01.06 is written in dates alone.
     decimal = any("." in day for day in given) and not any(re.match("0[0-9]", day) for day in given)
-    dates = all(map(may_be_date, given)) and (not decimal or _are_in_order_as_dates(given.tolist()))
+    dates = all(map(may_be_date, given)) and (
+        not decimal or any(_are_in_order_as_dates(own.tolist()) for _, own in days.groupby(plants))
+    )
     if len(given) > 1 and (dates or may_be_months_and_days(given.tolist())):
         said = f"days {listed(given, most=3)} may be numbers, or dates"
         raise UserError(f"{source}: {said}; count days from the first, or {remedy}")

@@ -70,7 +70,11 @@ def read_photo_table(root: Path, found: Mapping[str, ImageFile]) -> pd.DataFrame
     table["where"] = [rows([row]) for row in table.index]
     if "species" not in table:
         table["species"] = ""
-    table["day"] = _days(path, table["day"]) if "day" in table else _days_of_dates(path, table["plant"], table["date"])
+    table["day"] = (
+        _days(path, table["plant"], table["day"])
+        if "day" in table
+        else _days_of_dates(path, table["plant"], table["date"])
+    )
     for name in ("plant", "species"):
         refuse(path, table[name], _fault_of_name)
     refuse_other_days(path, table)
@@ -107,10 +111,10 @@ def _fault_of_name(text: str) -> str:
     return ""
 
 
-def _days(path: Path, column: pd.Series) -> pd.Series:
+def _days(path: Path, plant: pd.Series, column: pd.Series) -> pd.Series:
     column = column.str.strip()
     refuse(path, column, _fault_of_day)
-    refuse_dates_as_numbers(path, column, "write dates like 2024-05-31 into a column date")
+    refuse_dates_as_numbers(path, plant, column, "write dates like 2024-05-31 into a column date")
     return column.astype(float)
 
 

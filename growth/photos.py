@@ -15,6 +15,7 @@ from common.image_files import ImageFile
 from common.submission import SampleSubmission
 from common.tables import rows
 from growth.days import read_days
+from growth.words import OF_NO_PLANT
 
 SAMPLE_COLUMNS = ("idx", "time_delta")
 ONE_PHOTO = "one photo has no age, which counts from another; give two or more"
@@ -144,7 +145,8 @@ def refuse_same_day(source: object, table: pd.DataFrame) -> None:
     begins = table["path"].map(
         lambda path: re.split(r"[\W\d_]*(?:19|20)[0-9]{2}", PurePosixPath(path).stem)[0].casefold()
     )
-    days = table.assign(day=table["day"] // 1, begins=begins).drop_duplicates(["plant", "day", "begins"])
+    of_plants = ~begins.str.fullmatch(OF_NO_PLANT)
+    days = table.assign(day=table["day"] // 1, begins=begins)[of_plants].drop_duplicates(["plant", "day", "begins"])
     for _, own in days.groupby("plant"):
         shared = own[own.duplicated("day", keep=False)]
         if shared["day"].nunique() > 1 and shared.groupby("begins")["day"].nunique().max() > 1:

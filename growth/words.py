@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
 
-CAMERAS = "IMG(?:_E)?|DSC[NF]?|MVI|GOPR|DJI|SAM|PICT"  # before the number of a photo
+CAMERAS = "IMG(?:_E)?|DSC[NF]?|MVI|GOPR|DJI|SAM_|PICT"  # before the number of a photo
 HALF = r"(?:[ap]\.?\s?m(?![^\W\d_])|오[전후])"  # of a day
 _PARTS_OF_DAY = (
     "dawn|sunrise|früh|morgens?|morning|matin|mañana",
@@ -19,7 +19,7 @@ _PARTS_OF_DAY = (
 )
 HALVES = re.compile(
     rf"(?<![^\W\d_])(?:{HALF}(?![0-9])|(?:{'|'.join(_PARTS_OF_DAY)})(?![^\W\d_]))|"
-    "午[前後后]|[上下]午|아침|저녁|[朝夕晩晚夜]",
+    r"午[前後后]|[上下]午|(?<![^\W\d_])(?:아침|저녁|[朝夕晩晚夜])(?![^\W\d_])",
     re.IGNORECASE,
 )
 _KOREAN_DATE = re.compile(r"((?:19|20)[0-9]{2})[년年][ _]?([0-9]{1,2})[월月][ _]?([0-9]{1,2})[일日号號]")  # or Chinese
@@ -48,20 +48,20 @@ _NAMED_MONTH = re.compile(
     re.IGNORECASE,
 )
 OTHER_UNITS = (  # than days
-    "hpi|hours?|hrs|stunden?|heures?|horas?|weeks?|wks?|kw|wochen?|semaines?|semanas?|settiman[ae]|vecka|months?|"
-    "monate?|mois|meses|mesi|bbch|time[ _-]?(?:points?|steps?)|sessions?|visits?|rounds?|messung|termin"
+    "hpi|hours?|stunden?|heures?|horas?|weeks?|wks?|kw|wochen?|semaines?|semanas?|settiman[ae]|vecka|months?|monate?|"
+    "mois|meses|mesi|bbch|time[ _-]?(?:points?|steps?)|sessions?|visits?|messung|termin"
 )
-UNITS = rf"da[tspegi]|dp[ia]|doy|days?|tage?|jours?|d[ií]as?|giorn[oi]|{OTHER_UNITS}"
+UNITS = rf"da[tspeg]|dpi|doy|days?|tage?|jours?|d[ií]as?|giorn[oi]|{OTHER_UNITS}"
 WEEKDAYS = (
     "mon(?:day|tag)|tues?(?:day)?|dienstag|wednesday|mittwoch|thursday|donnerstag|fri(?:day)?|freitag|satur(?:day)?|"
     "sams?tag|sun(?:day)?|sonntag|lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche"
 )
-# Of which there may be several of one plant.
-VIEWS = "cam(?:era)?|caméra|kamera|view|ansicht|vue|vista|side|seite|angle|[st]v|rot(?:ation)?"
-BEFORE_AFTER = "before|vorher|vor|avant|antes|prima", "after|nachher|nach|apr[eè]s|despu[eé]s|dopo"
+_VIEWS = "cam(?:era)?|caméra|kamera|view|ansicht|vue|side|seite|angle"
+VIEWS = rf"{_VIEWS}|vista|[st]v|rot(?:ation)?"  # of which there may be several of one plant
+_BEFORE_AFTER = "before|vorher|vor|avant|antes|prima", "after|nachher|nach|apr[eè]s|despu[eé]s|dopo"
 # Words that tell an order, those of one moment together.
 _MOMENTS = (
-    BEFORE_AFTER,
+    _BEFORE_AFTER,
     ("start|begin(?:ning)?|initial|anfang|début|inicio", "middle|mitte", "end|final|last|ende|fin"),
     ("yesterday|gestern|hier|ayer", "today|heute|aujourd'hui|hoy", "tomorrow|demain"),
     _PARTS_OF_DAY,
@@ -71,22 +71,25 @@ _NUMERALS = (
     ("erste[rs]?|eins", "zweite[rs]?|zwei", "dritte[rs]?|drei", "vierte[rs]?|vier"),
 )
 _OF_MOMENTS, _OF_NUMERALS = ("|".join("|".join(order) for order in orders) for orders in (_MOMENTS, _NUMERALS))
-# A folder of one camera's photos: cam1, side_90, top view, VIS_SV_0 (as LemnaTec names them), NIR.
+# A folder of one camera's photos, if all folders are named so: cam1, side_90, top view, NIR, VIS_SV_0 (as LemnaTec
+# names them), 100CANON and 100_0531 (as cameras name their own).
 OF_A_CAMERA = re.compile(
-    rf"(?:{VIEWS})[ _-]*(?:[0-9]+|[a-z])?|(?:top|side|front|back)(?:[ _-]?view)?|"
-    r"(?:vis|rgb|nir|fluo?)(?:[ _-]?(?:sv|tv|side|top))?(?:[ _-]?[0-9]+)?|"
-    r"[1-9][0-9]{2}(?:_[0-9]{4}|[A-Z_]{5})",  # as cameras name their own folders, such as 100CANON and 100_0531
+    rf"(?:{_VIEWS})(?:[ _-]*[0-9]+|[ _-][a-z])?|(?:top|side|front|back)(?:[ _-]?view)?|"
+    r"(?:vis|rgb|nir|fluo)(?:[ _-]?(?:sv|tv|side|top))?(?:[ _-]?[0-9]+)?|"
+    r"1[0-9]{2}(?:CANON|APPLE|NIKON|MSDCF|_PANA|OLYMP|_FUJI|GOPRO|MEDIA|_(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01]))",
     re.IGNORECASE,
 )
 # Photos' names begin so without a plant of that name: IMG_0001, frame_0001, Week 1.
 COUNTED = re.compile(
-    rf"(?:{CAMERAS}|{UNITS}|{VIEWS}|frame|photo|foto|image|bild|picture|pic|time[ _-]?lapse|capture|snapshot|still)s?",
+    rf"(?:{CAMERAS}|{UNITS}|{_VIEWS}|frame|photo|foto|image|bild|picture|pic|time[ _-]?lapse|capture)s?", re.IGNORECASE
+)
+# What phones and their programs write before dates, and words that are no plant's name.
+OF_NO_PLANT = re.compile(
+    rf"(?:(?:{CAMERAS}|{_OF_MOMENTS}|PXL|MVIMG|VID|whatsapp .*|screenshots?|photo|image|snapchat|signal)[\W_]*)?",
     re.IGNORECASE,
 )
 # Words by which names may be in an order that sorting does not give.
-TIMES_IN_WORDS = re.compile(
-    rf"(?<![^\W\d_])(?:{MONTHS}|{WEEKDAYS}|{'|'.join(BEFORE_AFTER)})(?![^\W\d_])", re.IGNORECASE
-)
+TIMES_IN_WORDS = re.compile(rf"(?<![^\W\d_])(?:{MONTHS}|{WEEKDAYS})(?![^\W\d_])", re.IGNORECASE)
 # Words that turn the order of the numbers beside them round: 3 weeks ago, vor 3 Wochen, minus 3.
 BACKWARDS = re.compile(
     r"(?<![^\W\d_])(?:ago|before|prior|vor|avant|antes|hace|il y a|minus|neg)(?![^\W\d_])", re.IGNORECASE
@@ -94,7 +97,8 @@ BACKWARDS = re.compile(
 # The name of a folder that is a part of a year or a day, or a moment, if all folders are named so: 2024-05, 2024-W22,
 # D01, T0, 24h, Mai, before.
 OF_A_MOMENT = re.compile(
-    rf"(?:19|20)[0-9]{{2}}[-_. ](?:0[1-9]|1[0-2]|k?w[0-9]{{1,2}})|(?:[djtw]|tp)[ _+-]?[0-9]+|[0-9]+ ?[dh]|"
+    rf"(?:19|20)[0-9]{{2}}[-_. ](?:0[1-9]|1[0-2]|k?w[0-9]{{1,2}})|(?:[djtw]|tp|hrs|rounds?|dai|dpa)[ _+-]?[0-9]+|"
+    rf"[0-9]+[ _]?(?:[dh]|hrs)|"
     rf"{MONTHS}|{WEEKDAYS}|{_OF_MOMENTS}|(?:{UNITS})[ _-](?:{_OF_NUMERALS})",
     re.IGNORECASE,
 )

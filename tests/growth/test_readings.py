@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -37,7 +38,7 @@ def test_a_copied_folder_is_no_other_plant(tmp_path: Path, copy: str) -> None:
 @pytest.mark.parametrize(
     "folders",
     [
-        *("24hpi 48hpi", "24_hours 48_hours", "J7 J14", "J+7 J+14", "W1 W2", "T0 T7", "TP1 TP2", "round_1 round_2"),
+        *("24hpi 48hpi", "24_hours 48_hours", "J7 J14", "J+7 J+14", "W1 W2", "T0 T7", "TP1 TP2", "hrs_1 hrs_2"),
         *(
             "day_one day_two",
             "start end",
@@ -65,7 +66,7 @@ def test_a_pattern_does_not_make_days_of_other_numbers(tmp_path: Path, pattern: 
 
 def test_a_pattern_does_not_pass_over_the_time_of_day(tmp_path: Path) -> None:
     root = add(tmp_path, "A_20240531_PM.png", "A_20240601_AM.png")
-    with pytest.raises(UserError, match="PM after 20240531 may tell the time of day"):
+    with pytest.raises(UserError, match="PM after a date may tell the time of day"):
         read_training_set(root, "{plant}_{date}_{*}")
 
 
@@ -100,6 +101,80 @@ def test_photos_named_after_another_plant_in_another_spelling(tmp_path: Path, on
     add(tmp_path, *(row.split(",")[0] for row in rows))
     with pytest.raises(UserError, match=rf"row 2: {one}_1.png \(of plant {other}, but named after {one}\)"):
         read_training_set(write(tmp_path, "photos.csv", "photo,plant,day", *rows))
+
+
+@pytest.mark.parametrize(
+    "names", ["3D_001 3D_002", "12D 13D", "D7000_0001 D800_0002", "78e51061-7311-48a3 41d9e8f0-d43b-48a3", "1A_1 2B_1"]
+)
+def test_letters_that_name_no_day_and_no_plant(tmp_path: Path, names: str) -> None:
+    one, other = (f"{name}.png" for name in names.split())
+    rows = [f"{one},2B,9", f"{other},2B,1"]
+    root = write(add(tmp_path, one, other), "photos.csv", "photo,plant,day", *rows)
+    assert read_training_set(root).day.tolist() == [1, 9]
+
+
+@pytest.mark.parametrize(
+    "folders",
+    [
+        *(
+            "101_kale 102_kale",
+            "101wheat 102wheat",
+            "rot3 rot4",
+            "Sv_1 Sv_2",
+            "hrs1 dpa4",
+            "cam1 P2",
+            "Sam Tom",
+            "D1 D2",
+        ),
+        *("May_Queen Oct4", "B73 Mo17", "Col-0 wt"),
+    ],
+)
+def test_plants_with_names_like_other_things(tmp_path: Path, folders: str) -> None:
+    root = add(tmp_path, *(f"{folder}/d0{day}.png" for folder in folders.split() for day in (1, 2)))
+    assert read_training_set(root).day.tolist() == [1, 2, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("{plant}_{date}_AM", "A_20240531_AM A_20240601_AM"),
+        ("{date}_{plant}", "20240531_Night_Jasmine 20240601_Night_Jasmine"),
+        ("{date}_{plant}", "20240531_朝顔 20240601_朝顔"),
+        ("{plant}_d{day}_H2O", "A_d1_H2O A_d2_H2O"),
+        ("{plant}_{day}_H2O", "A_1_H2O A_2_H2O"),
+        ("{plant}_DAT{day}_left", "A_DAT1_left A_DAT2_left"),
+        ("{plant}_neg_DAT{day}", "A_neg_DAT1 A_neg_DAT2"),
+        ("{plant}_16h_{day}", "A_16h_1 A_16h_2"),
+    ],
+)
+def test_words_in_a_pattern_that_say_nothing_of_the_day(tmp_path: Path, pattern: str, names: str) -> None:
+    root = add(tmp_path, *(f"{name}.png" for name in names.split()))
+    assert np.ptp(read_training_set(root, pattern).day) == 1
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        "20240531_101500_1001 20240531_101530_1002",  # which may be two pots
+        "sown20240401_20240531 sown20240408_20240531",  # of one day, sown on two
+        "SAM1_20240531 SAM2_20240607",
+    ],
+)
+def test_numbers_beside_a_date_that_may_be_of_two_plants(tmp_path: Path, names: str) -> None:
+    root = add(tmp_path, *(f"tray/{name}.png" for name in names.split()))
+    with pytest.raises(UserError, match="may be the day"):
+        read_training_set(root)
+
+
+def test_photos_of_two_phones(tmp_path: Path) -> None:
+    moments = ("IMG_20240531_101500", "PXL_20240531_101530", "IMG_20240607_101500", "PXL_20240607_101530")
+    assert len(read_training_set(add(tmp_path, *(f"P1/{name}.png" for name in moments))).files) == 4
+
+
+def test_halves_of_days_of_two_plants_are_in_order_one_by_one(tmp_path: Path) -> None:
+    rows = ["a.png,A,2.5", "b.png,A,9.5", "c.png,B,1.6", "d.png,B,8.6"]
+    root = write(add(tmp_path, *(f"{name}.png" for name in "abcd")), "photos.csv", "photo,plant,day", *rows)
+    assert len(read_training_set(root).files) == 4
 
 
 @pytest.mark.parametrize("names", ["d07 d14", "P1_7d P1_14d", "7_days 14_days"])
@@ -167,7 +242,8 @@ def test_a_camera_that_writes_four_digits_as_five(tmp_path: Path) -> None:
         UserError, match="00001 may come before 09999, or after it if the camera began again after 9999"
     ):
         read_given([str(root)], None)
-    assert len(read_given([str(add(tmp_path / "low", "DSC00998.png", "DSC00999.png"))], None).files) == 2
+    for names in (("DSC00998.png", "DSC00999.png"), ("frame_00001.png", "frame_09500.png")):
+        assert len(read_given([str(add(tmp_path / names[0], *names))], None).files) == 2
 
 
 @pytest.mark.parametrize("plant", ["#¡REF!", "#¿NOMBRE?", "#N/B", "Err:508", "Loading...", "=A2", "〃", "ditto"])
@@ -241,3 +317,5 @@ def test_brackets_in_the_name_of_a_folder_that_is_there(tmp_path: Path) -> None:
     root = add(tmp_path, "pot [1]/1.png", "pot [1]/2.png", "pot 1/8.png")
     assert [path.name for path in expand("--images", f"{root}/pot [1]/*.png")] == ["1.png", "2.png"]
     assert [path.name for path in expand("--images", f"{root}/pot [0-9]/*.png")] == ["8.png"]
+    add(root, "pot.png")
+    assert [path.name for path in expand("--images", f"{root}/pot*/")] == ["pot 1", "pot [1]"]  # folders alone

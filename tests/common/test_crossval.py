@@ -200,8 +200,9 @@ def test_a_fold_is_kept_only_if_it_was_fitted_from_these_weights(crossval: Run, 
     torch.save(saved, "weights.ckpt")
     os.utime("weights.ckpt", (0, 0))  # as a copy that keeps its times
     resume = ("julia", "fit", "--ckpt_path", last, "--trainer.max_epochs", 2)
-    line = refused(*resume, "--model.pretrained", "weights.ckpt")
-    assert f"--model.pretrained weights.ckpt: the fit of {last} started from other weights" in line
+    shutil.copy("weights.ckpt", "zeros.ckpt")
+    line = refused(*resume, "--model.pretrained", "zeros.ckpt")
+    assert f"--model.pretrained zeros.ckpt: the fit of {last} started from other weights" in line
     said = crossval(*words)
     assert "was fitted from other weights than --model.pretrained weights.ckpt, fitting it again" in said
     run(*resume, "--trainer.enable_progress_bar", "false")

@@ -158,7 +158,7 @@ def _half(stem: str, end: int) -> str:
 
 
 def _doubt(stem: str, start: int, end: int, before: str, after: str) -> str:
-    """Say that a day may be negative or a fraction, or what stands for a time of day, beside it and in no literal."""
+    """Say that a day may be negative, or a fraction, by signs beside it that are none of the literals there."""
     if (not before or before[-1] in "-−–") and re.search("[-−–]$", stem[: start - len(before)]):
         return f"{stem[start:end]} may be a day, or a negative one"
     if not after and re.match(",[0-9]", stem[end:]):

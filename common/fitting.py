@@ -30,7 +30,7 @@ from common.machine import is_first_process
 from common.pictures import Pictures, showing_best
 from common.platforms import quoted
 from common.progress import Throughput
-from common.resume import Resume, WholeMetrics, changed_settings, continue_metrics, without_obsolete_arguments
+from common.resume import Resume, WholeMetrics, continue_metrics, without_obsolete_arguments
 from common.runs import RESULT, RUNS, claim, is_fold, number_of
 from common.task import AnyTask
 from common.tracking import Description, wandb_logger
@@ -50,8 +50,7 @@ class SaveConfig(SaveConfigCallback):
             earlier = read_config(run / "config.yaml") if (run / "config.yaml").is_file() else {}
             if "pretrained" in config.model and isinstance(model := earlier.get("model"), dict):
                 config.model.pretrained = model.get("pretrained", False)
-            if not changed_settings(trainer):
-                config.ckpt_path = None  # it is this run's own, and the configuration repeats the run from the start
+            config.ckpt_path = None  # it is this run's own, and the configuration must repeat the run from the start
         text = self.parser.dump(config, skip_none=False)
         run.mkdir(parents=True, exist_ok=True)
         write_text(run / "config.yaml", text)

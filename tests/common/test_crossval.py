@@ -78,8 +78,9 @@ def test_crossval_predicts_each_row_once_and_goes_on_where_it_stopped(
         assert (own["Class"] == own["predicted"]).mean() == pytest.approx(result["best"])
         assert own.merge(rows, on=["ID", "Class"])["fold"].tolist() == [str(fold)] * (rows["fold"] == str(fold)).sum()
 
-    # The same estimates twice average to themselves; those of other rows are refused.
-    shutil.copy(home / "out_of_fold.npz", "same.npz")
+    # Others in proportion to these change no answer; those of other rows are refused.
+    saved = dict(np.load(home / "out_of_fold.npz"))
+    np.savez("same.npz", **{**saved, "estimates": np.float32(0.9) * saved["estimates"]})
     output = crossval("--others", "[same.npz]")
     assert f"averaged with 1 other: {accuracy:.4f}" in output
     shutil.copy("same.npz", "copy.npz")
@@ -89,7 +90,6 @@ def test_crossval_predicts_each_row_once_and_goes_on_where_it_stopped(
     assert "of other rows than these" in error
 
     # Of the same networks with other views.
-    saved = dict(np.load("same.npz"))
     for name, factor in (("a", 0.5), ("a_tta10", 0.6)):
         np.savez(f"{name}.npz", **{**saved, "estimates": np.float32(factor) * saved["estimates"]})
     error = crossval("--others", "[a.npz,a_tta10.npz]", fails=True)
@@ -177,7 +177,6 @@ def test_a_fold_is_kept_only_if_it_was_fitted_so_from_its_start(
     line = refused(*resume, "--seed_everything", 5)
     assert f"--seed_everything 5: the checkpoint {resume[3]} has 0, which stays; leave it out" in line
     run(*resume, "--data.rotation", 5, "--trainer.enable_progress_bar", "false")
-    assert yaml.safe_load((fold / "config.yaml").read_text())["ckpt_path"]  # so that it does not seem to repeat the fit
     about = json.loads((fold / "run.json").read_text())
     assert about["changed"] == ["data.rotation", "trainer.max_epochs"]
     assert read_run(fold)[0].arguments["resumed with another"] == "data.rotation, trainer.max_epochs"

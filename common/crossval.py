@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from functools import cached_property
 from glob import escape
 from pathlib import Path
 from typing import NamedTuple
@@ -62,6 +63,11 @@ class CrossValidation:
     data: ImageData
     tta: int  # how many views of each held-out image to average
     before: int = 0  # how many fits the same processes may already have started
+
+    @cached_property
+    def weights(self) -> str:
+        """What each fold starts from, as from :func:`common.pretrained.identify`."""
+        return identify(self.settings["model"].get("pretrained"))
 
     def run(self, folds: list[int], others: list[Path]) -> Measured | None:
         """Fit those of ``folds`` that have no finished run, and tabulate the held-out rows of all of them.
@@ -160,7 +166,7 @@ class CrossValidation:
             return f"{run} was fitted with another {listed(names)}"
         if origin and origin["changed"]:
             return f"{run} was resumed with another {listed(origin['changed'])} than it was started with"
-        if origin and origin["pretrained"] != identify(weights):
+        if origin and origin["pretrained"] != self.weights:
             return f"{run} was fitted from other weights than --model.pretrained {weights}"
         if not origin and (weights or theirs.get("ckpt_path")):
             return f"{run}, of an earlier version, does not tell from which weights it was fitted"
@@ -186,13 +192,14 @@ class CrossValidation:
             trained, seconds = _count_trained(one.data), result["seconds"]
             lines.append({"fold": one.fold, **trained, "rows": int((~kept).sum()), metric: value, "seconds": seconds})
         member = held_out[-1].member
-        total = estimates + sum(other.sorted_as(ids, truth, estimates.shape) for other in others)
-        average = total / (1 + len(others))
+        total = estimates
         for other in others:
-            if np.array_equal(other.sorted_as(ids, truth, estimates.shape), estimates):
-                raise UserError(
-                    f"--others {other.path}: holds these very estimates, which would count twice; leave it out"
-                )
+            theirs = other.sorted_as(ids, truth, estimates.shape)
+            if np.array_equal(theirs, estimates):
+                same = "holds these very estimates, which would count twice; leave it out"
+                raise UserError(f"--others {other.path}: {same}")
+            total = total + theirs
+        average = total / (1 + len(others))
         rows, summary = pd.concat(tables, ignore_index=True), pd.DataFrame(lines)
         suffix = "_folds" + "-".join(map(str, folds)) if len(folds) < self.data.num_folds else ""
         suffix += f"_tta{self.tta}" if self.tta > 1 else ""

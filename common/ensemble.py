@@ -145,7 +145,7 @@ def notes_on(model: AnyTask, data: ImageData, outputs: Outputs, members: Sequenc
     Prints how many differ, and how many a member has learned from.
     """
     unlike, notes = unlike_training(data, data.kinds_of_images(), members[0]), model.notes(outputs, data)
-    seen: set[str] = set().union(*(member.split.seen for member in members if member.split))
+    seen: set[str] = set().union(*(split.seen for member in members if (split := member.split)))
     if number := sum(content[:DIGITS] in seen for content in digests_of(data.test_set.images)):
         what = f"{number} of {len(unlike)} images, so expect larger errors on others"
         print(f"warning: the weights have learned from {what}", file=sys.stderr)

@@ -109,7 +109,7 @@ def read_given(given: Sequence[str], pattern: str | None) -> PhotoPairs:
     table["name"] = [file.name.stem for file in files]
     homes = [file.path.joinpath(file.member.lstrip("/")).parent if file.member else file.path.parent for file in files]
     if pattern is not None and (folder or any(split_name(parse_pattern(pattern), name) for name in table["name"])):
-        if len({*homes, *filter(None, [folder])}) > 1:
+        if {*homes} != {folder or homes[0]}:
             lie = f"is for one folder of photos, but these lie in {listed(sorted({*map(str, homes)}), most=3)}"
             raise UserError(f"--data.pattern {pattern} {lie}; give one folder, or --data.pattern null")
         found = {file.name.name: file for file in files}

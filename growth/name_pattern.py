@@ -136,12 +136,15 @@ def split_name(tokens: list[str], stem: str) -> list[Fields]:
         if not _is_field(token):
             return rest(index + 1, start + len(token)) if stem.startswith(token, start) else ()
         name, readings = token[1:-1], dict[Fields, None]()
+        before, after = literals[index], literals[index + 2]
         for end in _ends(name, stem, start):
             more, own = rest(index + 1, end), [(name, stem[start:end])] if name != "*" else []
-            beside = literals[index], literals[index + 2]
-            any_text = "{*}" in tokens[index + 1 : index + 3] and not re.search(r"[^\W\d_]", beside[1])
-            doubt = _doubt(stem, start, end, *beside) if name == "day" else _half(stem, end) if any_text else ""
-            if doubt and name in ("day", "date"):
+            doubt = ""
+            if name == "day":
+                doubt = _doubt(stem, start, end, before, after)
+            elif name == "date" and "{*}" in tokens[index + 1 : index + 3] and not re.search(r"[^\W\d_]", after):
+                doubt = _half(stem, end)
+            if doubt:
                 own.append(("doubt", doubt))
             readings |= dict.fromkeys((*own, *one) for one in more)
             if len(readings) > 1:

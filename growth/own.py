@@ -237,9 +237,9 @@ def _refuse_circles(
     for one, other in zip(before, after, strict=True):
         later.setdefault(int(other), set()).add(int(one))
     for plant, own in photos.dropna(subset="day").groupby("plant"):
-        moments = sorted(own["day"].unique())
-        for number, moment in enumerate(moments):  # between two points in time, one before and one after it
-            for photo in own.index[own["day"] == moment]:
+        # Between two points in time, one before and one after the photos of a moment.
+        for number, moment in enumerate(own.groupby("day").groups.values()):
+            for photo in moment:
                 later.setdefault(photo, set()).add((plant, number))
                 later.setdefault((plant, number + 1), set()).add(photo)
     try:

@@ -70,11 +70,8 @@ def read_photo_table(root: Path, found: Mapping[str, ImageFile]) -> pd.DataFrame
     table["where"] = [rows([row]) for row in table.index]
     if "species" not in table:
         table["species"] = ""
-    table["day"] = (
-        _days(path, table["plant"], table["day"])
-        if "day" in table
-        else _days_of_dates(path, table["plant"], table["date"])
-    )
+    days_of = _days if "day" in table else _days_of_dates
+    table["day"] = days_of(path, table["plant"], table[given[0]])
     for name in ("plant", "species"):
         refuse(path, table[name], _fault_of_name)
     refuse_other_days(path, table)

@@ -22,7 +22,7 @@ HALVES = re.compile(
     r"午[前後后]|[上下]午|(?<![^\W\d_])(?:아침|저녁|[朝夕晩晚夜])(?![^\W\d_])",
     re.IGNORECASE,
 )
-_KOREAN_DATE = re.compile(r"((?:19|20)[0-9]{2})[년年][ _]?([0-9]{1,2})[월月][ _]?([0-9]{1,2})[일日号號]")  # or Chinese
+_EAST_ASIAN_DATE = re.compile(r"((?:19|20)[0-9]{2})[년年][ _]?([0-9]{1,2})[월月][ _]?([0-9]{1,2})[일日号號]")
 _EACH_MONTH = (  # in English, German, French and Spanish
     "jan(?:uary|uar|vier)?|enero",
     "feb(?:ruary|ruar|rero)?|f[ée]vrier",
@@ -118,8 +118,8 @@ def told_backwards(names: Sequence[str]) -> tuple[str, str] | None:
 
 @lru_cache(maxsize=2**17)
 def with_dashes(name: str) -> str:
-    """Write Korean dates, and those whose month is a word, as 2024-05-31; compose letters that macOS has decomposed."""
-    name = _KOREAN_DATE.sub(r"\1-\2-\3", unicodedata.normalize("NFC", name))
+    """Write East Asian dates, and those with the month as a word, as 2024-05-31; compose letters that macOS parts."""
+    name = _EAST_ASIAN_DATE.sub(r"\1-\2-\3", unicodedata.normalize("NFC", name))
     return _NAMED_MONTH.sub(_in_numbers, name)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import string
 from collections.abc import Sequence
 from contextlib import suppress
+from os.path import lexists
 from pathlib import Path
 from typing import Literal
 
@@ -41,7 +42,7 @@ def read_training_set(root: Path, variant: Variant) -> Listing:
     """
     source, files = _bitmaps(root, variant, "train")
     path = root / "trainLabels.csv"
-    if not (path.exists() or path.is_symlink()):
+    if not lexists(path):
         raise UserError(_how_to_get(root, path.name))
     table = read_table(path, COLUMNS)
     refuse_doubles(path, table["ID"])
@@ -63,7 +64,7 @@ def read_test_set(root: Path, variant: Variant) -> tuple[SampleSubmission, list[
     """
     source, files = _bitmaps(root, variant, "test")
     path = root / "sampleSubmission.csv"
-    if path.exists() or path.is_symlink():
+    if lexists(path):  # also a link to nothing, which is refused
         table = read_table(path, COLUMNS, blank=["Class"])
         refuse_doubles(path, table["ID"])
         ids = table["ID"].tolist()

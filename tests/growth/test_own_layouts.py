@@ -39,13 +39,13 @@ def add(root: Path, *names: str) -> Path:
     return root
 
 
-def write(root: Path, name: str, *lines: str, encoding: str = "utf-8") -> None:
+def write(root: Path, name: str, *lines: str, encoding: str = "utf-8") -> Path:
     (root / name).write_bytes("".join(f"{line}\n" for line in lines).encode(encoding))
+    return root
 
 
 def table(root: Path, *lines: str, header: str = "photo,plant,day", encoding: str = "utf-8") -> Path:
-    write(root, "photos.csv", header, *lines, encoding=encoding)
-    return root
+    return write(root, "photos.csv", header, *lines, encoding=encoding)
 
 
 def days_of(photos: Photos) -> dict[str, float]:

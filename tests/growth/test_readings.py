@@ -6,24 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from common.errors import UserError
 from common.files import expand
 from growth.layouts import read_given, read_test_set, read_training_set
-
-
-def add(root: Path, *paths: str) -> Path:
-    """Draw photos that differ."""
-    for number, path in enumerate(paths):
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (8, 8), (number, 90, 9)).save(root / path)
-    return root
-
-
-def write(root: Path, name: str, *lines: str) -> Path:
-    (root / name).write_text("\n".join(lines), encoding="utf-8")
-    return root
+from tests.growth.test_own_layouts import add, write
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ MACHINE_OF_TRAINER = (
     *("enable_model_summary", "enable_autolog_hparams"),
 )
 # What earlier versions did that lacked these arguments of the data.
-EARLIER = {"train_fraction": 1.0, "extra_per_batch": None}
+EARLIER = {"train_fraction": 1.0, "extra_per_batch": None, "teachers": None}
 WORDS = {"EMAWeightAveraging": "EMA", "StochasticWeightAveraging": "SWA"}  # abbreviations; others go by their names
 EXPERIMENT = ("model", "data", "trainer", "seed_everything")  # others, such as the run's name, do not count
 

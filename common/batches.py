@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from common.arguments import T
@@ -55,11 +55,11 @@ class ImageRows(Dataset[Batch]):
 
     Args:
         images: M×H×W×C, uint8.
-        rows: the array's rows that form the subset, N; indices count within them.
+        rows: the array's rows that form the subset, N, all if None; indices count within them.
     """
 
-    def __init__(self, images: Images, rows: np.ndarray) -> None:
-        self.images, self.rows = images, rows
+    def __init__(self, images: Images, rows: np.ndarray | None = None) -> None:
+        self.images, self.rows = images, np.arange(len(images)) if rows is None else rows
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -107,18 +107,27 @@ class LabelledRows(ImageRows[LabelledBatch]):
         chosen = torch.as_tensor(indices)
         return LabelledBatch(self.pixels(indices), self.targets[chosen], chosen)
 
+    def as_fractions(self, classes: int) -> LabelledRows:
+        """Return the same rows with the fraction of each class as their true values, N×classes."""
+        fractions = LabelledRows(self.images, self.rows, np.empty(len(self.images)))
+        fractions.targets = nn.functional.one_hot(self.targets, classes).float()
+        return fractions
+
 
 class JoinedRows(Dataset[LabelledBatch]):
-    """Batches from two sets, where the indices of the second follow those of the first."""
+    """Batches from several sets, where the indices of each follow those of the sets before it."""
 
-    def __init__(self, first: LabelledRows, second: LabelledRows) -> None:
-        self.first, self.second = first, second
+    def __init__(self, sets: Sequence[LabelledRows]) -> None:
+        self.sets, self.starts = sets, np.cumsum([0, *map(len, sets)]).tolist()
 
     def __getitem__(self, indices: np.ndarray) -> LabelledBatch:
-        start = len(self.first)
-        one, two = self.first[indices[indices < start]], self.second[indices[indices >= start] - start]
-        images, targets = torch.cat([one.images, two.images]), torch.cat([one.targets, two.targets])
-        return LabelledBatch(images, targets, torch.cat([one.row, two.row + start]))
+        images, targets, rows = [], [], []
+        for one, start in zip(self.sets, self.starts, strict=False):
+            part = one[indices[(indices >= start) & (indices < start + len(one))] - start]
+            images.append(part.images)
+            targets.append(part.targets)
+            rows.append(part.row + start)
+        return LabelledBatch(torch.cat(images), torch.cat(targets), torch.cat(rows))
 
 
 # Draws the batches of an epoch, each in whatever form the dataset accepts.

@@ -46,7 +46,7 @@ def find_checkpoints(given: Sequence[str], runs: Path, name: str | None) -> list
     """
     found: dict[Path, Path] = {}
     for word in given:
-        for path in [_newest(word, runs, name)] if word in SHORTCUTS else _expand(word):
+        for path in [_newest(word, runs, name)] if word in SHORTCUTS else expand_checkpoints("--ckpt_path", word):
             found.setdefault(path.resolve(), path)  # a run may also be found through the link latest
     paths = list(found.values())
     for one, other in combinations([path for path in paths if path.is_file()], 2):
@@ -55,18 +55,22 @@ def find_checkpoints(given: Sequence[str], runs: Path, name: str | None) -> list
     return paths
 
 
-def _expand(word: str) -> list[Path]:
-    """Turn what was typed into paths; if symbolic links are unavailable, ``latest`` in it means the newest run."""
+def expand_checkpoints(flag: str, word: str) -> list[Path]:
+    """Turn what was typed after a flag into paths; without symbolic links, ``latest`` in it means the newest run.
+
+    Raises:
+        UserError: it is a pattern that matches nothing.
+    """
     parts = Path(word).parts
     if LATEST in parts:
         place = parts.index(LATEST)
         with suppress(UserError):  # the whole word is refused below instead
-            homes = expand("--ckpt_path", str(Path(*parts[:place])))
+            homes = expand(flag, str(Path(*parts[:place])))
             if not any((home / LATEST).is_symlink() for home in homes):  # a copied folder stays as it was
                 runs = [run.joinpath(*parts[place + 1 :]) for home in homes if (run := latest_of(home))]
-                if found := [path for run in runs for path in expand("--ckpt_path", str(run))]:
+                if found := [path for run in runs for path in expand(flag, str(run))]:
                     return found
-    return expand("--ckpt_path", word)
+    return expand(flag, word)
 
 
 def _newest(word: str, runs: Path, name: str | None) -> Path:
@@ -197,29 +201,31 @@ def precision_of(members: Sequence[Checkpoint]) -> str | None:
     return "32-true" if any(member.precision == "32-true" for member in members) else None
 
 
-def read_checkpoint(path: Path, task: type[AnyTask]) -> Checkpoint:
+def read_checkpoint(path: Path, task: type[AnyTask], flag: str = "--ckpt_path") -> Checkpoint:
     """Read a checkpoint of a task with the same classes; its checksums are verified here, once.
+
+    ``flag`` is how it was given.
 
     Raises:
         UserError: it is absent, is damaged, holds objects other than tensors and values, or is another task's.
     """
-    saved = load_checkpoint(path, "--ckpt_path", task.task)
+    saved = load_checkpoint(path, flag, task.task)
     if saved["task"] != task.task:
         raise UserError(
-            f"--ckpt_path {path}: a checkpoint of {saved['task']}, not of {task.task}; type python -m {saved['task']}"
+            f"{flag} {path}: a checkpoint of {saved['task']}, not of {task.task}; type python -m {saved['task']}"
         )
     theirs = saved.get("classes", task.classes)
     if not isinstance(theirs, type(task.classes)) or theirs != task.classes:
         theirs = theirs if isinstance(theirs, str) else "none of letters"
-        raise UserError(f"--ckpt_path {path}: its classes are {theirs}, those of this task {task.classes}")
+        raise UserError(f"{flag} {path}: its classes are {theirs}, those of this task {task.classes}")
     version = saved.get("pytorch-lightning_version")
     versioned = isinstance(version, str) and re.fullmatch(r"\d+\.\d+[\w.+]*", version)
     if not versioned or not saved.keys() >= PARTS:
-        raise UserError(f"--ckpt_path {path}: parts of it are missing; give another, such as last.ckpt of the same run")
+        raise UserError(f"{flag} {path}: parts of it are missing; give another, such as last.ckpt of the same run")
     try:
         return _described(path, saved)
     except (LookupError, TypeError, AttributeError):
-        raise UserError(f"--ckpt_path {path}: {DAMAGED}") from None
+        raise UserError(f"{flag} {path}: {DAMAGED}") from None
 
 
 def _described(path: Path, saved: Settings) -> Checkpoint:

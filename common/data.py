@@ -158,7 +158,7 @@ class ImageData(LightningDataModule, ABC):
             UserError: files are missing, contradict each other or cannot be decoded; the split cannot be made.
         """
         if self.predicting:
-            self._test_images()
+            self.test_images()
             return
         self.listing = self.read_training_set()
         self._split()  # fail early
@@ -171,8 +171,7 @@ class ImageData(LightningDataModule, ABC):
         self.fit_seed: int = seed if self.trainer is None else self.trainer.strategy.broadcast(seed)
         if self.predicting:
             self.allow_zero_length_dataloader_with_multiple_devices = True  # there may be fewer images than devices
-            images = self._test_images()
-            self.test_set = ImageDataset(images, np.arange(len(images)))
+            self.test_set = ImageDataset(self.test_images())
             return
         self.listing = self.read_training_set()
         images = self.cached("train", self.listing.files)
@@ -194,7 +193,8 @@ class ImageData(LightningDataModule, ABC):
             raise UserError(f"{error}{kept}") from None
         return train, val
 
-    def _test_images(self) -> Images:
+    def test_images(self) -> Images:
+        """Open the images to predict, decoding them first unless an earlier command has; raise as that does."""
         return self.cached("test", self.read_images(self.given) if self.given else self.read_test_set())
 
     def cached(self, part: str, files: list[ImageFile]) -> Images:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,6 +20,7 @@ from common.errors import UserError, counted
 from common.image_files import ImageFile, find_given
 from common.split import Listing
 from common.submission import SampleSubmission
+from common.teachers import Teacher, choose_teachers, label_test_set, task_of
 
 
 class LabelledData(ImageData):
@@ -28,52 +30,69 @@ class LabelledData(ImageData):
         batch_size: images per training batch.
         extra: folder of a second training set, such as drawn images, laid out like the first.
         extra_per_batch: images of extra to add to each training batch, linearly fewer with each epoch, down to none.
+        teachers: checkpoints of earlier fits, as [A, B] or a pattern, whose probabilities label the test images; these
+            fill the places in each batch that extra leaves. Those of other folds are left out.
         shared: as for :class:`ImageData`.
 
     Attributes:
         columns: the two columns of a submission.
         extra_set: the images of ``extra``, if a fit is about to start.
+        chosen: those of ``teachers`` that have learned from no image that this fit does not train on.
     """
 
     columns: ClassVar[tuple[str, str]]
     train_set: LabelledRows
     val_set: LabelledRows
     extra_set: LabelledRows
+    chosen: Sequence[Teacher] = ()
 
     def __init__(
         self,
         batch_size: int,
         extra: Machine[str | None] = None,
         extra_per_batch: PositiveInt | None = None,
+        teachers: list[str] | str | None = None,
         **shared: Any,
     ) -> None:
         super().__init__(**shared)
         self.batch_size, self.extra, self.extra_per_batch = batch_size, extra, extra_per_batch
+        self.teachers = teachers
 
     def prepare_data(self) -> None:
         super().prepare_data()
         if self.fitting:
             self._read_extra()
+            if self.teachers is not None:
+                self.test_images()
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
-        if self.fitting and (second := self._read_extra()) is not None:
+        if not self.fitting:
+            return
+        if (second := self._read_extra()) is not None:
             listing, images = second
             self.extra_set = LabelledRows(images, np.arange(len(images)), listing.truth)
             self.split = self.split.joined_by(listing, digests_of(images), f"--data.extra {self.extra}")
+        if self.teachers is not None:
+            task = None if self.trainer is None else task_of(self.trainer)
+            self.chosen = choose_teachers(self.teachers, self.split, digests_of(self.train_set.images), task)
+            identities = [*(one.weights for one in self.chosen), *digests_of(self.test_images())]
+            self.split = self.split.taught_by([one.split for one in self.chosen], identities)
 
     def _read_extra(self) -> tuple[Listing, Images] | None:
         """List and decode the second training set, if there is one."""
-        if self.extra is None and self.extra_per_batch is None:
+        if self.extra_per_batch is None:
+            for flag, given in (("extra", self.extra), ("teachers", self.teachers)):
+                if given is not None:
+                    how = "say how many of its images each batch gets: --data.extra_per_batch"
+                    raise UserError(f"--data.{flag} {given}: {how}")
             return None
-        if self.extra is None:
+        if self.extra is None and self.teachers is None:
             raise UserError(
                 f"--data.extra_per_batch {self.extra_per_batch} needs the folder of these images: --data.extra"
             )
-        if self.extra_per_batch is None:
-            raise UserError(
-                f"--data.extra {self.extra}: say how many of its images each batch gets: --data.extra_per_batch"
-            )
+        if self.extra is None:
+            return None
         if not Path(self.extra).is_dir():
             raise UserError(f"--data.extra {self.extra}: no such folder; give one that is laid out like --data.root")
         try:
@@ -92,11 +111,17 @@ class LabelledData(ImageData):
         """Whether a fit is about to start, rather than a validation or a prediction."""
         return self.trainer is None or self.trainer.state.fn == "fit"
 
-    def _extra_of(self, epoch: int) -> int:
-        """Count the images of ``extra`` in each batch of an epoch: linearly fewer, and none in the last one."""
+    def _places(self, epoch: int) -> list[int]:
+        """Count a batch's images from each set: the first, and if given, ``extra`` and those that teachers label.
+
+        Of ``extra``, each epoch has linearly fewer, and the last one none; the others fill the places that it leaves.
+        """
         epochs = -1 if self.trainer is None else self.trainer.max_epochs or -1
         left = 1 - epoch / (epochs - 1) if epochs > 1 else 1  # where the number of epochs is not known, all of them
-        return round(left * (self.extra_per_batch or 0))
+        added = self.extra_per_batch or 0
+        extra = [] if self.extra is None else [round(left * added)]
+        taught = [] if self.teachers is None else [added - sum(extra)]
+        return [self.batch_size, *extra, *taught]
 
     def check_batches(self, train: np.ndarray) -> None:
         if len(train) < self.batch_size:
@@ -119,21 +144,34 @@ class LabelledData(ImageData):
         """Return the ids of held-out images from their positions in ``val_set``."""
         return [self.listing.ids[row] for row in self.val_set.rows[rows]]
 
+    @cached_property
+    def taught_set(self) -> LabelledRows:
+        """The test images with the teachers' probabilities, less those that are in the training set, too."""
+        assert self.trainer is not None
+        images, known = self.test_images(), {*digests_of(self.train_set.images)}
+        rows = [row for row, content in enumerate(digests_of(images)) if content not in known]
+        labels = label_test_set(self.trainer, self, self.chosen)
+        return LabelledRows(images, np.array(rows), labels)
+
     def train_dataloader(self) -> DataLoader[LabelledBatch]:
         # Only whole batches, since BatchNorm fails on a last batch of one.
-        own, number = len(self.train_set), len(self.train_set) // self.batch_size
+        number, sets = len(self.train_set) // self.batch_size, [self.train_set]
+        if self.extra is not None:
+            sets.append(self.extra_set)
+        if self.teachers is not None:
+            classes = self.taught_set.targets.shape[1]
+            sets = [*(one.as_fractions(classes) for one in sets), self.taught_set]
+        joined = JoinedRows(sets)
 
         def deal(rng: np.random.Generator) -> np.ndarray:
-            batches = rng.permutation(own)[: number * self.batch_size].reshape(number, -1)
-            if self.extra_per_batch is None:
-                return batches
-            each = self._extra_of(sampler.epoch)
-            added = np.resize(rng.permutation(len(self.extra_set)), number * each).reshape(number, each)
-            return np.hstack([batches, own + added])
+            batches = []
+            for one, start, each in zip(sets, joined.starts, self._places(sampler.epoch), strict=False):
+                drawn = np.resize(rng.permutation(len(one)), number * each).reshape(number, each)
+                batches.append(start + drawn)
+            return np.hstack(batches)
 
-        data = self.train_set if self.extra_per_batch is None else JoinedRows(self.train_set, self.extra_set)
         sampler = EpochSampler(deal, number, self)
-        return self.loader(data, sampler)
+        return self.loader(joined if len(sets) > 1 else self.train_set, sampler)
 
     def val_dataloader(self) -> DataLoader[LabelledBatch]:
         return self.loader(self.val_set, self.evaluated_rows(len(self.val_set)))

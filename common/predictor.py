@@ -54,6 +54,7 @@ class Predictor(Generic[Model]):
         device: such as cpu, cuda or cuda:1; the fastest one available if None.
         tta: how many views of each image to average.
         precision: one of the Trainer's; whatever suits the networks and the device if None.
+        flag: how the checkpoints were given, for errors.
 
     Raises:
         UserError: ``checkpoints`` or ``tta`` are refused, as on the command line, or there is no such device.
@@ -67,6 +68,7 @@ class Predictor(Generic[Model]):
         device: str | None,
         tta: int,
         precision: str | None = None,
+        flag: str = "--ckpt_path",
     ) -> None:
         if isinstance(tta, bool) or not isinstance(tta, int | np.integer) or tta < 1:
             raise UserError(f"tta {tta}: give the number of views, 1 or more")
@@ -76,7 +78,7 @@ class Predictor(Generic[Model]):
         if not given:
             raise UserError("no checkpoint; give a path, or last or best")
         paths = find_checkpoints([os.fspath(path) for path in given], Path(RUNS) / task.task, None)
-        self.members = [read_checkpoint(path, task) for path in paths]
+        self.members = [read_checkpoint(path, task, flag) for path in paths]
         try:
             place = None if device is None else torch.device(device)
             accelerator = place.type if place else "auto"
@@ -111,12 +113,25 @@ class Predictor(Generic[Model]):
             raise UserError("give images as a list, one or more")
         with self.lock:
             self._take(pictures)
-            of_each = (
-                average_views(data, self.tta, partial(self._run, model, data))
-                for model, data in zip(self.models, self.data, strict=True)
-            )
-            outputs, _ = average_members(of_each, lambda outputs: np.zeros(()))
-            return outputs, unlike_training(self.data[0], [], self.members[0])
+            return self._average(), unlike_training(self.data[0], [], self.members[0])
+
+    def predict_test_set(self) -> Outputs:
+        """Return the mean outputs of the networks for the test images below ``--data.root``, N×….
+
+        Raises:
+            UserError: they are missing or cannot be decoded.
+        """
+        with self.lock:
+            for data in self.data:
+                data.test_set = ImageDataset(data.test_images())
+            return self._average()
+
+    def _average(self) -> Outputs:
+        of_each = (
+            average_views(data, self.tta, partial(self._run, model, data))
+            for model, data in zip(self.models, self.data, strict=True)
+        )
+        return average_members(of_each, lambda outputs: np.zeros(()))[0]
 
     def _take(self, pictures: Sequence[Picture]) -> None:
         """Give each data module its images, decoding each picture once per mode."""
@@ -127,7 +142,7 @@ class Predictor(Generic[Model]):
             for its, data in zip(pixels, self.data, strict=True):
                 its.append(resize(decoded[data.mode], data.image_size))
         for its, data in zip(pixels, self.data, strict=True):
-            data.test_set = ImageDataset(np.stack(its), np.arange(len(its)))
+            data.test_set = ImageDataset(np.stack(its))
 
     @torch.inference_mode()
     def _run(self, model: Model, data: ImageData) -> Outputs:

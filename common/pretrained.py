@@ -45,8 +45,13 @@ def identify(pretrained: object) -> str:
     if not is_checkpoint(pretrained):
         with Path(pretrained).open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
+    return digest_weights(load_checkpoint(Path(pretrained), "--model.pretrained")["state_dict"])
+
+
+def digest_weights(state: State) -> str:
+    """Digest the tensors of a state dict and their names."""
     digest = hashlib.sha256()
-    for name, weights in sorted(load_checkpoint(Path(pretrained), "--model.pretrained")["state_dict"].items()):
+    for name, weights in sorted(state.items()):
         digest.update(name.encode() + weights.reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
@@ -193,11 +198,21 @@ def take_weights(model: AnyTask, path: str) -> Split | None:
             f"pretrained: {len(moved)} of {len(names) * len(encoders)} tensors from {shown(path)}{left}",
             file=sys.stderr,
         )
+    split = split_of(saved, f"--model.pretrained {path}")
+    return split if saved["task"] == model.task else None
+
+
+def split_of(saved: Settings, given: str) -> Split | None:
+    """Return the split of the fit that saved a checkpoint, from :func:`load_checkpoint`; None in earlier versions'.
+
+    Raises:
+        UserError: it is damaged; the error names what was ``given``.
+    """
     parts = [part for part in saved.values() if isinstance(part, dict) and isinstance(part.get("split"), dict)]
     try:
-        return Split(**parts[0]["split"]) if parts and saved["task"] == model.task else None
+        return Split(**parts[0]["split"]) if parts else None
     except TypeError:
-        raise UserError(f"--model.pretrained {path}: {DAMAGED}") from None
+        raise UserError(f"{given}: {DAMAGED}") from None
 
 
 def _check_arguments(path: str, model: AnyTask, theirs: Settings, state: State) -> None:

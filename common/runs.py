@@ -50,6 +50,7 @@ class About(TypedDict):
     held_out: NotRequired[HeldOut]
     images: NotRequired[str]  # digest of all training images
     extra: NotRequired[str]  # of a second training set; empty if there is none
+    teachers: NotRequired[str]  # of the weights of teachers, and of the images they label; likewise
     columns: NotRequired[Columns]
     changed: NotRequired[list[str]]  # settings that were others before the fit was resumed
 
@@ -188,7 +189,8 @@ def describe_run(
     about = {"task": task.task, "monitor": task.monitor, "directions": task.directions, "units": dict(task.units)}
     columns = task.held_out_columns._asdict() | {"classes": task.classes is not None}
     about |= {"machine": sorted(machine), "held_out": HeldOut(rows=rows, digest=digest), "columns": columns}
-    write_json(run / "run.json", about | {"images": split.digests[3], "extra": split.second, "changed": list(changed)})
+    about |= {"images": split.digests[3], "extra": split.second, "teachers": split.taught, "changed": list(changed)}
+    write_json(run / "run.json", about)
 
 
 @dataclass
@@ -269,7 +271,7 @@ def read_run(path: Path) -> tuple[Run, list[str]]:
     about = about or _earlier(below[0] if below else "", result, metrics)
     name = below[1] if below else "/".join(path.parts[-2:])
     arguments = in_words(experiment(settings, about["machine"]))
-    arguments |= {name: str(digest)[:8] for name in ("images", "extra") if (digest := about.get(name))}
+    arguments |= {name: str(digest)[:8] for name in ("images", "extra", "teachers") if (digest := about.get(name))}
     if changed := about.get("changed"):
         arguments["resumed with another"] = ", ".join(changed)
     return Run(path, about, arguments, metrics, result, name), notes

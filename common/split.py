@@ -67,6 +67,7 @@ class Split(NamedTuple):
     # second training set.
     earlier: Sequence[str] = ()
     second: str = ""  # digest of the ids, contents and true values of that second set, if there is one
+    taught: str = ""  # digest of the teachers' weights and of the images that they label, if there are any
 
     @classmethod
     def of(cls, listing: Listing, train: Indices, val: Indices, contents: Sequence[str]) -> Split:
@@ -108,6 +109,17 @@ class Split(NamedTuple):
         digest = digest_of(list(map("/".join, zip(second.ids, contents, strict=True))), second.truth)
         return self._replace(earlier=sorted({*self.earlier, *short}), second=digest)
 
+    def taught_by(self, teachers: Sequence[Split], identities: Sequence[str]) -> Split:
+        """Return this split for a fit that learns other images as earlier fits, its teachers, label them.
+
+        Args:
+            teachers: their splits; none has learned from an image that this fit holds out.
+            identities: of their weights and of the images.
+        """
+        seen: set[str] = set().union(*(teacher.seen for teacher in teachers))
+        taught = digest_of(identities, np.zeros(len(identities)))
+        return self._replace(earlier=sorted({*self.earlier, *seen}.difference(self.contents)), taught=taught)
+
     @property
     def learned(self) -> list[str]:
         """The ids of the held-out rows whose images the weights have learned from before this fit."""
@@ -147,6 +159,9 @@ class Split(NamedTuple):
         digests = tuple(fitted.digests)
         if self.second and self.second != fitted.second:
             raise UserError("the checkpoint was not fitted with these images of --data.extra; give the same data")
+        if self.taught and self.taught != fitted.taught:
+            why = "by these weights of --data.teachers, or on these test images"
+            raise UserError(f"the checkpoint was not taught {why}; give the same ones")
         if self.digests[: len(digests)] == digests:
             return self._replace(earlier=fitted.earlier)
         ours, theirs = ({*split.trained, *split.held_out} for split in (self, fitted))

@@ -118,14 +118,10 @@ def refuse_unlike(one: object, ours: Mapping[str, ImageFile], other: object, the
     Raises:
         UserError: a path is in one of them only, or its image differs in size or, up to ``COMPARED`` bytes, in content.
     """
-    names = ours.keys() | theirs.keys()
-    if unlike := sorted(n for n in names if not (n in ours and n in theirs and _is_copy(ours[n], theirs[n]))):
+    mine, its = ({(name, file.size, checksum(file)) for name, file in images.items()} for images in (ours, theirs))
+    if unlike := sorted({name for name, *_ in mine ^ its}):
         said = f"{one} and {other} hold different images ({listed(unlike, most=3)})"
         raise UserError(f"{said}; remove one of the two")
-
-
-def _is_copy(one: ImageFile, other: ImageFile) -> bool:
-    return one.size == other.size and checksum(one) == checksum(other)
 
 
 @lru_cache(maxsize=2**18)

@@ -155,11 +155,9 @@ class Bar(Progress, RichProgressBar):
         self.shown_loss = self.mean_loss()
         super().on_train_epoch_end(trainer, pl_module)
 
-    def get_metrics(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule
-    ) -> dict[str, int | str | float | dict[str, float]]:
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         assert isinstance(pl_module, ImageTask)
-        shown: dict[str, int | str | float | dict[str, float]] = {}
+        shown: dict[str, Any] = {}
         if self.latest is not None:
             shown[pl_module.monitor] = self.latest.shown(pl_module)
         if (best := self.best(trainer, pl_module)) is not None:

@@ -60,11 +60,7 @@ def read_training_set(root: Path, pattern: str | None = None) -> Photos:
 
 
 def read_test_set(root: Path, pattern: str | None = None) -> PhotoPairs:
-    """List the pairs to predict; see :func:`read_training_set`.
-
-    Raises:
-        UserError: for the reasons given in :func:`read_training_set` and the functions of the layouts.
-    """
+    """List the pairs to predict; refuse what :func:`read_training_set` does, and the layouts' own functions do."""
     return _read(root, pattern, dacon.read_test_set, read_own_pairs)
 
 

@@ -71,45 +71,26 @@ _COMPACT = {4: ("%m%d%Y", "%d%m%Y"), 6: ("%y%m%d", "%d%m%y", "%m%d%y"), 8: ("%d%
 
 @dataclass(frozen=True)
 class Mark:
-    """A number or a date in a name.
+    """A number or a date in a name."""
 
-    Attributes:
-        text: as written, a number with the letters before it.
-        readings: the possible meanings, in words, with the day or moment of each; empty if there is none.
-        dated: whether it is written as a date.
-        time: the time of day that follows the date, as written; empty if there is none.
-        clock: whether there is a time, and of which time zone, in words.
-        doubt: why the time is uncertain, and left out of the reading; empty if it is certain.
-        dash: whether the number follows a dash, which may be a minus sign.
-        named: whether a word beside the number marks it as a day.
-        since: DAT, DAS or DAP beside the number: days after transplanting or treatment, sowing, planting.
-    """
-
-    text: str
-    readings: dict[str, int | datetime]
-    dated: bool
-    time: str = ""
-    clock: str = "no time of day"
-    doubt: str = ""
-    dash: bool = False
-    named: bool = False
-    since: str = ""
+    text: str  # as written, a number with the letters before it
+    readings: dict[str, int | datetime]  # the possible meanings, in words, with the day or moment of each; may be empty
+    dated: bool  # whether it is written as a date
+    time: str = ""  # the time of day that follows the date, as written; empty if there is none
+    clock: str = "no time of day"  # whether there is a time, and of which time zone, in words
+    doubt: str = ""  # why the time is uncertain, and left out of the reading; empty if it is certain
+    dash: bool = False  # whether the number follows a dash, which may be a minus sign
+    named: bool = False  # whether a word beside the number marks it as a day
+    since: str = ""  # DAT, DAS or DAP beside the number: days after transplanting or treatment, sowing, planting
 
 
 class Told(NamedTuple):
-    """The day that a name states unambiguously.
+    """The day that a name states unambiguously."""
 
-    Attributes:
-        text: as written.
-        form: "date", or the word that marks a number as a day, in small letters; others count from elsewhere.
-        day: the day; for a date, the days since year 1.
-        clock: whether a date has a certain time of day, and of which time zone, in words; empty if it has none.
-    """
-
-    text: str
-    form: str
-    day: float
-    clock: str = ""
+    text: str  # as written
+    form: str  # "date", or the word that marks a number as a day, in small letters; others count from elsewhere
+    day: float  # for a date, the days since year 1
+    clock: str = ""  # whether a date has a certain time of day, and of which time zone, in words; empty if it has none
 
 
 def find_marks(species: str, plant: str, stem: str) -> list[Mark]:

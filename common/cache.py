@@ -11,18 +11,13 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import multiprocessing
-import os
 import shutil
-import signal
-import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -34,7 +29,7 @@ from tqdm import tqdm
 from common.decoding import Images, Mode, decode, resize
 from common.errors import UserError, listed
 from common.image_files import ImageFile, read_bytes
-from common.platforms import patiently, signals_held
+from common.platforms import count_cores, patiently, signals_held, spread_out
 
 DIGESTS = "sha256.txt"
 STALE = 3600  # seconds without a write
@@ -69,35 +64,14 @@ def _decode_chunk(files: Sequence[ImageFile], size: int, mode: Mode, max_pixels:
 
 def _decoded(files: Sequence[ImageFile], size: int, mode: Mode, max_pixels: int) -> Iterator[Chunk]:
     """Decode on all cores, in the order of ``files``."""
-    work = partial(_decode_chunk, size=size, mode=mode, max_pixels=max_pixels)
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     # Small enough that all workers finish together, yet large enough to be worth sending.
-    length = max(1, min(256, len(files) // (4 * workers)))
+    length = max(1, min(256, len(files) // (4 * count_cores())))
     chunks = [files[start : start + length] for start in range(0, len(files), length)]
-    total_bytes = sum(file.size for file in files)
-    with ExitStack() as stack:
-        run: Callable[..., Iterator[Chunk]] = map
-        # Starting processes takes half a second, too long for a handful of small files.
-        if workers > 1 and (len(files) > 500 or total_bytes > 20 * 2**20):
-            try:
-                # Forked where possible, like torch's loader workers, so that they need not import anything again.
-                forks = sys.platform == "linux"
-                context = multiprocessing.get_context("fork" if forks else "spawn")
-                die = (signal.SIGTERM, signal.SIG_DFL)  # instead of the handler that a forked process inherits
-                pool = stack.enter_context(ProcessPoolExecutor(workers, context, signal.signal, die))
-            except OSError:  # a machine without semaphores decodes in one process
-                pass
-            else:
-                stack.callback(pool.shutdown, wait=True, cancel_futures=True)
-                run = pool.map
-        # Python loses an exception that a handler raises while a process is being forked, and then waits forever at
-        # exit for a half-started pool.
-        with signals_held():
-            decoded = run(work, chunks)
-        try:
-            yield from decoded
-        except BrokenProcessPool:
-            raise UserError("a process that decoded images was killed; the machine may be short of memory") from None
+    many = len(files) > 500 or sum(file.size for file in files) > 20 * 2**20
+    try:
+        yield from spread_out(partial(_decode_chunk, size=size, mode=mode, max_pixels=max_pixels), chunks, many)
+    except BrokenProcessPool:
+        raise UserError("a process that decoded images was killed; the machine may be short of memory") from None
 
 
 def cache_key(files: Sequence[ImageFile], size: int, mode: Mode) -> str:

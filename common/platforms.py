@@ -1,8 +1,10 @@
-"""How other systems differ from Linux: signals, open files, names, command lines, terminals."""
+"""How other systems differ from Linux: signals, processes, open files, names, command lines, terminals."""
 
 from __future__ import annotations
 
 import io
+import multiprocessing
+import os
 import re
 import shlex
 import signal
@@ -10,9 +12,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 # What asks a process to end: a cluster's SIGTERM; on Windows also Ctrl-Break, and closing the console.
 ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGBREAK") if hasattr(signal, name))
@@ -61,6 +68,33 @@ def signals_held() -> Iterator[None]:
             signal.signal(number, handler)
         for sent in came:
             signal.raise_signal(sent)
+
+
+def count_cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def spread_out(work: Callable[[Item], Result], items: Iterable[Item], many: bool) -> Iterator[Result]:
+    """Yield the results of ``work`` in the order of ``items``; if there are ``many``, all cores share the work."""
+    pool = None
+    if many and (cores := count_cores()) > 1:  # for few items, starting processes would take longer than the work
+        # Forked where possible, like torch's loader workers, so that they need not import anything again.
+        context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+        die = (signal.SIGTERM, signal.SIG_DFL)  # instead of the handler that a forked process inherits
+        with suppress(OSError):  # a machine without semaphores does the work in one process
+            pool = ProcessPoolExecutor(cores, context, signal.signal, die)
+    if pool is None:
+        yield from map(work, items)
+        return
+    try:
+        # Python loses an exception that a handler raises while a process is being forked, and then waits forever at
+        # exit for a half-started pool.
+        with signals_held():
+            results = pool.map(work, items)
+        yield from results
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

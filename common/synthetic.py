@@ -1,15 +1,10 @@
 """Shared parts of the programs that draw data sets, such as their parser, whose errors are one line."""
 
 import argparse
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import NoReturn
 
 from common.errors import UserError
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 class Parser(argparse.ArgumentParser):
@@ -38,12 +33,3 @@ def check_range(flag: str, value: int, low: int, high: int | None = None, why: s
     if value < low or (high is not None and value > high):
         bounds = f"{low} or more" if high is None else f"from {low} to {high}"
         raise UserError(f"{flag} {value}: give {bounds}{f', {why}' if why else ''}")
-
-
-def spread_out(work: Callable[[Item], Result], items: Iterable[Item], many: bool) -> Iterator[Result]:
-    """Yield the results of ``work`` in the order of ``items``; if there are ``many``, processes share the work."""
-    if not many:  # starting processes would take longer than the work
-        yield from map(work, items)
-        return
-    with ProcessPoolExecutor() as pool:
-        yield from pool.map(work, items)

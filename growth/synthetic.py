@@ -11,8 +11,8 @@ import numpy as np
 
 from common.errors import UserError, counted, exit_on_user_error
 from common.files import new_folder
-from common.platforms import quoted
-from common.synthetic import Parser, check_range, spread_out
+from common.platforms import quoted, spread_out
+from common.synthetic import Parser, check_range
 from growth.leaves import SPECIES
 from growth.pots import Pot
 from growth.trays import DAYS, Tray

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from common.errors import UserError, listed
-from common.synthetic import spread_out
+from common.platforms import spread_out
 
 SIGNS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 SYSTEM = "system"  # in place of a file or folder: the installed fonts

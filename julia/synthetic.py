@@ -17,8 +17,8 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from common.errors import exit_on_user_error
 from common.files import new_folder
-from common.platforms import quoted
-from common.synthetic import Parser, check_range, spread_out
+from common.platforms import quoted, spread_out
+from common.synthetic import Parser, check_range
 from julia.fonts import SIGNS, Face, find_faces, load_face, plain_faces
 from julia.street import draw_character, grey
 

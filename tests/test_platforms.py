@@ -361,7 +361,7 @@ def test_images_are_decoded_without_fork(on: Any, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(multiprocessing, "get_context", get_context)
     monkeypatch.delattr(os, "sched_getaffinity")
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
-    on("darwin", cache)
+    on("darwin", platforms)
     decoded = np.concatenate([chunk.pixels for chunk in cache._decoded(found, 4, "RGB", 100)])
     assert methods == ["spawn"]
     assert np.array_equal(decoded, cache._decode_chunk(found, 4, "RGB", 100).pixels)

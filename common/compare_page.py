@@ -64,10 +64,10 @@ def page(groups: list[Group], table: pd.DataFrame, about: About, home: Path) -> 
         heading = f"{heading}</span></th></tr>" if len(trees) > 1 else ""
         inner = "".join(_row(node, styles[node.number], columns, home) for root in roots for node in root.all())
         bodies.append(f"<tbody>{heading}{inner}</tbody>")
-    task, number = groups[0].runs[0].task, sum(len(group.runs) for group in groups)
+    number = sum(len(group.runs) for group in groups)
     headings = (html.escape(str(name)) for name in columns)
     parts = {
-        "TITLE": html.escape(f"{counted(number, 'run')} of {task}, best {about['monitor']} first"),
+        "TITLE": html.escape(f"{counted(number, 'run')} of {about['task']}, best {about['monitor']} first"),
         "HEAD": "".join(f'<th scope="col"><button type="button">{name}</button></th>' for name in headings),
         "BODY": "".join(bodies),
         "PLOTLY": get_plotlyjs(),

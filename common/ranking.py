@@ -44,7 +44,7 @@ def read_groups(words: Sequence[str]) -> tuple[list[Group], About]:
     runs = [run for run, _ in read]
     for note in (note for _, notes in read for note in notes):
         print(f"note: {note}", file=sys.stderr)
-    first = {run.task: str(run.path) for run in reversed(runs)}
+    first = {run.about["task"]: str(run.path) for run in reversed(runs)}
     if len(first) > 1:
         two = " and ".join(sorted(first.values()))
         raise UserError(f"runs of two tasks, such as {two}: give those of one task")

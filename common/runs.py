@@ -207,10 +207,6 @@ class Run:
     last: float = math.nan
 
     @property
-    def task(self) -> str:
-        return self.about["task"]
-
-    @property
     def state(self) -> str:
         """Whether it is unfinished, or how many folds and views it has, in words; empty otherwise."""
         if self.result is None or "folds" not in self.result:

@@ -7,6 +7,7 @@ environment, working folder, signals, exit code. Tests of how a command starts u
 from __future__ import annotations
 
 import atexit
+import gc
 import json
 import multiprocessing
 import os
@@ -37,8 +38,13 @@ TASKS = ("growth", "julia")
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
     # This file, which each process would otherwise import again, and what a fit imports late.
-    [f"{task}.{part}" for task in TASKS for part in ("data", "model")] + [__name__, "sklearn.model_selection"]
+    [f"{task}.{part}" for task in TASKS for part in ("data", "model")] + ["sklearn.model_selection", __name__]
 )
+
+
+# What has been imported by now stays. The collector would look at all of it again and again, which takes as long as a
+# small fit, and in a forked process it would copy the memory.
+gc.freeze()
 
 
 def blank(_: Figure, stream: Any, format: str) -> None:

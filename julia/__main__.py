@@ -1,6 +1,7 @@
 """``python -m julia fit|validate|predict|crossval|…``."""
 
 from common.errors import exit_on_user_error
+from common.start import without_collecting
 
 # Averages the weights over about the last fifty steps.
 EMA = {
@@ -9,7 +10,7 @@ EMA = {
 }
 
 if __name__ == "__main__":
-    with exit_on_user_error():  # Ctrl-C may come while the libraries are imported
+    with exit_on_user_error(), without_collecting():  # Ctrl-C may come while the libraries are imported
         from common.cli import main
         from julia.data import CharacterData
         from julia.model import CharacterClassifier

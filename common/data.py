@@ -251,14 +251,10 @@ class ImageData(LightningDataModule, ABC):
 
     def loader(self, dataset: Dataset[Batch], batches: Iterable[object]) -> DataLoader[Batch]:
         """Make a loader of whole batches, as the sampler yields them."""
-        return Loader(
-            dataset,
-            sampler=batches,  # without a batch size, since the sampler yields whole batches
-            batch_size=None,
-            collate_fn=as_is,
-            num_workers=self.num_workers,
-            pin_memory=torch.cuda.is_available(),
-        )
+        settings: dict[str, Any] = {"num_workers": self.num_workers, "pin_memory": torch.cuda.is_available()}
+        # Workers draw nothing at random. Lightning's function, which seeds them, would take seconds to import in each.
+        settings |= {"collate_fn": as_is, "worker_init_fn": as_is}
+        return Loader(dataset, sampler=batches, batch_size=None, **settings)  # the sampler yields whole batches
 
     def predict_dataloader(self) -> DataLoader[ImageBatch]:
         """The images to predict, each once."""

@@ -29,6 +29,7 @@ from packaging.utils import canonicalize_name
 from PIL import Image
 
 from common import cache, files, machine, platforms
+from common.batches import Loader
 from common.callbacks import LastCheckpoint
 from common.checkpoints import find_checkpoints, read_checkpoint
 from common.config import read_config
@@ -369,7 +370,12 @@ def test_images_are_decoded_without_fork(on: Any, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", ["julia", "growth"])
-def test_workers_are_started_without_fork(run: Run, root: Callable[[str], Path], task: str) -> None:
+def test_workers_are_started_without_fork(
+    run: Run, root: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, task: str
+) -> None:
+    first: list[Any] = []  # what each worker does first
+    start = Loader.__iter__
+    monkeypatch.setattr(Loader, "__iter__", lambda loader: first.append(loader.worker_init_fn) or start(loader))
     words = ("fit", *NETWORKS[task], "--data.root", root(task), *QUIET, "--trainer.max_epochs", 1)
     words += ("--trainer.num_sanity_val_steps", 0)  # which start workers of their own
     run(task, *words, "--name", "here")
@@ -382,6 +388,7 @@ def test_workers_are_started_without_fork(run: Run, root: Callable[[str], Path],
     tables = [pd.read_csv(f"runs/{task}/{name}/version_0/metrics.csv") for name in ("here", "spawned")]
     timed = [name for name in tables[0] if name.endswith("_per_s")]
     pd.testing.assert_frame_equal(*(table.drop(columns=timed) for table in tables), rtol=1e-6)
+    assert {done.__module__ for done in first} == {"common.batches"}  # nothing of Lightning, which takes seconds
 
 
 def test_memory_is_left_alone_where_there_is_no_glibc(on: Any, monkeypatch: pytest.MonkeyPatch) -> None:

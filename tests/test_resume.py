@@ -26,6 +26,11 @@ from tests.conftest import Run, Shared
 LENET = ("--model.backbone", "lenet", "--model.image_size", 28, "--data.rotation", 10, "--trainer.max_epochs", 2)
 QUIET = ("--trainer.enable_progress_bar", "false", "--trainer.precision", "32-true")
 START = kills.start
+# Less of all than where hundreds of kills are typed: 3 epochs of 7 steps, and 6 epochs.
+SHORT = {
+    "julia": ("--data.batch_size", 64, "--trainer.max_epochs", 3),
+    "growth": ("--trainer.max_epochs", 6),
+}
 
 
 class Stream(pl.Callback):
@@ -58,7 +63,7 @@ def saved(name: str, rank: int = 0) -> dict[tuple[int, int], tuple[torch.Tensor,
 
 @pytest.fixture
 def forked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The fits of ``kills`` are forked."""
+    """The fits of ``kills`` are forked, and short."""
 
     def start(task: str, root: Path, home: Path, *words: object) -> quick.Forked:
         with (home / "output.txt").open("ab") as output:
@@ -66,6 +71,9 @@ def forked(monkeypatch: pytest.MonkeyPatch) -> None:
             return quick.Forked(kills.typed(task, root, *words), home, kills.environment(), number, number)
 
     monkeypatch.setattr(kills, "start", start)
+    monkeypatch.setattr(kills, "WORDS", {task: (*kills.WORDS[task], *SHORT[task]) for task in SHORT})
+    monkeypatch.setattr(kills, "HOOKS", {hook: min(most, 10) for hook, most in kills.HOOKS.items()})
+    monkeypatch.setattr(kills, "LONGEST", 5)
 
 
 @pytest.fixture
@@ -106,13 +114,13 @@ def test_a_signal_saves_at_the_step_and_the_run_goes_on_in_its_folder(
     tmp_path: Path, drawn: Callable[[str], Path], unbroken: Callable[[str], Path], number: signal.Signals, code: int
 ) -> None:
     home, data, whole = tmp_path, drawn("julia"), unbroken("julia")
-    # In the middle of an epoch: 15 steps each.
-    settings = f'{{"hook": "on_train_batch_start", "call": 20, "signal": {number.value}}}'
+    # In the middle of an epoch: 7 steps each.
+    settings = f'{{"hook": "on_train_batch_start", "call": 10, "signal": {number.value}}}'
     one = f'{{"class_path": "tests.kills.Kill", "init_args": {settings}}}'
     start = START if number == signal.SIGTERM else kills.start  # which forks
     assert start("julia", data, home, "--trainer.callbacks+", one).wait(quick.PATIENCE) == code
     last = kills.last_of("julia", home)
-    assert torch.load(last, weights_only=True)["global_step"] == 20
+    assert torch.load(last, weights_only=True)["global_step"] == 10
     said = (home / "output.txt").read_text()
     path = last.resolve().relative_to(home)
     assert f"stopped by {number.name}; to resume, give the same command with --ckpt_path {path}" in said
@@ -128,7 +136,7 @@ def test_a_signal_saves_at_the_step_and_the_run_goes_on_in_its_folder(
     logged, again = (table.drop(columns=table.filter(like="_per_s")) for table in tables)
     pd.testing.assert_frame_equal(again[logged.columns], logged, check_exact=True)
     rates = tables[1]["train/images_per_s"].dropna()
-    assert len(rates) == 4 and (rates > 0).all()  # of each epoch, also of the one that was broken off
+    assert len(rates) == 3 and (rates > 0).all()  # of each epoch, also of the one that was broken off
 
 
 @pytest.mark.slow
@@ -139,23 +147,23 @@ def test_a_second_ctrl_c_ends_at_once_with_what_was_saved_before(tmp_path: Path,
     code = kills.start("julia", drawn("julia"), tmp_path, *callback).wait(quick.PATIENCE)
     assert code == 130, (tmp_path / "output.txt").read_text()[-2000:]
     assert "stopped by" not in (tmp_path / "output.txt").read_text()
-    assert torch.load(kills.last_of("julia", tmp_path), weights_only=True)["global_step"] == 15
+    assert torch.load(kills.last_of("julia", tmp_path), weights_only=True)["global_step"] == 7
     assert not list(tmp_path.rglob("result.json"))
 
 
 class Twice(pl.Callback):
-    """Types Ctrl-C twice in the 20th step."""
+    """Types Ctrl-C twice in the tenth step."""
 
     def __init__(self) -> None:
         self.steps = 0
 
     def on_train_batch_start(self, *_: Any) -> None:
         self.steps += 1
-        if self.steps == 20:
+        if self.steps == 10:
             os.kill(os.getpid(), signal.SIGINT)
 
     def on_before_optimizer_step(self, *_: Any) -> None:
-        if self.steps == 20:
+        if self.steps == 10:
             os.kill(os.getpid(), signal.SIGINT)
 
 
@@ -284,8 +292,8 @@ def test_two_fits_at_once_share_the_cache_and_no_run_folder(tmp_path: Path, draw
 def test_one_process_at_a_time_writes_to_a_run(tmp_path: Path, drawn: Callable[[str], Path]) -> None:
     data, last, output = drawn("julia"), kills.last_of("julia", tmp_path), tmp_path / "output.txt"
     two, again = ("--trainer.max_epochs", 2), ("--ckpt_path", last.relative_to(tmp_path))
-    # The fit, and then a resumed one, are held still in the second epoch; an epoch has 15 steps.
-    for call, words in ((20, two), (3, (*two, *again))):
+    # The fit, and then a resumed one, are held still in the second epoch; an epoch has 7 steps.
+    for call, words in ((10, two), (3, (*two, *again))):
         settings = f'{{"hook": "on_train_batch_start", "call": {call}, "signal": {signal.SIGSTOP.value}}}'
         one = f'{{"class_path": "tests.kills.Kill", "init_args": {settings}}}'
         first = kills.start("julia", data, tmp_path, *words, "--trainer.callbacks+", one)
@@ -329,7 +337,7 @@ def test_a_rank_that_dies_ends_the_others(
     process = kills.start("julia", tmp_path / "data", tmp_path, *many, "--trainer.callbacks+", one)
     assert process.wait(quick.PATIENCE) != 0
     said = (tmp_path / "output.txt").read_text()
-    assert "this rank fails" in said
+    assert "this rank fails" in said, said
     left = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True, check=False).stdout
     assert left == ""
 

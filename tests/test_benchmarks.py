@@ -6,12 +6,14 @@ import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from benchmarks import accuracy, fit, predict, preparing, scale, start, timing
+from benchmarks import accuracy, beside, fit, predict, preparing, scale, start, timing
 from benchmarks.timing import BARE, SEED, Row, median_ratio, show
 from growth.synthetic import draw as draw_growth
+from julia.synthetic import draw as draw_julia
 from tests.quick import CONTEXT
 
 pytestmark = pytest.mark.slow
@@ -33,18 +35,25 @@ def forked(forked_children: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "multiprocessing", SimpleNamespace(get_context=lambda _: CONTEXT))
 
 
-def test_preparing(tmp_path: Path) -> None:
-    rows = list(preparing.rows(tmp_path, photos=4, repetitions=1, bitmaps=620))
+def test_preparing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def smaller(folder: Path, **sizes: Any) -> None:
+        assert (sizes["width"], sizes["height"]) == (3280, 2464)
+        draw_growth(folder, **{**sizes, "width": 328, "height": 246})
+
+    monkeypatch.setattr(preparing, "draw_growth", smaller)
+    rows = list(preparing.rows(tmp_path, photos=4, repetitions=1, bitmaps=124))
     assert [row.what for row in rows] == [
         "preparing 4 photos of 3280×2464 at 224 px",
-        "preparing 620 bitmaps of julia at 28 px",
+        "preparing 124 bitmaps of julia at 28 px",
     ]
     assert all(row.ratio and row.theirs.endswith("images/s") for row in rows)
 
 
 @pytest.mark.parametrize(("name", "baselines"), [("resnet18", [BARE, "", SEED]), ("small", [BARE, ""])])
-def test_fit(sets: Path, forked: None, name: str, baselines: list[str]) -> None:
-    rows = list(fit.fit(fit.CONFIGS / f"{name}.yaml", sets, seconds=1))
+def test_fit(sets: Path, forked: None, monkeypatch: pytest.MonkeyPatch, name: str, baselines: list[str]) -> None:
+    monkeypatch.setattr(beside, "BLOCK_SECONDS", 0.05)
+    smaller = {"resnet18": ("--data.batch_size", "16"), "small": ("--model.image_size", "32")}[name]
+    rows = list(fit.fit(fit.CONFIGS / f"{name}.yaml", sets, 0.1, smaller))
     assert [row.beside for row in rows] == baselines
     assert all(row.ratio for row in rows if row.beside)
     shares = re.findall(r"(\w+) (-?[\d.]+)", rows[1].what)
@@ -82,10 +91,11 @@ def test_scale(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
     assert {line.count("|") for line in lines[1:]} == {lines[1].count("|")}
 
 
-def test_accuracy(sets: Path, monkeypatch: pytest.MonkeyPatch, forked: None) -> None:
+def test_accuracy(sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forked: None) -> None:
     monkeypatch.setattr(accuracy, "ACCURACY", 0.0)
     monkeypatch.setattr(accuracy, "DAYS", 1000.0)
-    julia, growth = accuracy.rows({"julia": sets / "julia", "growth": sets / "growth"}, species="BC", patience=100)
+    draw_julia(tmp_path / "few", train=124, test=1, seed=0)  # the baseline takes eight at a time
+    julia, growth = accuracy.rows({"julia": tmp_path / "few", "growth": sets / "growth"}, species="BC", patience=100)
     assert julia.what.startswith("julia, airbench, to 0.0 accuracy") and julia.ratio
     assert growth.what.startswith("growth, small.yaml, to 1000.0 days") and growth.ratio
 

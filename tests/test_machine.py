@@ -9,7 +9,9 @@ import resource
 import runpy
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -24,12 +26,13 @@ SMALL = ("--model.image_size", "28", "--trainer.max_epochs", "1", "--trainer.ena
 VERSION, OVERRIDE, READ_ANY = 0x20080522, 1, 2  # of linux/capability.h
 
 
-def command(*words: object, python: str = "", **variables: str) -> tuple[int, str]:
-    """Run ``python -m ...``, forked if no other ``python`` is given: its exit code and stderr."""
+def command(*words: object, python: str = "", cores: set[int] | None = None, **variables: str) -> tuple[int, str]:
+    """Run ``python -m ...``, forked if no other ``python`` is given, on some ``cores``: its exit code and stderr."""
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY), "WANDB_MODE": "disabled"}
     environment |= {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", **variables}  # half of it would stay
     started = [python or executable(), "-m", *map(str, words)]
-    done = subprocess.run(started, env=environment, capture_output=True, text=True, check=False)
+    bound = partial(os.sched_setaffinity, 0, cores) if cores else None
+    done = subprocess.run(started, env=environment, capture_output=True, text=True, check=False, preexec_fn=bound)
     return done.returncode, done.stderr
 
 
@@ -46,11 +49,6 @@ def obedient() -> None:
     for held in (0, 1):  # now, and on demand
         rights[held] &= ~(1 << OVERRIDE | 1 << READ_ANY)
     assert libc.capset(header, rights) == 0
-
-
-def one_core() -> None:
-    """Only one core may be used."""
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 
 @pytest.mark.slow
@@ -93,11 +91,11 @@ def test_no_home_no_language_and_one_core(julia_root: Path) -> None:
     words = (*SMALL, "--model.backbone", "lenet", "--data.root", julia_root)
     # No HOME at all, a folder for temporary files that is not there, and ASCII instead of UTF-8.
     missing = {"TMPDIR": "/nowhere", "LC_ALL": "C", "PYTHONUTF8": "0", "WANDB_MODE": "offline"}
-    here = ([__name__, "one_core", "--"] if hasattr(os, "sched_setaffinity") else []) + ["julia"]
-    code, errors = command(*here, "fit", *words, python=sys.executable, **missing)
+    one: Any = {"cores": {min(os.sched_getaffinity(0))}} if hasattr(os, "sched_setaffinity") else {}
+    code, errors = command("julia", "fit", *words, python=sys.executable, **one, **missing)
     assert code == 0, errors
     checkpoint = "runs/julia/lenet/latest/checkpoints/best.ckpt"
-    code, errors = command(*here, "predict", "--ckpt_path", checkpoint, python=sys.executable, **missing)
+    code, errors = command("julia", "predict", "--ckpt_path", checkpoint, python=sys.executable, **one, **missing)
     assert code == 0, errors
     assert Path("runs/julia/lenet/latest/submission_best.csv").is_file()
 
@@ -140,7 +138,7 @@ def main() -> None:
     """Run a command with a limit: ``python -m tests.test_machine LIMIT ARGUMENT... -- MODULE ...``."""
     split = sys.argv.index("--")
     limit, *arguments = sys.argv[1:split]
-    {"room": room, "obedient": obedient, "one_core": one_core}[limit](*arguments)
+    {"room": room, "obedient": obedient}[limit](*arguments)
     sys.argv = sys.argv[split + 1 :]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 

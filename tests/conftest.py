@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gc
+
+gc.disable()  # until all is imported, which it would slow down by half
+
 import json
 import os
 import runpy
@@ -18,10 +21,11 @@ import torch
 from filelock import FileLock  # which torch brings
 from matplotlib.figure import Figure
 
+from common import plots
 from common.checkpoints import PARTS
 from growth.synthetic import draw as draw_growth
 from julia.synthetic import draw as draw_julia
-from tests.quick import blank, executable, typed
+from tests.quick import FEW, GALLERIES, blank, executable, typed
 
 REAL_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -48,8 +52,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Leave the tests, and what they have imported, out of each collection of garbage; see tests/quick.py."""
+    """Collect garbage from now on, but never look for it among the tests and what they have imported."""
     gc.freeze()
+    gc.enable()
 
 
 Shared = Callable[[str, Callable[[Path], object]], Path]
@@ -79,6 +84,12 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
 def julia_root(shared: Shared) -> Path:
     """The synthetic julia set: 310 training and 31 test bitmaps. Tests that change it work on a copy."""
     return shared("julia", lambda folder: draw_julia(folder, train=310, test=31, seed=0))
+
+
+@pytest.fixture(scope="session")
+def large_julia_root(shared: Shared) -> Path:
+    """As many bitmaps as it takes to hold out all but one of each class in twenty: 1240, and 31 test bitmaps."""
+    return shared("large-julia", lambda folder: draw_julia(folder, train=1240, test=31, seed=0))
 
 
 @pytest.fixture(scope="session")
@@ -143,13 +154,17 @@ Run = Callable[..., str]
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Run]:
     """Type ``python -m <task> ...`` and get what it prints; ``fails=True`` wants exit code 2 and gets stderr.
 
-    The figures of a fit are made but not rendered, which takes longer than a small fit: test_tracking renders them.
+    The figures of a fit are made, with few pictures in a gallery, but not rendered, which takes longer than a small
+    fit: test_tracking renders them.
     """
     savefig = Figure.savefig
 
     def type_command(*words: object, fails: bool = False) -> str:
         monkeypatch.setattr(sys, "argv", [str(word) for word in words])
-        monkeypatch.setattr(Figure, "savefig", blank if words[1:2] == ("fit",) else savefig)
+        fits = words[1:2] == ("fit",)
+        monkeypatch.setattr(Figure, "savefig", blank if fits else savefig)
+        for gallery in GALLERIES:
+            monkeypatch.setattr(gallery, FEW if fits else plots.GALLERY)
         if not fails:
             runpy.run_module(str(words[0]), run_name="__main__")
             captured = capsys.readouterr()

@@ -11,6 +11,7 @@ import gc
 import json
 import multiprocessing
 import os
+import pkgutil
 import runpy
 import shutil
 import signal
@@ -37,14 +38,12 @@ PATIENCE = 1800  # seconds before something counts as hanging, which must be man
 TASKS = ("growth", "julia")
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    # This file, which each process would otherwise import again, and what a fit imports late.
-    [f"{task}.{part}" for task in TASKS for part in ("data", "model")] + ["sklearn.model_selection", __name__]
+    # First what puts off the collection of garbage; then what a fit imports late. That imports this file as well.
+    ["tests.conftest", *(f"{task}.{part}" for task in TASKS for part in ("data", "model")), "sklearn.model_selection"]
 )
 
-
-# What has been imported by now stays. The collector would look at all of it again and again, which takes as long as a
-# small fit, and in a forked process it would copy the memory.
-gc.freeze()
+GALLERIES = tuple(f"{task}.plots.GALLERY" for task in TASKS)
+FEW = 2  # pictures in a gallery of a fit, since to lay out 24 takes a fifth of a small one
 
 
 def blank(_: Figure, stream: Any, format: str) -> None:
@@ -74,7 +73,7 @@ class Forked:
     """``python -m ...``, with as much of ``subprocess.Popen`` as is used here.
 
     Args:
-        words: the module and its arguments.
+        words: the module and its arguments; or ``-c``, code and its arguments.
         folder: where to run.
         environment: all of it.
         output: descriptor of its stdout.
@@ -122,6 +121,9 @@ class Forked:
 def _run(
     words: list[str], folder: str, environment: dict[str, str], output: Stream, errors: Stream, program: str
 ) -> None:
+    # To look for garbage among all that has been imported takes as long as a small fit, and would copy its memory.
+    gc.freeze()
+    gc.enable()
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
@@ -138,9 +140,15 @@ def _run(
     rank_zero_only.rank = _get_rank() or 0  # Lightning reads it when imported
     sys.executable = program  # what starts folds, ranks and shells
     Figure.savefig = blank  # type: ignore[assignment, method-assign]
+    for gallery in GALLERIES:
+        pkgutil.resolve_name(gallery.rpartition(".")[0]).GALLERY = FEW
     sys.argv = words
     try:
-        runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+        if words[0] == "-c":
+            code = sys.argv.pop(1)
+            exec(code, {"__name__": "__main__"})
+        else:
+            runpy.run_module(words[0], run_name="__main__", alter_sys=True)
     finally:
         atexit._run_exitfuncs()  # which multiprocessing skips, and in which W&B writes its last lines
 
@@ -158,10 +166,12 @@ def typed(folder: Path, *words: object, **environment: str) -> str:
 # Exits like the process that is forked for it, which gets its SIGINT and SIGTERM, and is killed when it is killed.
 CLIENT = """#!{python} -IS
 import json, os, signal, socket, sys
-try:
-    words = sys.argv[sys.argv.index("-m") + 1 :]
-except ValueError:
-    os.execv({python!r}, [{python!r}, *sys.argv[1:]])
+words = sys.argv[1:]
+if words[:1] != ["-c"]:
+    try:
+        words = words[words.index("-m") + 1 :]
+    except ValueError:
+        os.execv({python!r}, [{python!r}, *words])
 ending = signal.SIGINT, signal.SIGTERM
 signal.pthread_sigmask(signal.SIG_BLOCK, ending)
 with socket.socket(socket.AF_UNIX) as asked:
@@ -183,7 +193,7 @@ sys.exit(code)
 
 @cache
 def executable() -> str:
-    """Make, once, a program that stands in for Python but forks ``-m <module>``, and start the process to fork."""
+    """Make, once, a program that stands in for Python but forks ``-m`` and ``-c``, and start the process to fork."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(REPOSITORY))
         patch.setenv("OMP_NUM_THREADS", "1")

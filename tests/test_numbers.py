@@ -190,9 +190,8 @@ def test_seeded_fits_of_growth_are_equal(run: Run, growth_root: Path) -> None:
 
 
 @pytest.mark.slow
-def test_shuffled_labels_are_recognised_by_chance(run: Run, tmp_path: Path) -> None:
-    draw_julia(tmp_path / "true", train=1240, test=31, seed=0)
-    shuffled = Path(shutil.copytree(tmp_path / "true", tmp_path / "shuffled"))
+def test_shuffled_labels_are_recognised_by_chance(run: Run, large_julia_root: Path, tmp_path: Path) -> None:
+    shuffled = Path(shutil.copytree(large_julia_root, tmp_path / "shuffled"))
     labels = pd.read_csv(shuffled / "trainLabels.csv", dtype=str, keep_default_na=False)
     labels["Class"] = np.random.default_rng(0).permutation(labels["Class"])
     labels.to_csv(shuffled / "trainLabels.csv", index=False)
@@ -201,8 +200,8 @@ def test_shuffled_labels_are_recognised_by_chance(run: Run, tmp_path: Path) -> N
     words += ("--data.shift", 0, "--data.zoom", 0, "--data.inversion", 0)
     words += ("--trainer.max_epochs", 20, "--trainer.check_val_every_n_epoch", 20)
     found = {}
-    for name in ("true", "shuffled"):
-        run("julia", "fit", *words, *QUIET, "--data.root", tmp_path / name, "--name", name)
+    for name, root in (("true", large_julia_root), ("shuffled", shuffled)):
+        run("julia", "fit", *words, *QUIET, "--data.root", root, "--name", name)
         found[name] = json.loads(Path(f"runs/julia/{name}/latest/result.json").read_text())["last"]
     # Of 248 held-out bitmaps 4 are right by chance, more than 14 once in 50,000 times.
     assert found["shuffled"] <= 14 / 248

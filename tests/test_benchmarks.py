@@ -13,7 +13,6 @@ import pytest
 from benchmarks import accuracy, beside, fit, predict, preparing, scale, start, timing
 from benchmarks.timing import BARE, SEED, Row, median_ratio, show
 from growth.synthetic import draw as draw_growth
-from julia.synthetic import draw as draw_julia
 from tests.quick import CONTEXT
 
 pytestmark = pytest.mark.slow
@@ -91,11 +90,10 @@ def test_scale(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
     assert {line.count("|") for line in lines[1:]} == {lines[1].count("|")}
 
 
-def test_accuracy(sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forked: None) -> None:
+def test_accuracy(sets: Path, monkeypatch: pytest.MonkeyPatch, forked: None) -> None:
     monkeypatch.setattr(accuracy, "ACCURACY", 0.0)
     monkeypatch.setattr(accuracy, "DAYS", 1000.0)
-    draw_julia(tmp_path / "few", train=124, test=1, seed=0)  # the baseline takes eight at a time
-    julia, growth = accuracy.rows({"julia": tmp_path / "few", "growth": sets / "growth"}, species="BC", patience=100)
+    julia, growth = accuracy.rows({"julia": sets / "julia", "growth": sets / "growth"}, species="BC", patience=100)
     assert julia.what.startswith("julia, airbench, to 0.0 accuracy") and julia.ratio
     assert growth.what.startswith("growth, small.yaml, to 1000.0 days") and growth.ratio
 

@@ -87,6 +87,12 @@ def julia_root(shared: Shared) -> Path:
 
 
 @pytest.fixture(scope="session")
+def other_julia_root(shared: Shared) -> Path:
+    """Another 310 training bitmaps, and one test bitmap."""
+    return shared("other-julia", lambda folder: draw_julia(folder, train=310, test=1, seed=7))
+
+
+@pytest.fixture(scope="session")
 def large_julia_root(shared: Shared) -> Path:
     """As many bitmaps as it takes to hold out all but one of each class in twenty: 1240, and 31 test bitmaps."""
     return shared("large-julia", lambda folder: draw_julia(folder, train=1240, test=31, seed=0))

@@ -24,7 +24,6 @@ from common.errors import UserError
 from common.out_of_fold import Estimates
 from common.runs import read_run
 from julia.files import CLASSES
-from julia.synthetic import draw
 from tests import quick
 from tests.conftest import PARTS_OF_A_FIT, Run
 
@@ -186,9 +185,10 @@ def test_a_fold_is_kept_only_if_it_was_fitted_so_from_its_start(
 
 
 @pytest.mark.slow
-def test_a_fold_is_kept_only_if_it_was_fitted_from_these_weights(crossval: Run, run: Run, refused: Run) -> None:
-    draw(Path("other"), train=310, test=31, seed=7)
-    run("julia", "fit", *SMALL, *ONE_EPOCH[:4], "--data.root", "other", "--name", "other")
+def test_a_fold_is_kept_only_if_it_was_fitted_from_these_weights(
+    crossval: Run, run: Run, refused: Run, other_julia_root: Path
+) -> None:
+    run("julia", "fit", *SMALL, *ONE_EPOCH[:4], "--data.root", other_julia_root, "--name", "other")
     shutil.copy("runs/julia/other/version_0/checkpoints/last.ckpt", "weights.ckpt")
     words = ("--folds", 0, "--model.pretrained", "weights.ckpt")
     crossval(*words)

@@ -22,9 +22,15 @@ KILL = '{"class_path": "tests.kills.Kill", "init_args": {"hook": "on_train_batch
 
 
 @pytest.fixture
-def extra(shared: Shared) -> Path:
+def extra(other_julia_root: Path) -> Path:
     """Another 310 drawn bitmaps in the layout of the first set."""
-    return shared("extra", lambda folder: draw(folder, train=310, test=1, seed=7))
+    return other_julia_root
+
+
+@pytest.fixture
+def others(shared: Shared) -> Path:
+    """And 310 that are neither these nor those."""
+    return shared("others", lambda folder: draw(folder, train=310, test=1, seed=8))
 
 
 def test_each_epoch_has_fewer_of_them_and_the_last_one_none(run: Run, julia_root: Path, extra: Path) -> None:
@@ -60,7 +66,7 @@ def test_the_images_of_a_batch_have_their_own_true_values(julia_root: Path, extr
 
 @pytest.mark.slow
 def test_a_fit_with_them_resumes_bit_for_bit_and_never_with_others(
-    run: Run, refused: Run, julia_root: Path, extra: Path, tmp_path: Path
+    run: Run, refused: Run, julia_root: Path, extra: Path, others: Path, tmp_path: Path
 ) -> None:
     mine = shutil.copytree(extra, tmp_path / "mine")
     words = (*FIT, "--data.root", julia_root, "--data.extra", mine, "--data.extra_per_batch", 24)
@@ -71,8 +77,7 @@ def test_a_fit_with_them_resumes_bit_for_bit_and_never_with_others(
     signal.signal(signal.SIGTERM, before)
     moved = mine.rename(tmp_path / "moved")
     again = ("julia", "fit", "--ckpt_path", "last", "--name", "broken", *QUIET, "--data.extra")
-    draw(tmp_path / "others", train=310, test=1, seed=8)
-    said = refused(*again, tmp_path / "others")
+    said = refused(*again, others)
     assert "the checkpoint was not fitted with these images of --data.extra; give the same data" in said
     assert "the checkpoint runs/julia/broken" in refused(*again, moved, "--data.extra_per_batch", 12)
     run(*again, moved)
@@ -124,14 +129,13 @@ def test_a_second_set_that_is_incomplete_or_the_first_one_is_refused(
 
 @pytest.mark.slow
 def test_a_fold_fitted_with_other_images_is_fitted_again(
-    run: Run, julia_root: Path, extra: Path, tmp_path: Path, forked_children: None
+    run: Run, julia_root: Path, extra: Path, others: Path, tmp_path: Path, forked_children: None
 ) -> None:
     words = ("julia", "crossval", *FIT[2:], "--data.root", julia_root, "--folds", "[0]", "--data.extra_per_batch", 24)
     run(*words, "--data.extra", extra)
     moved = shutil.copytree(extra, tmp_path / "moved")
     assert "not fitted again" in run(*words, "--data.extra", moved)
-    draw(tmp_path / "others", train=310, test=1, seed=8)
-    said = run(*words, "--data.extra", tmp_path / "others")
+    said = run(*words, "--data.extra", others)
     assert "the checkpoint was not fitted with these images of --data.extra" in said and "fitting it again" in said
 
 

@@ -52,7 +52,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Collect garbage from now on, but never look for it among the tests and what they have imported."""
+    """Collect garbage from now on, but never look for it among the tests and what they have imported.
+
+    The process that only hands out tests to others never comes here, and makes little of it.
+    """
     gc.freeze()
     gc.enable()
 

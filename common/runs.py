@@ -78,7 +78,7 @@ class CrossValidated(TypedDict):
     seconds: float
     views: NotRequired[int]  # of each image, averaged; 1 if not stated
     runs: NotRequired[list[str]]  # of each fold, as fold_<k>/version_N; not stated by earlier versions
-    epochs: NotRequired[list[int]]
+    epochs: NotRequired[list[int | None]]  # of each fold; None of runs of earlier versions
 
 
 def number_of(run: Path) -> int:

@@ -57,7 +57,8 @@ def choose_teachers(
         raise UserError(f"{FLAG}: they label images with classes, which this task does not have; leave it out")
     others = {content[:DIGITS] for content in contents}.difference(split.contents[: len(split.trained)])
     words = [given] if isinstance(given, str) else given
-    chosen, paths = [], [path for word in words for path in expand_checkpoints(FLAG, word)]
+    chosen: dict[str, Teacher] = {}  # by weights, so that a copy does not count twice
+    paths = [path for word in words for path in expand_checkpoints(FLAG, word)]
     for path in dict.fromkeys(path.resolve() for path in paths):
         saved = load_checkpoint(path, FLAG)
         fitted = split_of(saved, f"{FLAG} {path}")
@@ -67,11 +68,12 @@ def choose_teachers(
         if task is not None:
             read_checkpoint(path, task, FLAG)
         if not fitted.seen & others:
-            chosen.append(Teacher(path, fitted, digest_weights(saved["state_dict"])))
+            weights = digest_weights(saved["state_dict"])
+            chosen.setdefault(weights, Teacher(path, fitted, weights))
     if not chosen:
         why = f"each of {counted(len(paths), 'checkpoint')} has learned from images that this fit does not train on"
         raise UserError(f"{FLAG}: {why}; give those of the same --data.fold and --data.train_fraction")
-    return chosen
+    return list(chosen.values())
 
 
 def task_of(trainer: pl.Trainer) -> type[AnyTask]:

@@ -37,14 +37,14 @@ class LabelledData(ImageData):
     Attributes:
         columns: the two columns of a submission.
         extra_set: the images of ``extra``, if a fit is about to start.
-        chosen: those of ``teachers`` that have learned from no image that this fit does not train on.
+        chosen_teachers: those of ``teachers`` that have learned from no image that this fit does not train on.
     """
 
     columns: ClassVar[tuple[str, str]]
     train_set: LabelledRows
     val_set: LabelledRows
     extra_set: LabelledRows
-    chosen: Sequence[Teacher] = ()
+    chosen_teachers: Sequence[Teacher] = ()
 
     def __init__(
         self,
@@ -75,9 +75,9 @@ class LabelledData(ImageData):
             self.split = self.split.joined_by(listing, digests_of(images), f"--data.extra {self.extra}")
         if self.teachers is not None:
             task = None if self.trainer is None else task_of(self.trainer)
-            self.chosen = choose_teachers(self.teachers, self.split, digests_of(self.train_set.images), task)
-            identities = [*(one.weights for one in self.chosen), *digests_of(self.test_images())]
-            self.split = self.split.taught_by([one.split for one in self.chosen], identities)
+            self.chosen_teachers = choose_teachers(self.teachers, self.split, digests_of(self.train_set.images), task)
+            identities = [*(one.weights for one in self.chosen_teachers), *digests_of(self.test_images())]
+            self.split = self.split.taught_by([one.split for one in self.chosen_teachers], identities)
 
     def _read_extra(self) -> tuple[Listing, Images] | None:
         """List and decode the second training set, if there is one."""
@@ -150,7 +150,7 @@ class LabelledData(ImageData):
         assert self.trainer is not None
         images, known = self.test_images(), {*digests_of(self.train_set.images)}
         rows = [row for row, content in enumerate(digests_of(images)) if content not in known]
-        labels = label_test_set(self.trainer, self, self.chosen)
+        labels = label_test_set(self.trainer, self, self.chosen_teachers)
         return LabelledRows(images, np.array(rows), labels)
 
     def train_dataloader(self) -> DataLoader[LabelledBatch]:

@@ -155,10 +155,7 @@ class LastCheckpoint(RunCheckpoint):
         due = time.monotonic() - self.written > self.took / SAVING_SHARE
         # Rank 0 decides, since all ranks take part in saving.
         if self._at_end(trainer) or trainer.strategy.broadcast(due or bool(self.asked)):
-            start = time.monotonic()
-            super().on_train_epoch_end(trainer, pl_module)
-            self.written = time.monotonic()
-            self.took = self.written - start
+            self.write(trainer, pl_module)
         if self._any_asked(trainer) and not self._at_end(trainer):
             self.stop(trainer)
 
@@ -176,6 +173,13 @@ class LastCheckpoint(RunCheckpoint):
         path = quoted(str(self.path))
         print(f"stopped by {name}; to resume, give the same command with --ckpt_path {path}", file=sys.stderr)
         raise SIGTERMException(128 + self.asked)
+
+    def write(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the checkpoint, and record how long that takes."""
+        start = time.monotonic()
+        super().on_train_epoch_end(trainer, pl_module)
+        self.written = time.monotonic()
+        self.took = self.written - start
 
     def _at_end(self, trainer: pl.Trainer) -> bool:
         epochs_end = trainer.max_epochs not in (None, -1) and trainer.current_epoch + 1 >= (trainer.max_epochs or 0)

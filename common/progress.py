@@ -97,6 +97,11 @@ class Progress(ProgressBar):
         steps = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
         return math.ceil(trainer.estimated_stepping_batches / steps)
 
+    def seconds_left(self, trainer: pl.Trainer) -> float:
+        """Estimate how much longer the fit will take, including validation, from the steps that it has taken."""
+        taken, total = trainer.global_step - self.first_step, trainer.estimated_stepping_batches
+        return (time.monotonic() - self.began) / max(1, taken) * (total - trainer.global_step)
+
 
 def best_of(module: AnyTask, *reached: Reached | None) -> Reached | None:
     """Choose the best value, or the first of equal ones."""
@@ -127,10 +132,7 @@ class Lines(Progress):
             parts.append(f"{pl_module.monitor} {self.latest.shown(pl_module)}")
         if (best := self.best(trainer, pl_module)) is not None:
             parts.append(f"best {best.shown(pl_module)} in epoch {best.epoch + 1}")
-        # Including validation, from the steps that the fit has taken.
-        taken, total = trainer.global_step - self.first_step, trainer.estimated_stepping_batches
-        left = (time.monotonic() - self.began) / max(1, taken) * (total - trainer.global_step)
-        parts.append("stopping early" if trainer.should_stop else f"{shown_time(left)} left")
+        parts.append("stopping early" if trainer.should_stop else f"{shown_time(self.seconds_left(trainer))} left")
         # Flushed, since whoever follows the log waits for this very line.
         print(f"epoch {epoch + 1:{len(number)}} of {number}: {', '.join(parts)}", flush=True)
 

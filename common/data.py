@@ -225,7 +225,11 @@ class ImageData(LightningDataModule, ABC):
         return learn_familiar(self.train_set.images, rows, [kinds[row] for row in rows] if kinds else [])
 
     def source(self) -> str:
-        """Digest the names, sizes and, of small ones, contents of the test files; moving them does not change it."""
+        """Digest the names, sizes and, of small ones, contents of the test files; moving them does not change it.
+
+        Raises:
+            UserError: as :meth:`read_test_set`.
+        """
         files = self.read_test_set()
         return digest_of(
             [file.name.name for file in files], np.array([file.size + (checksum(file) << 32) for file in files])

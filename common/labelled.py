@@ -11,7 +11,7 @@ import numpy as np
 from jsonargparse.typing import PositiveInt
 from torch.utils.data import DataLoader
 
-from common.arguments import Machine
+from common.arguments import Machine, as_typed
 from common.batches import EpochSampler, JoinedRows, LabelledBatch, LabelledRows
 from common.cache import digests_of
 from common.data import ImageData
@@ -29,7 +29,7 @@ class LabelledData(ImageData):
     Args:
         batch_size: images per training batch.
         extra: folder of a second training set, such as drawn images, laid out like the first.
-        extra_per_batch: images of extra to add to each training batch, linearly fewer with each epoch, down to none.
+        extra_per_batch: images to add to each training batch: of extra, linearly fewer with each epoch, down to none.
         teachers: checkpoints of earlier fits, as [A, B] or a pattern, whose probabilities label the test images; these
             fill the places in each batch that extra leaves. Those of other folds are left out.
         shared: as for :class:`ImageData`.
@@ -85,7 +85,7 @@ class LabelledData(ImageData):
             for flag, given in (("extra", self.extra), ("teachers", self.teachers)):
                 if given is not None:
                     how = "say how many of its images each batch gets: --data.extra_per_batch"
-                    raise UserError(f"--data.{flag} {given}: {how}")
+                    raise UserError(f"--data.{flag} {as_typed(given)}: {how}")
             return None
         if self.extra is None and self.teachers is None:
             raise UserError(

@@ -12,8 +12,7 @@ from contextlib import contextmanager
 def without_collecting() -> Iterator[None]:
     """Collect no garbage in the block, which imports libraries, and leave what they made out of later collections.
 
-    They stay until the end. To look for garbage among their million objects takes a third of the start, and then half a
-    second every few hundred steps.
+    They stay until the end, and to look for garbage among their million objects takes over a quarter of the start.
     """
     first = "torch" not in sys.modules  # a second command in one process would keep the garbage of the first
     gc.disable()

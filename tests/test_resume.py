@@ -38,20 +38,21 @@ class Stream(pl.Callback):
 
     Args:
         path: the file to save them in: (epoch, batch) → rows and images.
+        part: what to save instead of the images, such as targets.
     """
 
-    def __init__(self, path: str) -> None:
-        self.path, self.batches = Path(path), {}  # type: ignore[var-annotated]
+    def __init__(self, path: str, part: str = "images") -> None:
+        self.path, self.part, self.batches = Path(path), part, {}  # type: ignore[var-annotated]
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, index: int) -> None:
-        self.batches[trainer.current_epoch, index] = batch.row.clone(), batch.images.clone()
+        self.batches[trainer.current_epoch, index] = batch.row.clone(), getattr(batch, self.part).clone()
 
     def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         torch.save(self.batches, self.path.with_suffix(f".{trainer.global_rank}.pt"))
 
 
-def stream(path: str) -> tuple[str, str]:
-    one = f'{{"class_path": "tests.test_resume.Stream", "init_args": {{"path": "{path}"}}}}'
+def stream(path: str, part: str = "images") -> tuple[str, str]:
+    one = f'{{"class_path": "tests.test_resume.Stream", "init_args": {{"path": "{path}", "part": "{part}"}}}}'
     return "--trainer.callbacks", f"[{one}]"
 
 

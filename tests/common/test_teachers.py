@@ -5,36 +5,21 @@ from __future__ import annotations
 import shutil
 import signal
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from lightning import pytorch as pl
 
 from julia.synthetic import draw
 from tests import kills
 from tests.common.test_extra import KILL
 from tests.conftest import Run, Shared
 from tests.quick import typed
-from tests.test_resume import LENET, QUIET
+from tests.test_resume import LENET, QUIET, saved, stream
 
 TEACHER = ("julia", "fit", *LENET, *QUIET)
 FIT = (*TEACHER, "--data.batch_size", 60, "--data.extra_per_batch", 24)
 TEST = 31  # images
-
-
-class Targets(pl.Callback):
-    """Saves the rows and targets of the training batches in ``targets.pt``: (epoch, batch) → both."""
-
-    def __init__(self) -> None:
-        self.batches: dict[tuple[int, int], tuple[torch.Tensor, torch.Tensor]] = {}
-
-    def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, batch: Any, index: int) -> None:
-        self.batches[trainer.current_epoch, index] = batch.row.clone(), batch.targets.clone()
-
-    def on_train_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        torch.save(self.batches, "targets.pt")
 
 
 @pytest.fixture
@@ -48,9 +33,16 @@ def teachers(shared: Shared, julia_root: Path) -> str:
     return f"{shared('teachers', fit)}/runs/julia/fold_?/latest/checkpoints/last.ckpt"
 
 
-def alter(runs: Path, fold: int) -> None:
+@pytest.fixture
+def mine(teachers: str, tmp_path: Path) -> str:
+    """A copy of them, which a test may change."""
+    shutil.copytree(Path(teachers).parents[3], tmp_path / "mine", symlinks=True)
+    return f"{tmp_path}/mine/fold_?/latest/checkpoints/last.ckpt"
+
+
+def alter(mine: str, fold: int) -> None:
     """Change a weight of a fold's checkpoint."""
-    path = runs / f"fold_{fold}" / "latest" / "checkpoints" / "last.ckpt"
+    path = mine.replace("?", str(fold))
     checkpoint = torch.load(path)
     next(iter(checkpoint["state_dict"].values()))[0] += 1
     torch.save(checkpoint, path)
@@ -58,15 +50,14 @@ def alter(runs: Path, fold: int) -> None:
 
 def test_those_of_the_same_fold_label_the_test_images(run: Run, julia_root: Path, teachers: str) -> None:
     words = (*FIT, "--data.root", julia_root, "--data.fold", 0, "--name", "taught")
-    callback = "[{class_path: tests.common.test_teachers.Targets}]"
-    said = run(*words, "--data.teachers", teachers, "--trainer.callbacks", callback)
+    said = run(*words, "--data.teachers", teachers, *stream("targets", "targets"))
     chosen = teachers.replace("?", "0").replace("latest", "version_0")
     assert f"teachers: {chosen}, which label 31 test images" in said
 
     run("julia", "predict", "--ckpt_path", chosen, "--submission.tta", 10, "--submission.path", "mine.csv")
     expected = np.load("mine.npz")["probabilities"]
     own, seen = 248, []
-    for rows, targets in torch.load("targets.pt").values():
+    for rows, targets in saved("targets").values():
         assert targets.shape == (84, 62)
         assert (targets[rows < own].max(dim=1).values == 1).all()
         labelled = rows[rows >= own] - own
@@ -81,24 +72,21 @@ def test_they_fill_the_places_that_a_second_set_leaves(
 ) -> None:
     draw(tmp_path / "extra", train=62, test=1, seed=7)
     words = (*FIT, "--data.root", julia_root, "--data.fold", 1, "--data.extra", tmp_path / "extra")
-    callback = "[{class_path: tests.common.test_teachers.Targets}]"
-    run(*words, "--data.teachers", teachers, "--trainer.callbacks", callback, "--trainer.max_epochs", 3)
-    for (epoch, _), (rows, targets) in torch.load("targets.pt").items():
+    run(*words, "--data.teachers", teachers, *stream("targets", "targets"), "--trainer.max_epochs", 3)
+    for (epoch, _), (rows, targets) in saved("targets").items():
         extra, labelled = (rows >= 248) & (rows < 310), rows >= 310
         assert (extra.sum(), labelled.sum()) == ((24, 0), (12, 12), (0, 24))[epoch]
         assert (targets[extra].max(dim=1).values == 1).all()
-    # Those of a later fit that follow these weights know of both sets.
+    # A later fit from these weights knows of both sets.
     split = torch.load("runs/julia/lenet/latest/checkpoints/last.ckpt")["CharacterData"]["split"]
     assert len(split["earlier"]) == 62 and split["second"] and split["taught"]
 
 
 @pytest.mark.slow
 def test_a_fit_with_them_resumes_bit_for_bit_and_never_with_others(
-    run: Run, refused: Run, julia_root: Path, teachers: str, tmp_path: Path
+    run: Run, refused: Run, julia_root: Path, teachers: str, mine: str
 ) -> None:
-    mine = shutil.copytree(Path(teachers).parents[3], tmp_path / "mine", symlinks=True)
-    pattern = f"{mine}/fold_?/latest/checkpoints/last.ckpt"
-    words = (*FIT, "--data.root", julia_root, "--data.fold", 0, "--data.teachers", pattern, "--trainer.max_epochs", 3)
+    words = (*FIT, "--data.root", julia_root, "--data.fold", 0, "--data.teachers", mine, "--trainer.max_epochs", 3)
     run(*words, "--name", "whole")
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit):
@@ -118,18 +106,14 @@ def test_a_fit_with_them_resumes_bit_for_bit_and_never_with_others(
     assert "was not taught by these weights of --data.teachers" in line
 
     # Neither validation nor prediction needs them.
-    shutil.rmtree(mine)
+    shutil.rmtree(Path(mine).parents[3])
     run("julia", "validate", "--ckpt_path", "last")
     run("julia", "predict", "--ckpt_path", "last")
 
 
 @pytest.mark.slow
-def test_crossval_gives_each_fold_its_own(
-    run: Run, julia_root: Path, teachers: str, tmp_path: Path, forked_children: None
-) -> None:
-    mine = shutil.copytree(Path(teachers).parents[3], tmp_path / "mine", symlinks=True)
-    pattern = f"{mine}/fold_?/latest/checkpoints/last.ckpt"
-    words = ("julia", "crossval", *FIT[2:], "--data.root", julia_root, "--data.teachers", pattern, "--folds", "0,1")
+def test_crossval_gives_each_fold_its_own(run: Run, julia_root: Path, mine: str, forked_children: None) -> None:
+    words = ("julia", "crossval", *FIT[2:], "--data.root", julia_root, "--data.teachers", mine, "--folds", "0,1")
     run(*words)
     taught = [torch.load(f"runs/julia/lenet/fold_{k}/latest/checkpoints/last.ckpt")["CharacterData"] for k in (0, 1)]
     assert taught[0]["split"]["taught"] != taught[1]["split"]["taught"]

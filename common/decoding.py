@@ -82,11 +82,10 @@ def flatten(image: Image.Image, mode: Mode) -> Image.Image:
         ValueError: all that is drawn is white, so that nothing would be left of it.
     """
     if image.has_transparency_data:
-        drawn = image.getchannel("A").getextrema()[1] if image.mode in ("LA", "RGBA") else 0
         image = image.convert("RGBA")
-        clear = image.getchannel("A").getextrema()[0] == 0
+        least, most = image.getchannel("A").getextrema()
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        if drawn and clear and image.getextrema() == ((255, 255),) * 4:
+        if least == 0 < most and image.getextrema() == ((255, 255),) * 4:
             raise ValueError("white on transparency, of which nothing is left over white; save it over another colour")
     return image.convert(mode)
 

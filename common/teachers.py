@@ -50,8 +50,8 @@ def choose_teachers(
         task: of that fit, if it is known.
 
     Raises:
-        UserError: there is none; one is not a checkpoint of the task, has other classes, or does not tell what it has
-            learned from; the task has no classes.
+        UserError: there is none; one is not a checkpoint of the task, has other classes, does not tell what it has
+            learned from, or is a best.ckpt, whose epoch held-out rows have chosen; the task has no classes.
     """
     if task is not None and task.classes is None:
         raise UserError(f"{FLAG}: they label images with classes, which this task does not have; leave it out")
@@ -60,6 +60,8 @@ def choose_teachers(
     chosen: dict[str, Teacher] = {}  # by weights, so that a copy does not count twice
     paths = [path for word in words for path in expand_checkpoints(FLAG, word)]
     for path in dict.fromkeys(path.resolve() for path in paths):
+        if path.name == "best.ckpt":
+            raise UserError(f"{FLAG} {path}: held-out rows have chosen its epoch; give last.ckpt")
         saved = load_checkpoint(path, FLAG)
         fitted = split_of(saved, f"{FLAG} {path}")
         if fitted is None or not fitted.contents:

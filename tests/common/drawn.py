@@ -66,7 +66,8 @@ def pngs() -> Iterator[Drawn]:
             yield f"{name} grey {bits}", png(grey, bits, 0, interlaced=interlaced), shown
             for transparent in {0, int(grey[2, 3, 0]), 2**bits - 1}:
                 data = png(grey, bits, 0, chunk(b"tRNS", struct.pack(">H", transparent)), interlaced)
-                yield f"{name} grey {bits} without {transparent}", data, np.where(grey == transparent, 255, shown)
+                left = np.where(grey == transparent, 255, shown)
+                yield f"{name} grey {bits} without {transparent}", data, left if left.min() < 255 else None
             if bits <= 8:
                 palette, opacity = RNG.integers(0, 256, (2**bits, 3)), RNG.integers(0, 256, 2**bits)
                 colours, index = chunk(b"PLTE", palette.astype(np.uint8).tobytes()), grey[..., 0]

@@ -32,6 +32,16 @@ def test_white_on_transparency_is_no_blank_picture(mode: Mode) -> None:
     assert decode(encoded(Image.new("RGBA", (8, 8), "white")), "L", 100).getextrema() == (255, 255)  # opaque
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB", "P"])
+def test_white_on_a_transparent_colour_is_no_blank_picture_either(mode: str) -> None:
+    image = Image.new("L", (8, 8), 0)
+    image.paste(255, (2, 2, 6, 6))
+    black = (0, 0, 0) if mode == "RGB" else 0
+    data = encoded(image.convert(mode), transparency=black)
+    with pytest.raises(ValueError, match="white on transparency, of which nothing is left over white"):
+        decode(data, "L", 100)
+
+
 def test_transparency_lies_over_white() -> None:
     image = Image.new("RGBA", (4, 4), (0, 0, 0, 0))
     assert decode(encoded(image), "RGB", 100).getpixel((0, 0)) == (255, 255, 255)

@@ -143,6 +143,7 @@ def test_crossval_gives_each_fold_its_own(run: Run, julia_root: Path, mine: str,
             "theirs.ckpt: a checkpoint of growth, not of julia; type",
         ),
         (("--data.teachers", "ROOT/sampleSubmission.csv"), "sampleSubmission.csv: it is damaged or not a checkpoint"),
+        (("--data.teachers", "BEST"), "best.ckpt: held-out rows have chosen its epoch; give last.ckpt"),
     ],
 )
 def test_a_fit_that_none_may_teach_is_refused(
@@ -150,6 +151,7 @@ def test_a_fit_that_none_may_teach_is_refused(
 ) -> None:
     checkpoint = torch.load(teachers.replace("?", "0"))
     torch.save(checkpoint | {"task": "growth"}, "theirs.ckpt")
-    given = [str(word).replace("ROOT", str(julia_root)) for word in words]
+    best = teachers.replace("last", "best")
+    given = [str(word).replace("ROOT", str(julia_root)).replace("BEST", best) for word in words]
     assert reason in refused(*FIT, "--data.root", julia_root, "--data.teachers", teachers, *given)
     assert not Path("runs").exists()

@@ -83,9 +83,9 @@ def flatten(image: Image.Image, mode: Mode) -> Image.Image:
     """
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        least, most = image.getchannel("A").getextrema()
+        alpha = np.asarray(image.getchannel("A"))
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-        if least == 0 < most and image.getextrema() == ((255, 255),) * 4:
+        if alpha.min() == 0 < alpha.max() and image.getextrema() == ((255, 255),) * 4:
             raise ValueError("white on transparency, of which nothing is left over white; save it over another colour")
     return image.convert(mode)
 

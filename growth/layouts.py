@@ -40,9 +40,11 @@ from growth.words import BACKWARDS, CAMERAS, HALVES, TIMES_IN_WORDS, VIEWS, told
 _SIGNED = r"(?:^|[\s_(]|day|da[tspeg]|(?<![^\W\d_])t)[-−–]$|[.,]$"
 _THINGS = (
     r"(?<![^\W\d_])(plants?|pflanzen?|plantes?|plantas?|piante?|pots?|topf|maceta|vaso|trays?|leaf|blatt|rep|replicate|"
-    rf"samples?|probe|genotype|seedling|keimling|plot|식물|화분|[株鉢]|{VIEWS})[\s_.#-]*(?:n[or][\s_.]*)?$"
+    rf"wdh|wiederholung|wells?|plates?|platten?|samples?|probe|genotype|seedling|keimling|plot|식물|개체|화분|[株鉢]|"
+    rf"{VIEWS})[\s_.#-]*(?:n[or][\s_.]*)?$"
 )
 _DEGREES = re.compile(r"[\s_]*(?:[°º](?!\s?[CF])|deg(?![^\W\d_]))", re.IGNORECASE)
+_DOSES = re.compile(r"[\s_]*(?:[mµμun]M|ppm|%|m?g)(?![^\W\d_])")
 
 
 def read_training_set(root: Path, pattern: str | None = None) -> Photos:
@@ -196,8 +198,9 @@ def _refuse_unordered(names: list[str]) -> None:
     for place in differ:
         numbers = [part[place] for part in parts]
         thing = re.search(_THINGS, parts[0][place - 1], re.IGNORECASE)
-        if thing or _DEGREES.match(parts[0][place + 1]):
-            of = thing[1] if thing else "side"
+        dose = _DOSES.match(parts[0][place + 1])
+        if thing or dose or _DEGREES.match(parts[0][place + 1]):
+            of = thing[1] if thing else "dose" if dose else "side"
             said = f"{names[0]} and {names[-1]} may be photos of one plant, or each of another {of}"
             raise UserError(f"--images: {said}; make one folder for each plant, or {remedy}")
         low, high = (sorted(numbers, key=int)[end] for end in (0, -1))

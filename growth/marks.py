@@ -154,6 +154,15 @@ def ends_of_date(name: str, start: int) -> list[int]:
     return [end, *([match.start("time")] if match["time"] and _clock(match["time"])[1] else [])]
 
 
+def around_date(stem: str) -> tuple[str, str]:
+    """Return what a name has before its first date, and after the time of day; all of it before, if it has no date."""
+    stem = with_dashes(stem)
+    for match in _MARK.finditer(stem):
+        if any(match[form] for form in ("year", "compact", "last")):
+            return stem[: match.start()], (match["mark"] or "") + stem[match.end() :]
+    return stem, ""
+
+
 def _as_dates(texts: Sequence[str], form: str) -> list[datetime]:
     """Read texts as dates of a form for :func:`~datetime.datetime.strptime`; none if one of them is no such date."""
     try:
@@ -182,7 +191,8 @@ def _mark(match: re.Match[str], stem: str, start: int) -> Mark:
     part = match.groupdict()
     text = match.group().removesuffix(part["mark"] or "")
     before, after = stem[: match.start()], stem[match.end() :]
-    own = stem[start : match.start()]  # without the names of its folders
+    # Without the names of its folders; but WT1 in the folder WT may be the first of several plants.
+    own = before if start == match.start() else stem[start : match.start()]
     if compact := part["compact"]:
         dates = [(compact[:4], compact[4:6], compact[6:])]
     elif part["year"]:

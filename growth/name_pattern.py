@@ -106,14 +106,8 @@ def parse_pattern(pattern: str) -> list[str]:
     if "day" in names:
         at = tokens.index("{day}")
         before, after = ("".join(part) for part in (tokens[at - 1 : at], tokens[at + 1 : at + 2]))
-        unit = re.search(rf"(?<![^\W_])({OTHER_UNITS}|w|h)[\W_]*$", before, re.IGNORECASE)
-        unit = unit or re.match(rf"[\W_]*({OTHER_UNITS}|h|left)(?![^\W_])", after, re.IGNORECASE)
-        named = re.search(r"(?<![^\W\d_])(?:day|da[tsp]|d)[\W_]*$", before, re.IGNORECASE)
-        found = unit or BACKWARDS.search(before) or BACKWARDS.search(after)
-        if found and not named:
-            raise refuse(
-                f"numbers beside {found[0].strip(' _-')} are no days, or count backwards; give photos.csv instead"
-            )
+        if unit := _unit(before, after, "w|h|min|mo"):
+            raise refuse(f"numbers beside {unit} are no days, or count backwards; give photos.csv instead")
     if "/" in pattern or "\\" in pattern:
         raise refuse("it stands for names in one folder, without /")
     return tokens
@@ -154,18 +148,38 @@ def split_name(tokens: list[str], stem: str) -> list[Fields]:
     return list(rest(0, 0))
 
 
+def _unit(before: str, after: str, letters: str) -> str:
+    """Return what, next to a number, says that it counts no days, or backwards; empty if there is nothing.
+
+    Args:
+        before, after: the texts beside the number.
+        letters: abbreviations that are units, too, as a pattern.
+    """
+    if re.search(r"(?<![^\W\d_])(?:day|da[tsp]|d)[\W_]*$", before, re.IGNORECASE):
+        return ""
+    unit = re.search(rf"(?<![^\W_])(?:{OTHER_UNITS}|{letters})[\W_]*$", before, re.IGNORECASE)
+    unit = unit or re.match(rf"[\W_]*(?:{OTHER_UNITS}|{letters}|left)(?![^\W_])", after, re.IGNORECASE)
+    unit = unit or re.match(r"[\W_]*(?:[주週周]|[時时]間|시간|[個个か]?月|개월|[日일][\W_]?[前전])", after)
+    unit = unit or re.search(rf"(?:{BACKWARDS.pattern})[\W_]*$", before, re.IGNORECASE)
+    unit = unit or re.match(rf"(?:[\W_]*days?)?[\W_]*(?:{BACKWARDS.pattern})", after, re.IGNORECASE)
+    return unit[0].strip(" _-") if unit else ""
+
+
 def _half(stem: str, end: int) -> str:
     """Say that what follows a date, and is passed over, may be its time of day."""
-    half = re.match(rf"[\W_]*({HALVES.pattern})", stem[end:], re.IGNORECASE)
+    hour = r"[0-9]{1,2}\s?(?:h|uhr|[時时点點시])(?![^\W\d_])"
+    half = re.match(rf"[\W_]*({HALVES.pattern}|{hour})", stem[end:], re.IGNORECASE)
     return f"{half[1]} after a date may tell the time of day" if half else ""
 
 
 def _doubt(stem: str, start: int, end: int, before: str, after: str) -> str:
-    """Say that a day may be negative, or a fraction, by signs beside it that are none of the literals there."""
+    """Say that a day may be negative, a fraction or no day, by what stands beside it that is no literal there."""
     if (not before or before[-1] in "-−–") and re.search("[-−–]$", stem[: start - len(before)]):
         return f"{stem[start:end]} may be a day, or a negative one"
-    if not after and re.match(",[0-9]", stem[end:]):
+    if after in ("", ",") and re.match(",[0-9]", stem[end:]):
         return f"{stem[start:end]} may be a day, or a part of {stem[start : end + 2]}"
+    if unit := _unit(stem[:start], stem[end:], "(?!)"):
+        return f"{stem[start:end]} may be a day, or not, since it stands beside {unit}"
     return ""
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 from common.errors import UserError, listed
 from growth.days import any_day_marked
 from growth.marks import is_named_after_day, may_be_date, may_be_months_and_days, unambiguous_day
-from growth.words import OF_A_CAMERA
+from growth.words import OF_A_CAMERA, told_backwards
 
 ROUNDED = 1.1  # days by which whole days and dates may differ from moments, with an hour of daylight saving
 _SEPARATORS = r"[\s_.,\-‐‑–—]+"  # within a name; at its end, + and - may mean a treatment
@@ -42,10 +42,12 @@ def refuse_other_plants(source: object, table: pd.DataFrame) -> None:
     longest = sorted(plants.values(), key=len, reverse=True)
     names = [_pattern_of(name) for name in longest if re.search(telling, _plain(name))]
     # The folders of numbered plants tell them if most photos lie in that of their own.
-    homes = table["path"].map(lambda path: _key(PurePosixPath(path).parent.name))
-    if not names and (homes == table["plant"].map(_key)).mean() <= 0.5:
+    keys, paths = table["plant"].map(_key), table["path"].map(PurePosixPath)
+    begun = (paths.map(lambda path: _key(re.split(r"[\W_]", path.stem)[0])) == keys).mean() > 0.5
+    if not names and (paths.map(lambda path: _key(path.parent.name)) == keys).mean() <= 0.5 and not begun:
         return
-    within, faults = whole_word("|".join(names) or "(?!)"), []
+    # So do the beginnings of names, such as 1_2024-05-31, if most are that of their own plant.
+    within, faults = whole_word("|".join(names) or (r"^[^\W_]+" if begun else "(?!)")), []
     for path, where, plant in zip(table["path"], table["where"], table["plant"], strict=True):
         *folders, stem = PurePosixPath(path).with_suffix("").parts
         named = [_key(name) for name in within.findall(_plain(stem))]
@@ -125,13 +127,18 @@ def refuse_folders_of_days(source: object, folder: pd.Series, photo: pd.Series, 
         UserError: there are such folders; the message states both readings.
     """
     names = {PurePosixPath(name).name for name in folder}
-    numbered &= len(names) > 1 and all(map(may_be_date, names))  # plants are seldom numbered so that each may be a date
+    ends = {re.sub(r".*?([\s_-]+[^\W\d_]+)?\Z", r"\1", name) for name in names}  # 240531_tomato, 240607_tomato
+    end = ends.pop() if len(ends) == 1 else ""
+    of_date = {name for name in names if may_be_date(name.removesuffix(end))}
+    # Plants are seldom numbered so that each number may be a date.
+    others = names - of_date
+    numbered &= 1 < len(of_date) > len(others) and not any(re.fullmatch(r"[\d\W_]+", name) for name in others)
     for name, paths in photo.groupby(folder):
         # One is enough: whatever the other folders are, this one can be read in two ways.
         stems = [PurePosixPath(path).stem for path in paths]
         last = PurePosixPath(str(name)).name
         # Photos are named after plants, not after days.
-        of_day = numbered and not any(map(whole_word(re.escape(last)).search, stems))
+        of_day = numbered and last in of_date and not any(map(whole_word(re.escape(last)).search, stems))
         told = {one and (one.form, int(one.day)) for one in map(unambiguous_day, stems)}
         of_one_day = len(told) == 1 and None not in told  # as cameras name them
         if (of_day or is_named_after_day(str(name))) and (of_one_day or not any_day_marked(last, stems)):
@@ -239,6 +246,10 @@ def refuse_other_order(source: object, rows: pd.Series, before: pd.Series, after
     told = {path: unambiguous_day(PurePosixPath(path).stem) for path in {*before, *after}}
     for where, *ends in zip(rows, before, after, strict=True):
         one, other = (told[path] for path in ends)
+        turned = told_backwards([PurePosixPath(path).stem for path in ends])
+        if turned:
+            said = f"before is {turned[0]} and after is {turned[1]}, but the other way round by their words"
+            raise UserError(f"{source}: {where}: {said}; swap them, or rename the photos")
         if one and other and one.form == other.form and one.day > other.day:
             said = f"before is {one.text} by its name {ends[0]}, after is {other.text} by its name {ends[1]}"
             raise UserError(f"{source}: {where}: {said}; swap them, or rename the photos without their days")

@@ -47,9 +47,11 @@ from growth.photos import (
 PAIRS = "pairs.csv"
 TEST = "test"
 WRITTEN = ("cache", "runs", "wandb")  # by fits that are started in the folder of the photos
-# As spreadsheets, browsers and systems name their copies: photos - Sheet1.csv, photos (1).csv, Copy of photos.csv.
+# As spreadsheets, browsers and systems name their copies: photos - Sheet1.csv, photos (1).csv, Copy of photos.csv; and
+# what other programs call such tables.
 _OTHER_TABLES = re.compile(
-    r"((copy of|kopie von|copie de) )?(photo|pair)s?([\s_.(-].*|[0-9]+)?\.(csv|tsv|tab|txt|xls[xmb]?|ods|numbers)",
+    r"((copy of|kopie von|copie de) )?(photo|pair|foto|image|label|metadata|annotation)s?([\s_.(-].*|[0-9]+)?"
+    r"\.(csv|tsv|tab|txt|xls[xmb]?|ods|numbers)",
     re.IGNORECASE,
 )
 

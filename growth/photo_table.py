@@ -23,13 +23,18 @@ from growth.names import refuse_dates_as_numbers, refuse_other_days
 from growth.words import with_dashes
 
 PHOTOS = "photos.csv"
-# As pandas, R, databases and people write it.
-MISSING = ("nan", "nat", "na", "n/a", "<na>", "none", "null", "?", "-", "--", "ditto", '"', "〃")
+# As pandas, R, databases, spreadsheets and people write it.
+MISSING = (
+    *("nan", "nat", "na", "n/a", "n.a.", "<na>", "none", "null", "missing", "unknown", "(blank)", "tbd", "k.a."),
+    *("?", "??", "???", "-", "--", "–", "—", "ditto", "idem", '"', "〃", "同上"),
+)
 SECONDS_OF_A_DAY = 86400
 _NUMBER = re.compile(r"-?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)")
 _DATE = re.compile(
     r"(?:19|20)[0-9]{2}(?:-[0-9]{2}-[0-9]{2}|[0-9]{4})"
-    r"(?P<time>[T ][0-9]{2}(?::?[0-9]{2}(?::?[0-9]{2}(?:\.[0-9]+)?)?)?(?P<offset>Z|[+-][0-9]{2}(?::?[0-9]{2})?)?)?"
+    # An hour without minutes has no offset, which may be the minutes: 10-15.
+    r"(?P<time>[T ][0-9]{2}(?![+-])(?::?[0-9]{2}(?::?[0-9]{2}(?:\.[0-9]+)?)?)?"
+    r"(?P<offset>Z|[+-][0-9]{2}(?::?[0-9]{2})?)?)?"
 )
 _HALF_DAY = re.compile(
     r"(?P<date>.*[T ])(?P<hour>0?[1-9]|1[0-2])(?P<rest>(?::[0-9]{2}){0,2})\s?(?P<half>[AP])\.?M\.?", re.IGNORECASE

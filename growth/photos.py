@@ -15,7 +15,8 @@ from common.image_files import ImageFile
 from common.submission import SampleSubmission
 from common.tables import rows
 from growth.days import read_days
-from growth.words import OF_NO_PLANT
+from growth.marks import around_date
+from growth.words import OF_NO_PLANT, OF_NO_PLANT_AFTER
 
 SAMPLE_COLUMNS = ("idx", "time_delta")
 ONE_PHOTO = "one photo has no age, which counts from another; give two or more"
@@ -141,17 +142,26 @@ def refuse_same_day(source: object, table: pd.DataFrame) -> None:
     if len(doubled := table[table.duplicated(["plant", "day"], keep=False)]):
         remedy = "make one folder for each plant, remove one of each, or tell their days by photos.csv"
         raise UserError(f"{source}: two photos of one plant and day: {listed(doubled['path'])}; {remedy}")
-    # Of photos that are seconds apart, the words before their dates may tell that they are of two plants, or views.
-    begins = table["path"].map(
-        lambda path: re.split(r"[\W\d_]*(?:19|20)[0-9]{2}", PurePosixPath(path).stem)[0].casefold()
-    )
-    of_plants = ~begins.str.fullmatch(OF_NO_PLANT)
-    days = table.assign(day=table["day"] // 1, begins=begins)[of_plants].drop_duplicates(["plant", "day", "begins"])
+    # Of photos that are seconds apart, what stands beside their dates may tell that they are of two plants, or views.
+    table = table.assign(day=table["day"] // 1, label=table["path"].map(lambda path: _label(PurePosixPath(path).stem)))
+    days = table[table["label"] != ""].drop_duplicates(["plant", "day", "label"])
     for _, own in days.groupby("plant"):
         shared = own[own.duplicated("day", keep=False)]
-        if shared["day"].nunique() > 1 and shared.groupby("begins")["day"].nunique().max() > 1:
-            said = f"{listed(shared['path'], most=4)} may be of one plant, or of one for each beginning of the names"
+        # Milliseconds may agree by chance, but seldom.
+        often = 2 if shared["label"].str.fullmatch("[0-9]+").all() else 0
+        again = shared.groupby("label")["day"].nunique()
+        if shared["day"].nunique() > 1 and again.max() > 1 and again.mean() >= often:
+            said = f"{listed(shared['path'], most=4)} may be of one plant, or of one for each word beside the dates"
             raise UserError(f"{source}: {said}; make one folder for each plant, or tell plants and days by photos.csv")
+
+
+def _label(stem: str) -> str:
+    """Return the words beside the date of a photo that may name a plant, or a number there; empty if there are none."""
+    before, after = around_date(stem)
+    before = re.sub(r"[\W\d_]+$", "", before).casefold()
+    words = "" if OF_NO_PLANT.fullmatch(before) else before
+    more = "" if OF_NO_PLANT_AFTER.fullmatch(after) else re.sub(r"[\W_]+", " ", after).strip().casefold()
+    return f"{words} {more}".strip()
 
 
 def refuse_mixed(path: object, pairs: pd.DataFrame, before: np.ndarray, after: np.ndarray, plant: np.ndarray) -> None:

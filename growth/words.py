@@ -11,11 +11,11 @@ from itertools import pairwise
 CAMERAS = "IMG(?:_E)?|DSC[NF]?|MVI|GOPR|DJI|SAM_|PICT"  # before the number of a photo
 HALF = r"(?:[ap]\.?\s?m(?![^\W\d_])|오[전후])"  # of a day
 _PARTS_OF_DAY = (
-    "dawn|sunrise|früh|morgens?|morning|matin|mañana",
+    "dawn|sunrise|früh|morgens?|morning|matin|mañana|mattina|manhã",
     "vormittags?|mittags?|noon|midday|midi",
-    "nachmittags?|afternoon|après-midi|tarde",
-    "dusk|sunset|abends?|evening|spät|soir",
-    "nachts?|night|nuit|noche",
+    "nachmittags?|afternoon|après-midi|tarde|pomeriggio",
+    "dusk|sunset|abends?|evening|spät|soir|sera",
+    "nachts?|night|nuit|noche|notte|noite",
 )
 HALVES = re.compile(
     rf"(?<![^\W\d_])(?:{HALF}(?![0-9])|(?:{'|'.join(_PARTS_OF_DAY)})(?![^\W\d_]))|"
@@ -23,19 +23,19 @@ HALVES = re.compile(
     re.IGNORECASE,
 )
 _EAST_ASIAN_DATE = re.compile(r"((?:19|20)[0-9]{2})[년年][ _]?([0-9]{1,2})[월月][ _]?([0-9]{1,2})[일日号號]")
-_EACH_MONTH = (  # in English, German, French and Spanish
-    "jan(?:uary|uar|vier)?|enero",
-    "feb(?:ruary|ruar|rero)?|f[ée]vrier",
-    "mar(?:ch|s|zo)?|m[aä]rz",
-    "apr(?:il)?|avril|abril",
-    "ma[iy]|mayo",
-    "june?|junio?|juin",
-    "july?|julio?|juillet",
-    "aug(?:ust)?|ao[uû]t|agosto",
-    "sept?(?:ember|embre|iembre)?",
-    "o[ck]t(?:ober|obre|ubre)?",
-    "nov(?:ember|embre|iembre)?",
-    "de[cz](?:ember)?|d[ée]cembre|diciembre",
+_EACH_MONTH = (  # in English, German, French, Spanish, Italian, Portuguese and Dutch
+    "jan(?:uary|uari?|vier|eiro)?|enero|gennaio",
+    "feb(?:ruary|ruari?|rero|braio)?|f[ée]vrier|fevereiro",
+    "mar(?:ch|s|zo)?|m[aä]rz|março|maart",
+    "apr(?:ile?)?|avril|abril",
+    "ma[iy]|mayo|maggio|maio|mei",
+    "june?|junio?|juin|giugno|junho",
+    "july?|julio?|juillet|luglio|julho",
+    "aug(?:ust|ustus)?|ao[uû]t|agosto",
+    "sept?(?:ember|embre|iembre)?|settembre|setembro",
+    "o[ck]t(?:ober|obre|ubre)?|ottobre|outubro",
+    "nov(?:ember|embre|iembre|embro)?",
+    "de[cz](?:ember|embro)?|d[ée]cembre|diciembre|dicembre",
 )
 MONTHS = "|".join(_EACH_MONTH)
 # 31 May 2024, May 31 2024, 2024 May 31, and the same without spaces.
@@ -44,17 +44,20 @@ _NAMED_MONTH = re.compile(
     rf"|(?P<d2>[0-3]?[0-9])(?:\.|st|nd|rd|th|er)?(?:[ _]de[ _]|[ _.-]?)(?P<m2>{MONTHS})"
     rf"(?:[ _]del?[ _]|[ _.,-]{{0,2}})(?P<y2>(?:19|20)[0-9]{{2}})"
     rf"|(?P<m3>{MONTHS})[ _.-]?(?P<d3>[0-3]?[0-9])(?:st|nd|rd|th)?(?:,[ _]?|[ _.-])(?P<y3>(?:19|20)[0-9]{{2}}))"
-    "(?![0-9])",
+    "(?![0-9]|[-_. ][0-9]{1,2}[-_. ][0-9])",  # not of sep3_2024-05-31
     re.IGNORECASE,
 )
 OTHER_UNITS = (  # than days
-    "hpi|hours?|stunden?|heures?|horas?|weeks?|wks?|kw|wochen?|semaines?|semanas?|settiman[ae]|vecka|months?|monate?|"
-    "mois|meses|mesi|bbch|time[ _-]?(?:points?|steps?)|sessions?|visits?|messung|termin"
+    "hpi|hrs?|hours?|stunden?|heures?|horas?|weeks?|wks?|wa[ps]|kw|wochen?|semaines?|semanas?|settiman[ae]|vecka|"
+    "months?|monate?|mois|meses|mesi|bbch|time[ _-]?(?:points?|steps?)|sessions?|visits?|messung|termin|measurements?|"
+    "aufnahmen?"
 )
-UNITS = rf"da[tspeg]|dpi|doy|days?|tage?|jours?|d[ií]as?|giorn[oi]|{OTHER_UNITS}"
+UNITS = rf"da[tspeg]|dp[ig]|doy|days?|tage?|jours?|d[ií]as?|giorn[oi]|день|дня|дней|{OTHER_UNITS}"
 WEEKDAYS = (
     "mon(?:day|tag)|tues?(?:day)?|dienstag|wednesday|mittwoch|thursday|donnerstag|fri(?:day)?|freitag|satur(?:day)?|"
-    "sams?tag|sun(?:day)?|sonntag|lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche"
+    "sams?tag|sun(?:day)?|sonntag|lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche|lunes|martes|mi[ée]rcoles|jueves|"
+    "viernes|s[áa]bado|domingo|luned[ìi]|marted[ìi]|mercoled[ìi]|gioved[ìi]|venerd[ìi]|sabato|domenica|maandag|dinsdag|"
+    "woensdag|donderdag|vrijdag|zaterdag|zondag"
 )
 _VIEWS = "cam(?:era)?|caméra|kamera|view|ansicht|vue|side|seite|angle"
 VIEWS = rf"{_VIEWS}|vista|[st]v|rot(?:ation)?"  # of which there may be several of one plant
@@ -88,6 +91,11 @@ OF_NO_PLANT = re.compile(
     rf"(?:(?:{CAMERAS}|{_OF_MOMENTS}|PXL|MVIMG|VID|whatsapp .*|screenshots?|photo|image|snapchat|signal)[\W_]*)?",
     re.IGNORECASE,
 )
+# What phones and their programs write after dates.
+OF_NO_PLANT_AFTER = re.compile(
+    r"[\W_]*(?:(?:edited|bearbeitet|cropped|hdr|mp|portrait|cover|pano(?:rama)?|collage|effects|burst.*)[\W_]*)?",
+    re.IGNORECASE,
+)
 # Words by which names may be in an order that sorting does not give.
 TIMES_IN_WORDS = re.compile(rf"(?<![^\W\d_])(?:{MONTHS}|{WEEKDAYS})(?![^\W\d_])", re.IGNORECASE)
 # Words that turn the order of the numbers beside them round: 3 weeks ago, vor 3 Wochen, minus 3.
@@ -98,7 +106,7 @@ BACKWARDS = re.compile(
 # D01, T0, 24h, Mai, before.
 OF_A_MOMENT = re.compile(
     rf"(?:19|20)[0-9]{{2}}[-_. ](?:0[1-9]|1[0-2]|k?w[0-9]{{1,2}})|(?:[djtw]|tp|hrs|rounds?|dai|dpa)[ _+-]?[0-9]+|"
-    rf"[0-9]+[ _]?(?:[dh]|hrs)|"
+    r"[0-9]+[ _]?(?:[dh]|hrs?)|[0-9]+(?:st|nd|rd|th)|第[一二三四五六七八九十]+[天日周週回次]|[0-9]+回目?|"
     rf"{MONTHS}|{WEEKDAYS}|{_OF_MOMENTS}|(?:{UNITS})[ _-](?:{_OF_NUMERALS})",
     re.IGNORECASE,
 )

@@ -200,6 +200,7 @@ def test_a_row_that_says_nothing_or_two_things(root: Path, lines: tuple[str, ...
         (("2024-05-31T10:00+25:00", "2024-06-01T10:00+25:00"), "its offset from UTC is a day or more"),
         (("2024-02-30", "2024-06-01"), "row 2: date 2024-02-30 (day is out of range for month"),
         (("2024-W22", "2024-06-01"), "row 2: date 2024-W22 (not a date"),
+        (("2024-05-31 10-05", "2024-05-31 11-15"), "row 2: date 2024-05-31 10-05 (not a date"),
         (("7", "8"), "row 2: date 7 (not a date"),
         (("2024-05-31 13:15 PM", "2024-06-01"), "row 2: date 2024-05-31 13:15 PM (not a date such as 2024-05-31"),
         (("45413", "45414"), "row 2: date 45413 (may be Excel's number of a date; show the column as yyyy-mm-dd"),
@@ -265,7 +266,9 @@ def test_a_workbook_called_csv(root: Path) -> None:
     assert "photos.csv: an Excel workbook or an archive, not a CSV; save it as CSV UTF-8" in refusal(root)
 
 
-@pytest.mark.parametrize("name", ["Photos.csv", "photos.xlsx", "photos.csv.txt", "pairs.xls"])
+@pytest.mark.parametrize(
+    "name", ["Photos.csv", "photos.xlsx", "photos.csv.txt", "pairs.xls", "labels.csv", "metadata.csv"]
+)
 def test_a_table_of_another_name_is_not_passed_over(root: Path, name: str) -> None:
     (root / name).touch()
     assert f"{name}: only photos.csv and pairs.csv are read" in refusal(root)
@@ -314,6 +317,7 @@ def test_what_fits_have_written_is_passed_over(root: Path) -> None:
         (("c/1.png",), "1 plant has one photo, which makes no pair: c"),
         (("A/1.png", "A/2.png"), "one plant or 2: 'A' (A/1.png), 'a' (a/1.png)"),
         (("Test/1.png", "Test/2.png"), "test/ is for photos to predict (rename Test to test), or to a name"),
+        (("WT/WT1.png", "WT/WT2.png"), "WT/WT1.png (WT1 may be day 1 or something else, by the word beside it)"),
     ],
 )
 def test_folders_that_say_nothing_or_two_things(root: Path, names: tuple[str, ...], message: str) -> None:
@@ -345,7 +349,20 @@ def test_a_folder_given_alone_is_no_day_in_its_photos_names(tmp_path: Path, fold
             "May 31",
             "trial_DAT7",
         ),
-        *("Tag 1", "dpi_7", "31. Mai", "1.Woche", "semaine 1", "día 1", "주1", "第1天"),
+        *(
+            "Tag 1",
+            "dpi_7",
+            "31. Mai",
+            "1.Woche",
+            "semaine 1",
+            "día 1",
+            "주1",
+            "第1天",
+            "7 giugno",
+            "WAP1",
+            "DPG 1",
+            "день 1",
+        ),
     ],
 )
 def test_folders_of_days_are_not_read_as_plants(tmp_path: Path, folder: str) -> None:
@@ -436,6 +453,15 @@ def test_folders_of_plants_that_are_called_by_numbers(tmp_path: Path, folder: st
         "Mai juin",
         "Monday Tuesday",
         "before after",
+        *(
+            "lunes martes",
+            "1st 2nd",
+            "第一天 第二天",
+            "1回目 2回目",
+            "D01_tray D07_tray",
+            "240531_tomato 240607_tomato",
+        ),
+        *("240531 240607 x", "240531 240607 240614b"),
     ],
 )
 def test_folders_that_may_all_be_parts_of_a_year(tmp_path: Path, folders: str) -> None:
@@ -465,6 +491,8 @@ def test_folders_that_may_all_be_parts_of_a_year(tmp_path: Path, folders: str) -
         ("IMG_9998 IMG_9999 IMG_0001", "0001 may come before 9999, or after it if the camera began again after 9999"),
         ("plant1 plant2", "plant1 and plant2 may be photos of one plant, or each of another plant"),
         ("side_0 side_90", "may be photos of one plant, or each of another side"),
+        ("0mM 50mM", "may be photos of one plant, or each of another dose"),
+        ("Wdh1 Wdh2", "may be photos of one plant, or each of another Wdh"),
         ("A_DAT1 A_DAT2 B_DAT1 B_DAT2", "two photos of one plant and day:"),
         ("DAT07 DAT07_mask DAT14 DAT14_mask", "two photos of one plant and day:"),
     ],
@@ -487,9 +515,14 @@ def test_numbers_that_are_no_dates_or_in_the_same_order_tell_it(tmp_path: Path) 
         ("P1_x--3 P1_x-0", "{plant}_{*}-{day}", "(3 may be a day, or a negative one)"),
         ("P1-top--3 P1-top-0", "{plant}-{camera}-{day}", "(3 may be a day, or a negative one)"),
         ("P1_7,5 P1_8,5", "{plant}_{day}{*}", "(7 may be a day, or a part of 7,5)"),
+        ("P1_7,5 P1_8,5", "{plant}_{day},{*}", "(7 may be a day, or a part of 7,5)"),
+        ("P1_KW_22 P1_KW_23", "{plant}_{day}", "(22 may be a day, or not, since it stands beside KW)"),
+        ("P1_minus_4 P1_minus_2", "{plant}_{day}", "(4 may be a day, or not, since it stands beside minus)"),
+        ("P1_2_weeks P1_4_weeks", "{plant}_{day}_{*}", "(2 may be a day, or not, since it stands beside weeks)"),
+        ("P1_2024-05-31_08h P1_2024-06-01_20h", "{plant}_{date}_{*}", "(08h after a date may tell the time of day)"),
     ],
 )
-def test_a_pattern_drops_no_sign_or_fraction(tmp_path: Path, names: str, pattern: str, said: str) -> None:
+def test_a_pattern_drops_no_sign_fraction_or_unit(tmp_path: Path, names: str, pattern: str, said: str) -> None:
     add(tmp_path / "own", *(f"{name}.png" for name in names.split()))
     assert said in refusal(tmp_path / "own", pattern)
 
@@ -601,6 +634,11 @@ def test_a_name_is_split_in_all_ways(pattern: str, stem: str, readings: list[str
         ("{plant}/{day}", "it stands for names in one folder"),
         ("{plant}{day}" + "x" * 300, "longer than 255 characters"),
         ("", "no {plant}"),
+        *(
+            (f"{{plant}}_{{day}}{unit}", f"numbers beside {unit} are no days")
+            for unit in ("주", "w", "hrs", "WAP", "日前")
+        ),
+        ("{plant}_第{day}周", "numbers beside 周 are no days"),
     ],
 )
 def test_what_is_no_pattern(root: Path, pattern: str, message: str) -> None:
@@ -908,6 +946,19 @@ def test_names_of_photos_to_predict_that_contradict_folder_or_order(tmp_path: Pa
     assert "rose/lily_DAT3.png (of plant rose, but named after lily)" in refusal(add(root, "rose/lily_DAT3.png"))
 
 
+def test_the_order_of_pairs_is_told_by_words(tmp_path: Path) -> None:
+    write(
+        add(tmp_path, "test/rose/x after.png", "test/rose/x before.png"),
+        "pairs.csv",
+        "before,after",
+        "x after,x before",
+    )
+    line = refusal(tmp_path, read=read_test_set)
+    assert "pairs.csv: row 2: before is x after and after is x before, but the other way round by their words" in line
+    write(tmp_path, "pairs.csv", "before,after", "x before,x after")
+    assert len(read_test_set(tmp_path).before) == 1
+
+
 def test_the_order_of_pairs_is_told_by_names_however_they_are_given(tmp_path: Path) -> None:
     for number, names in enumerate([("2024.06.07", "2024.05.31"), ("09", "07"), ("DAT-07", "DAT-02")]):
         root = add(tmp_path / str(number), *(f"test/P/{name}.png" for name in names))
@@ -1003,7 +1054,7 @@ def test_days_that_may_be_numbers_or_dates(tmp_path: Path, days: tuple[str, ...]
     assert f"days {', '.join(days[:3])}" in said and "may be numbers, or dates" in said
 
 
-@pytest.mark.parametrize("name", ["P\0", "P\t1", "#NV", "#WERT!", "####", "--"])
+@pytest.mark.parametrize("name", ["P\0", "P\t1", "#NV", "#WERT!", "####", "--", "unknown", "n.a."])
 def test_plants_that_are_no_names(root: Path, name: str) -> None:
     lines = [f"a/1.png,{name},1", f"a/2.png,{name},2", "b/1.png,P,1", "b/2.png,P,2"]
     assert "row 2: plant" in refusal(table(root, *lines))
@@ -1209,6 +1260,21 @@ def test_rows_that_contradict_the_folders_of_numbered_plants(tmp_path: Path, pla
         for name in "xyz"
     ]
     assert refusal(table(root, *crossed)).startswith(f"{root}: 1 plant has photos of one moment only")
+
+
+def test_rows_that_contradict_photos_named_after_numbered_plants(tmp_path: Path) -> None:
+    names = [f"{plant}_2024-05-0{day}.png" for plant in "1234" for day in (1, 8)]
+    root = add(tmp_path, *names)
+    right = [f"{name},{name[0]},{name[2:12]}" for name in names]
+    header = "photo,plant,date"
+    assert len(read_training_set(table(root, *right, header=header)).files) == 8
+    line = refusal(table(root, *right[:3], f"{names[3]},3,2024-05-08", *right[4:], header=header))
+    assert "row 5: 2_2024-05-08.png (of plant 3, but named after 2)" in line
+
+
+def test_a_gene_that_sounds_like_a_month(tmp_path: Path) -> None:
+    root = add(tmp_path, "sep3_2024-05-31.png", "sep3_2024-06-07.png")
+    assert sorted(days_of(read_training_set(root, "{plant}_{date}")).values()) == [0, 7]
 
 
 @pytest.mark.parametrize("names", ["31May2024 7Jun2024", "2024May31 2024Jun07", "31_May_2024 7_June_2024"])

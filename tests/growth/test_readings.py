@@ -69,16 +69,30 @@ def test_numbers_of_plants_within_a_species(tmp_path: Path) -> None:
         read_training_set(root, "{species}_{plant}_{date}")
 
 
-def test_photos_of_two_plants_that_are_seconds_apart(tmp_path: Path) -> None:
-    moments = ("20240531_1015", "20240607_1015")
-    root = add(
-        tmp_path / "two",
-        *(f"tray/{one}_{moment}{at}.png" for one, at in (("A", "00"), ("B", "30")) for moment in moments),
-    )
-    with pytest.raises(UserError, match="may be of one plant, or of one for each beginning of the names"):
+MOMENTS = ("20240531_1015", "20240607_1015")
+
+
+@pytest.mark.parametrize("labels", ["A_{} B_{}", "{}_A {}_B", "{}_top {}_side", "{}_001 {}_002"])
+def test_photos_of_two_plants_that_are_seconds_apart(tmp_path: Path, labels: str) -> None:
+    names = [
+        label.format(f"{day}{at}") for label, at in zip(labels.split(), ("00", "30"), strict=True) for day in MOMENTS
+    ]
+    root = add(tmp_path, *(f"tray/{name}.png" for name in names))
+    with pytest.raises(UserError, match="may be of one plant, or of one for each word beside the dates"):
         read_training_set(root)
-    bursts = add(tmp_path / "one", *(f"tray/IMG_{moment}{second}.png" for moment in moments for second in ("00", "30")))
-    assert len(read_training_set(bursts).files) == 4
+
+
+@pytest.mark.parametrize("labels", ["IMG_{} IMG_{}", "PXL_{}.MP PXL_{}.PORTRAIT", "{}_HDR {}"])
+def test_photos_of_one_plant_that_are_seconds_apart(tmp_path: Path, labels: str) -> None:
+    names = [
+        label.format(f"{day}{at}") for label, at in zip(labels.split(), ("00", "30"), strict=True) for day in MOMENTS
+    ]
+    assert len(read_training_set(add(tmp_path, *(f"tray/{name}.png" for name in names))).files) == 4
+
+
+def test_milliseconds_that_agree_by_chance_tell_no_plants(tmp_path: Path) -> None:
+    names = ["20240531_101500_312", "20240531_101530_977", "20240607_101500_312", "20240607_101530_111"]
+    assert len(read_training_set(add(tmp_path, *(f"tray/{name}.png" for name in names))).files) == 4
 
 
 @pytest.mark.parametrize(("one", "other"), [("P1", "P02"), ("KM01", "KM 2"), ("plant_1", "Plant-2")])

@@ -106,15 +106,21 @@ class Guard:
                     which = f"fitted with another {listed(names)} than {other.path}, in another cross-validation"
                     raise UserError(f"--ckpt_path {member.path}: {which}; give the folds of one")
 
-    def unlike(self) -> dict[str, object]:
-        """Return, by path, settings that turn a member's outputs into answers, but not as the first one's do."""
+    def unlike(self, of_root: bool) -> dict[str, object]:
+        """Return, by path, settings that turn a member's outputs into answers, but not as the first one's do.
+
+        One of them, if it is ``of_root`` that images are answered, is that folder.
+        """
         first, answering = self.checkpoints[0], [n for n, kind in kinds_of(self.task).items() if kind is Kind.ANSWERING]
-        return {
+        unlike = {
             f"model.{name}": other.model[name]
             for name in answering
             for other in self.checkpoints[1:]
             if name in other.model and other.model[name] != first.model.get(name)
         }
+        roots = [str(one.data["root"]) for one in self.checkpoints if "root" in one.data]
+        others = [root for root in roots if Path(root).resolve() != Path(roots[0]).resolve()]
+        return unlike | ({"data.root": others[0]} if others and of_root else {})
 
     def check_typed(self, unlike: dict[str, object], settings: Namespace, otherwise: Namespace) -> None:
         """Refuse members that differ in a setting that was not typed.

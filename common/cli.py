@@ -28,7 +28,7 @@ from common.data import ImageData
 from common.errors import UserError, exit_on_user_error, no_such
 from common.files import shown
 from common.fitting import SaveConfig, as_list, continued_run, finish_run, fit_callbacks, open_run
-from common.guards import check_callbacks, check_trainer, check_values
+from common.guards import check_callbacks, check_fold, check_trainer, check_values
 from common.libraries import explain_library_errors, silence_libraries
 from common.machine import act_alone, default_precision, is_first_process, keep_freed_memory
 from common.page import Page
@@ -164,6 +164,7 @@ class TaskCLI(LightningCLI):
         self.config = parse(parser, words)
         self.subcommand = subcommand = self.config.subcommand
         check_values(self.settings, typed)
+        check_fold(subcommand, self.settings, typed)
         act_alone(self.settings.trainer)
         given, takes = as_list(self.settings.ckpt_path), CHECKPOINTS[subcommand]  # as text, if a configuration has one
         if takes == "none" and given:
@@ -190,7 +191,7 @@ class TaskCLI(LightningCLI):
         self.config = parse(parser, words)
         guard.check(self.settings)
         guard.check_folds()
-        if unlike := guard.unlike():
+        if unlike := guard.unlike(subcommand == "predict" and not self.settings.images):
             parser_of(self, subcommand).set_defaults(unlike)
             guard.check_typed(unlike, self.settings, parse(parser, words)[subcommand])
         if is_first_process() and (subcommand == "fit" or {*given} & {*SHORTCUTS}):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatch
 
 from jsonargparse import Namespace
@@ -19,6 +19,7 @@ from lightning.pytorch.callbacks import (
 
 from common.errors import UserError, no_such
 from common.platforms import UNUSABLE
+from common.plots import Direction
 
 
 def check_trainer(subcommand: str, flags: Namespace) -> None:
@@ -52,8 +53,10 @@ def check_trainer(subcommand: str, flags: Namespace) -> None:
             raise UserError(f"--trainer.{flag} {flags[flag]}: {reason}")
 
 
-def check_callbacks(callbacks: Sequence[pl.Callback], metrics: Collection[str]) -> None:
-    """Refuse callbacks that appear twice, watch none of the ``metrics``, or do not suit our networks and batches.
+def check_callbacks(callbacks: Sequence[pl.Callback], directions: Mapping[str, Direction]) -> None:
+    """Refuse callbacks that appear twice, or do not suit our networks and batches.
+
+    So are those that watch none of the metrics in ``directions``, or take the worst value for the best.
 
     Raises:
         UserError: there is one; the error names the callback.
@@ -69,8 +72,14 @@ def check_callbacks(callbacks: Sequence[pl.Callback], metrics: Collection[str]) 
         if isinstance(callback, BackboneFinetuning | ModelPruning):
             raise UserError(f"{type(callback).__name__} does not suit these networks; leave it out")
         monitor = getattr(callback, "monitor", None)
-        if isinstance(monitor, str) and not any(fnmatch(monitor, known) for known in metrics):
-            raise no_such(f"{type(callback).__name__}.monitor", monitor, metrics, "metrics.csv of a run")
+        if not isinstance(monitor, str):
+            continue
+        name, better = type(callback).__name__, [best for known, best in directions.items() if fnmatch(monitor, known)]
+        if not better:
+            raise no_such(f"{name}.monitor", monitor, directions, "metrics.csv of a run")
+        if (mode := getattr(callback, "mode", better[0])) != better[0]:
+            why = f"{'more' if better[0] == 'max' else 'less'} of {monitor} is better; give mode: {better[0]}"
+            raise UserError(f"{name}.mode {mode}: {why}")
     if any(isinstance(callback, BatchSizeFinder) for callback in callbacks):
         raise UserError("BatchSizeFinder changes batches that the schedule has counted; try --data.*batch* instead")
 
@@ -108,3 +117,24 @@ def check_values(settings: Namespace, words: Iterable[tuple[str, str]]) -> None:
     for flag, number in (("seed_everything", seed), ("data.seed", flat.get("data.seed"))):
         if isinstance(number, int) and not isinstance(number, bool) and not 0 <= number < 2**32:
             raise UserError(f"--{flag} {number}: give a number from 0 to {2**32 - 1}")
+
+
+def check_fold(subcommand: str, settings: Namespace, words: Iterable[tuple[str, str]]) -> None:
+    """Refuse typed flags of the split that have no effect, since others decide.
+
+    Args:
+        subcommand: the command.
+        settings: all its arguments.
+        words: as in :func:`check_values`.
+
+    Raises:
+        UserError: there is one.
+    """
+    typed = dict(words)
+    fold, fraction = settings.get("data.fold"), typed.get("--data.val_fraction")
+    if fraction is not None and (subcommand == "crossval" or fold is not None):
+        decides = "crossval holds out each of --data.num_folds" if fold is None else f"--data.fold {fold} decides"
+        raise UserError(f"--data.val_fraction {fraction}: {decides}; leave it out")
+    number = typed.get("--data.num_folds")
+    if number is not None and subcommand == "fit" and fold is None and settings.ckpt_path is None:
+        raise UserError(f"--data.num_folds {number}: --data.val_fraction decides unless --data.fold says which fold")

@@ -235,6 +235,8 @@ def _file_with(key: str) -> str:
 def refuse_undone(typed: list[tuple[str, str]], file: str, settings: dict[str, object]) -> None:
     """Refuse a flag before a configuration that also sets it, since the later one would win.
 
+    A configuration may be followed by another that sets the same, but not if it adds to a list (``callbacks+``).
+
     Args:
         typed: the flags that were typed before the configuration, with their values.
         file: the configuration.
@@ -245,9 +247,14 @@ def refuse_undone(typed: list[tuple[str, str]], file: str, settings: dict[str, o
     """
     later = dict_to_namespace(settings)
     for flag, value in typed:
-        if flag.startswith("--") and flag not in CONFIG and flag[2:] in later:
-            said = f"{file}, given after it, sets it, too, and would win"
-            raise UserError(f"{flag} {value}: {said}; give the flag after --config")
+        names = [flag[2:].removesuffix("+")] if flag.startswith("--") and flag not in CONFIG else []
+        if flag in CONFIG and Path(value).is_file():
+            earlier = dict_to_namespace(read_config(Path(value))).keys()
+            names = [name.removesuffix("+") for name in earlier if name.endswith("+")]
+        for name in names:
+            if name in later:
+                said = f"{file}, given after it, sets {name}, too, and would win"
+                raise UserError(f"{flag} {value}: {said}; give it after --config {file}")
 
 
 class OneLineParser(LightningArgumentParser):

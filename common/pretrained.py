@@ -198,8 +198,11 @@ def take_weights(model: AnyTask, path: str) -> Split | None:
             f"pretrained: {len(moved)} of {len(names) * len(encoders)} tensors from {shown(path)}{left}",
             file=sys.stderr,
         )
-    split = split_of(saved, f"--model.pretrained {path}")
-    return split if saved["task"] == model.task else None
+    split = split_of(saved, f"--model.pretrained {path}") if saved["task"] == model.task else None
+    if split is None and saved["task"] == model.task and is_first_process():
+        what = "of an earlier version, which does not tell from which images it has learned"
+        print(f"warning: --model.pretrained {path}: {what}: figures may be too optimistic", file=sys.stderr)
+    return split
 
 
 def split_of(saved: Settings, given: str) -> Split | None:

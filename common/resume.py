@@ -200,10 +200,9 @@ def differing_from(resumed: Checkpoint, model: AnyTask, trainer: Mapping[str, ob
     return differing(theirs, ours, machine_arguments(type(model), type(model.data)) | chosen)
 
 
-def changed_settings(trainer: pl.Trainer) -> list[str]:
-    """List the settings, by path, that were others before the fit was resumed."""
-    origins = [one.origin for one in vars(trainer)["callbacks"] if isinstance(one, Resume)]
-    return origins[0]["changed"] if origins and origins[0] else []
+def origin_of(trainer: pl.Trainer) -> Origin | None:
+    """Return what a fit started from, and what was changed on a resume; None if it is not known."""
+    return next((one.origin for one in vars(trainer)["callbacks"] if isinstance(one, Resume)), None)
 
 
 def finish_epoch(trainer: pl.Trainer) -> None:

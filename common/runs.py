@@ -25,6 +25,7 @@ from common.split import Split, digest_of
 from common.tables import read_metrics
 
 if TYPE_CHECKING:
+    from common.checkpoints import Origin
     from common.task import AnyTask
 
 RUNS = "runs"
@@ -51,6 +52,7 @@ class About(TypedDict):
     images: NotRequired[str]  # digest of all training images
     extra: NotRequired[str]  # of a second training set; empty if there is none
     teachers: NotRequired[str]  # of the weights of teachers, and of the images they label; likewise
+    pretrained: NotRequired[str]  # of the weights that the fit started from; likewise
     columns: NotRequired[Columns]
     changed: NotRequired[list[str]]  # settings that were others before the fit was resumed
 
@@ -152,11 +154,7 @@ def is_finished(run: Path) -> bool:
 
 
 def read_result(run: Path) -> Result:
-    """Read the result of a finished fit.
-
-    Raises:
-        UserError: it is damaged or missing.
-    """
+    """Read the result of a finished fit; raise a :class:`UserError` if it is damaged or missing."""
     notes: list[str] = []
     result = read_json(run / RESULT, Result, notes)
     if result is None:
@@ -170,7 +168,7 @@ def describe_run(
     machine: Iterable[str],
     split: Split,
     limit: float | None = None,
-    changed: Sequence[str] = (),
+    origin: Origin | None = None,
 ) -> None:
     """Write ``run.json``, which allows the run to be read without knowing its task.
 
@@ -180,7 +178,7 @@ def describe_run(
         machine: arguments that concern the machine, such as ``data.root``.
         split: which rows are held out.
         limit: the Trainer's limit of their batches; such a run is ranked apart.
-        changed: the settings that were others before the fit was resumed.
+        origin: what the fit started from, and which settings were others before it was resumed.
     """
     before, digest = len(split.learned), split.digests[1]
     rows = f"{len(split.held_out)} ({before} of them learned from before)" if before else len(split.held_out)
@@ -189,7 +187,10 @@ def describe_run(
     about = {"task": task.task, "monitor": task.monitor, "directions": task.directions, "units": dict(task.units)}
     columns = task.held_out_columns._asdict() | {"classes": task.classes is not None}
     about |= {"machine": sorted(machine), "held_out": HeldOut(rows=rows, digest=digest), "columns": columns}
-    about |= {"images": split.digests[3], "extra": split.second, "teachers": split.taught, "changed": list(changed)}
+    about |= {"images": split.digests[3], "extra": split.second, "teachers": split.taught}
+    if origin is not None:  # a file has a digest, true or false is what was given
+        start = origin["pretrained"] if origin["pretrained"] != origin["given"] else ""
+        about |= {"pretrained": start, "changed": origin["changed"]}
     write_json(run / "run.json", about)
 
 
@@ -267,7 +268,8 @@ def read_run(path: Path) -> tuple[Run, list[str]]:
     about = about or _earlier(below[0] if below else "", result, metrics)
     name = below[1] if below else "/".join(path.parts[-2:])
     arguments = in_words(experiment(settings, about["machine"]))
-    arguments |= {name: str(digest)[:8] for name in ("images", "extra", "teachers") if (digest := about.get(name))}
+    digests = ("images", "extra", "teachers", "pretrained")
+    arguments |= {name: str(digest)[:8] for name in digests if (digest := about.get(name))}
     if changed := about.get("changed"):
         arguments["resumed with another"] = ", ".join(changed)
     return Run(path, about, arguments, metrics, result, name), notes

@@ -31,6 +31,7 @@ class Listing(NamedTuple):
     truth: np.ndarray  # the true value of each, N
     strata: np.ndarray  # the stratum of each, N; every stratum has its share of the held-out rows
     groups: np.ndarray | None = None  # of each, N, str, whose rows are held out together; None without groups
+    version: str = ""  # of the files, if there are several of each image, such as a smaller one
 
 
 def find_contradictions(listing: Listing, contents: Sequence[str], group: str) -> str:
@@ -68,6 +69,7 @@ class Split(NamedTuple):
     earlier: Sequence[str] = ()
     second: str = ""  # digest of the ids, contents and true values of that second set, if there is one
     taught: str = ""  # digest of the teachers' weights and of the images that they label, if there are any
+    version: str = ""  # as in Listing
 
     @classmethod
     def of(cls, listing: Listing, train: Indices, val: Indices, contents: Sequence[str]) -> Split:
@@ -77,16 +79,26 @@ class Split(NamedTuple):
         sizes = np.array([file.size for file in listing.files])
         sides = digest_of(trained, truth[train]), digest_of(held_out, truth[val])
         digests = *sides, digest_of(ids, sizes), digest_of(ids, np.array(contents))
-        return cls(trained, held_out, digests, [contents[row][:DIGITS] for row in (*train, *val)])
+        each = [contents[row][:DIGITS] for row in (*train, *val)]
+        return cls(trained, held_out, digests, each, version=listing.version)
 
     @property
     def seen(self) -> set[str]:
         """The contents of all files that the weights have learned from, in this fit and before."""
         return {*self.contents[: len(self.trained)], *self.earlier}
 
+    def is_comparable(self, other: Split) -> bool:
+        """Whether both tell the contents of their images, and of the same files."""
+        return bool(self.contents and other.contents) and self.version == other.version
+
     def following(self, other: Split) -> Split:
-        """Return this split for a fit that starts from the weights of another one."""
-        return self._replace(earlier=sorted(other.seen.union(self.earlier)))
+        """Return this split for a fit that starts from the weights of another one.
+
+        Where contents cannot be compared, equal names count as equal images.
+        """
+        rows, named = zip((*self.trained, *self.held_out), self.contents, strict=False), {*other.trained}
+        alike = set() if self.is_comparable(other) else {content for name, content in rows if name in named}
+        return self._replace(earlier=sorted({*other.seen, *alike, *self.earlier}))
 
     def joined_by(self, second: Listing, contents: Sequence[str], flag: str) -> Split:
         """Return this split for a fit that learns from a second training set, too.
@@ -129,8 +141,8 @@ class Split(NamedTuple):
     def find_learned(self, other: Split | None = None) -> list[str]:
         """Say how many held-out images are trained on under another name, or were by earlier fits.
 
-        ``other`` is the split of the one whose weights this fit starts from; checkpoints of earlier versions tell only
-        the names of its rows.
+        ``other`` is the split of the one whose weights this fit starts from; checkpoints of earlier versions, and of
+        fits on other files of the same images, tell only the names of its rows.
         """
         number, lines = f"of the {len(self.held_out)} held-out images", []
         own = dict(zip(self.contents, self.trained, strict=False))
@@ -139,7 +151,7 @@ class Split(NamedTuple):
             also = f"{counted(len(copies), f'{number} is', f'{number} are')} also trained on under another name"
             lines.append(f"{also} ({listed(copies, most=3)})")
         seen, doubt = {*self.learned}, ""
-        if other is not None and not (self.contents and other.contents):
+        if other is not None and not self.is_comparable(other):
             seen, doubt = {*self.held_out} & {*other.trained}, ", if equal names mean equal images"
         if seen:
             lines.append(f"the pretrained weights have learned from {len(seen)} {number}{doubt}")
@@ -182,11 +194,12 @@ class Split(NamedTuple):
         how = "; ".join(changes) or rest
         raise UserError(f"the data differ from those that the checkpoint was fitted on: {how}; give the same data")
 
-    def refuse_learned(self, flag: str) -> None:
-        """Raise a :class:`UserError` if the weights named by a flag have learned from any row, held out or not."""
-        if seen := {*self.earlier} & {*self.contents}:
+    def refuse_learned(self, flag: str, other: Split) -> None:
+        """Raise a :class:`UserError` if the weights of another fit, named by a flag, have learned from any row."""
+        if seen := {*self.following(other).earlier} & {*self.contents}:
             number = f"{len(seen)} of the {len(self.contents)} images"
-            why = f"these weights have learned from {number}, each of which a fold holds out"
+            doubt = "" if self.is_comparable(other) else " (if equal names mean equal images)"
+            why = f"these weights have learned from {number}{doubt}, each of which a fold holds out"
             raise UserError(
                 f"{flag}: {why}, so the score would be too optimistic; give weights learned from other images"
             )

@@ -67,6 +67,9 @@ def choose_teachers(
         if fitted is None or not fitted.contents:
             why = "of an earlier version, which does not tell from which images it has learned"
             raise UserError(f"{FLAG} {path}: {why}; fit it again")
+        if fitted.version != split.version:
+            why = "fitted on other files of the images, such as smaller ones, so nobody knows which it has learned from"
+            raise UserError(f"{FLAG} {path}: {why}; give fits on the same files")
         if task is not None:
             read_checkpoint(path, task, FLAG)
         if not fitted.seen & others:

@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, W
 
 from common.arguments import machine_arguments
 from common.errors import UserError
-from common.resume import changed_settings
+from common.resume import origin_of
 from common.runs import describe_run
 from common.task import ImageTask
 
@@ -85,9 +85,8 @@ class Description(pl.Callback):
         data = pl_module.data
         given = trainer.limit_val_batches
         limit = None if isinstance(given, float) and given == 1 else given  # 1.0 is all, 1 is one batch
-        describe_run(
-            run, pl_module, machine_arguments(type(pl_module), type(data)), data.split, limit, changed_settings(trainer)
-        )
+        machine = machine_arguments(type(pl_module), type(data))
+        describe_run(run, pl_module, machine, data.split, limit, origin_of(trainer))
         description = {
             "parameters": sum(parameter.numel() for parameter in pl_module.net.parameters()),
             "commit": _commit(),

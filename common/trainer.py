@@ -156,7 +156,7 @@ class Trainer(pl.Trainer):
             data = datamodule.like(fold=chosen[0], train_fraction=1.0)
             data.prepare_data()
             data.setup("fit")
-            data.split.following(model.learned_from).refuse_learned("--model.pretrained")
+            data.split.refuse_learned("--model.pretrained", model.learned_from)
         name, folder = self.crossval_home
         # Of several processes that run the same command, only the first prints and tabulates.
         leads = is_first_process()

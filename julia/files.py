@@ -53,7 +53,8 @@ def read_training_set(root: Path, variant: Variant) -> Listing:
     ids = table["ID"].tolist()
     _match_ids(ids, files, path, source)
     labels = np.array([CLASSES.index(name) for name in table["Class"]], dtype=np.int64)
-    return Listing([files[i] for i in ids], ids, labels, labels)
+    version = "" if variant == "original" else variant
+    return Listing([files[i] for i in ids], ids, labels, labels, version=version)
 
 
 def read_test_set(root: Path, variant: Variant) -> tuple[SampleSubmission, list[ImageFile]]:
@@ -84,9 +85,13 @@ def _bitmaps(root: Path, variant: Variant, part: Literal["train", "test"]) -> tu
         other = "resized" if variant == "original" else "original"
         other_name = FOLDERS[other][part == "test"]
         if (root / other_name).is_dir() or (root / f"{other_name}.zip").is_file():
-            raise UserError(f"{root} has no {name}.zip or {name}/ but {other_name}: give --data.variant {other}")
+            lacks = f"{root} has no {name}.zip or {name}/{other_case(root, [archive.name, name])}"
+            raise UserError(f"{lacks} but {other_name}: give --data.variant {other}")
         raise UserError(_how_to_get(root, archive.name, folder.name))
     source = folder if folder.is_dir() else archive
+    present = {path.name for path in root.iterdir()}  # where case makes no difference, Train/ is train/
+    if source.name in present and (alike := other_case(root, [name, archive.name])):
+        raise UserError(f"{root}: {source.name} would be read, and another not{alike}; keep one")
     found = find_images(source)
     if folder.is_dir() and archive.is_file():
         packed = None

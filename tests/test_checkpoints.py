@@ -278,6 +278,10 @@ def test_members_submit_by_what_was_typed(
     members = ("--ckpt_path", "other.ckpt", source, "--submission.path", "s.csv")
     line = refused(*words, *members)  # whose smallest number of days?
     assert "--model.min_days: of the checkpoints, other.ckpt has -50.0, another 1.0; give one for all" in line
+    line = refused(*words[:2], *words[4:], *members, "--model.min_days", 9)  # whose test photos?
+    assert line.endswith(
+        f"--data.root: of the checkpoints, other.ckpt has /absent, another {growth_root}; give one for all"
+    )
     run(*words, *members, "--model.min_days", 9)
     assert pd.read_csv("s.csv")["time_delta"].min() >= 9
     # The same weights twice, seen in the same eight ways.

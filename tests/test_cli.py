@@ -334,18 +334,48 @@ def test_a_configuration_after_a_checkpoint_does_not_undo_it(refused: Run) -> No
     Path("run.yaml").write_text("ckpt_path: null\n")
     for command in ("fit", "predict"):
         line = refused("julia", command, "--ckpt_path", "last", "--config", "run.yaml")
-        assert line.endswith("run.yaml, given after it, sets it, too, and would win; give the flag after --config")
+        assert line.endswith(
+            "run.yaml, given after it, sets ckpt_path, too, and would win; give it after --config run.yaml"
+        )
+
+
+def test_an_added_callback_is_not_undone_by_a_configuration_after_it(refused: Run) -> None:
+    Path("mine.yaml").write_text("trainer:\n  callbacks: []\n")
+    Path("more.yaml").write_text("trainer:\n  callbacks+:\n  - class_path: Timer\n")
+    for flag, value in (("--trainer.callbacks+", "Timer"), ("--config", "more.yaml")):
+        line = refused("julia", "fit", flag, value, "--config", "mine.yaml")
+        why = "mine.yaml, given after it, sets trainer.callbacks, too, and would win; give it after --config mine.yaml"
+        assert line == f"error: {flag} {value}: {why}"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("fit --data.fold 0 --data.val_fraction 0.5", "--data.val_fraction 0.5: --data.fold 0 decides; leave it out"),
+        ("crossval --data.val_fraction 0.5", "0.5: crossval holds out each of --data.num_folds; leave it out"),
+        ("fit --data.num_folds 4", "4: --data.val_fraction decides unless --data.fold says which fold"),
+    ],
+)
+def test_a_flag_of_the_split_that_has_no_effect_is_refused(refused: Run, words: str, said: str) -> None:
+    assert refused("julia", *words.split()).endswith(said)
+
+
+def test_a_callback_that_takes_the_worst_for_the_best_is_refused(refused: Run, julia_root: Path) -> None:
+    stop = "callbacks:\n  - class_path: EarlyStopping\n    init_args:\n      monitor: val/acc\n"
+    Path("stop.yaml").write_text(f"trainer:\n  {stop}")
+    line = refused("julia", "fit", "--config", "stop.yaml", "--data.root", julia_root)
+    assert line == "error: EarlyStopping.mode min: more of val/acc is better; give mode: max"
 
 
 def test_a_flag_before_a_configuration_that_sets_it_too_is_refused(refused: Run) -> None:
     Path("mine.yaml").write_text("name: mine\nmodel:\n  lr: 0.01\n")
     for flag, value in (("--name", "other"), ("--model.lr", "0.5")):
         line = refused("julia", "fit", flag, value, "--config", "mine.yaml")
-        why = "mine.yaml, given after it, sets it, too, and would win; give the flag after --config"
+        why = f"mine.yaml, given after it, sets {flag[2:]}, too, and would win; give it after --config mine.yaml"
         assert line == f"error: {flag} {value}: {why}"
     Path("group.yaml").write_text("lr: 0.2\n")
     line = refused("julia", "fit", "--model.lr", 0.1, "--model", "group.yaml")
-    assert line.startswith("error: --model.lr 0.1: group.yaml, given after it, sets it, too")
+    assert line.startswith("error: --model.lr 0.1: group.yaml, given after it, sets model.lr, too")
     # One that it does not set is taken, and so is one after it.
     line = refused("julia", "fit", "--model.warmup", 0.5, "--config", "mine.yaml", "--model.lr", "x")
     assert line.startswith("error: --model.lr x: give a number")

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from common.checkpoints import Origin
 from common.files import write_json
 from common.held_out_tables import read_held_out
 from common.ranking import FIXED, read_groups
@@ -50,6 +51,16 @@ def test_runs_on_other_images_of_the_same_names_say_so(make: Make, typed: Any) -
     assert "images" not in typed(make("two", [0.6], images="a" * 16).parents[1])[0]
     said, _ = typed(make("three", [0.7], images="b" * 16).parents[1])
     assert "images" in said and said.index("bbbbbbbb") < said.index("aaaaaaaa") and "b" * 9 not in said
+
+
+def test_runs_that_started_from_other_weights_of_one_name_are_no_two_seeds(make: Make, typed: Any) -> None:
+    for seed, weights in enumerate("ab"):
+        run = make(f"fit_{seed}", [0.5], pretrained="theirs/last.ckpt")
+        origin: Origin = {"given": "theirs/last.ckpt", "pretrained": weights * 64, "changed": []}
+        split = Split([], ["row"] * 9, ["", "0" * 16, "", "0" * 16])
+        describe_run(run, CharacterClassifier, [], split, origin=origin)
+    said, _ = typed(Path("runs/julia"))
+    assert "aaaaaaaa" in said and "bbbbbbbb" in said and "a" * 9 not in said
 
 
 def test_a_run_measured_on_some_of_the_rows_is_ranked_apart(make: Make, typed: Any) -> None:

@@ -144,6 +144,7 @@ def test_crossval_gives_each_fold_its_own(run: Run, julia_root: Path, mine: str,
         ),
         (("--data.teachers", "ROOT/sampleSubmission.csv"), "sampleSubmission.csv: it is damaged or not a checkpoint"),
         (("--data.teachers", "BEST"), "best.ckpt: held-out rows have chosen its epoch; give last.ckpt"),
+        (("--data.variant", "resized"), "fitted on other files of the images, such as smaller ones, so nobody knows"),
     ],
 )
 def test_a_fit_that_none_may_teach_is_refused(

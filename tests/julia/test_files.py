@@ -60,6 +60,19 @@ def test_names_in_another_case_are_named(root: Path) -> None:
         read_training_set(root, "original")
 
 
+def test_bitmaps_beside_those_of_almost_that_name(root: Path) -> None:
+    shutil.make_archive(str(root / "train"), "zip", root, "train")
+    (root / "train").rename(root / "Train")
+    if not (root / "train").exists():  # as it does where case makes no difference
+        with pytest.raises(
+            UserError, match=r"train\.zip would be read, and another not \(rename Train to train\); keep"
+        ):
+            read_training_set(root, "original")
+    (root / "train.zip").unlink()
+    with pytest.raises(UserError, match=r"no train\.zip or train/ \(rename Train to train\) but trainResized: give"):
+        read_training_set(root, "original")
+
+
 def test_an_archive_of_other_bitmaps_beside_the_unpacked_ones(root: Path) -> None:
     (root / "train.zip").write_bytes(b"broken off")
     assert len(read_training_set(root, "original").ids) == 310

@@ -24,7 +24,7 @@ from growth.days import fault_of_number
 from growth.marks import ends_of_date
 from growth.names import refuse_alike, refuse_dates_as_numbers
 from growth.photos import days_in_names, refuse_uncertain
-from growth.words import BACKWARDS, HALVES, OTHER_UNITS, with_dashes
+from growth.words import BACKWARDS, DAYS, HALVES, OTHER_UNITS, with_dashes
 
 FIELDS = ("plant", "date", "day", "species", "camera", "*")
 MAX_LENGTH = 255  # of a name
@@ -106,7 +106,7 @@ def parse_pattern(pattern: str) -> list[str]:
     if "day" in names:
         at = tokens.index("{day}")
         before, after = ("".join(part) for part in (tokens[at - 1 : at], tokens[at + 1 : at + 2]))
-        if unit := _unit(before, after, "w|h|min|mo"):
+        if unit := _unit(before, after, ("w|h|min|mo", "w|h|min|mo|left")):  # in names, left may be a side
             raise refuse(f"numbers beside {unit} are no days, or count backwards; give photos.csv instead")
     if "/" in pattern or "\\" in pattern:
         raise refuse("it stands for names in one folder, without /")
@@ -148,20 +148,20 @@ def split_name(tokens: list[str], stem: str) -> list[Fields]:
     return list(rest(0, 0))
 
 
-def _unit(before: str, after: str, letters: str) -> str:
+def _unit(before: str, after: str, more: tuple[str, str] = ("(?!)", "(?!)")) -> str:
     """Return what, next to a number, says that it counts no days, or backwards; empty if there is nothing.
 
     Args:
         before, after: the texts beside the number.
-        letters: abbreviations that are units, too, as a pattern.
+        more: words that are units, too, before and after a number, as patterns.
     """
     if re.search(r"(?<![^\W\d_])(?:day|da[tsp]|d)[\W_]*$", before, re.IGNORECASE):
         return ""
-    unit = re.search(rf"(?<![^\W_])(?:{OTHER_UNITS}|{letters})[\W_]*$", before, re.IGNORECASE)
-    unit = unit or re.match(rf"[\W_]*(?:{OTHER_UNITS}|{letters}|left)(?![^\W_])", after, re.IGNORECASE)
+    unit = re.search(rf"(?<![^\W_])(?:{OTHER_UNITS}|{more[0]})[\W_]*$", before, re.IGNORECASE)
+    unit = unit or re.match(rf"[\W_]*(?:{OTHER_UNITS}|{more[1]})(?![^\W_])", after, re.IGNORECASE)
     unit = unit or re.match(r"[\W_]*(?:[주週周]|[時时]間|시간|[個个か]?月|개월|[日일][\W_]?[前전])", after)
     unit = unit or re.search(rf"(?:{BACKWARDS.pattern})[\W_]*$", before, re.IGNORECASE)
-    unit = unit or re.match(rf"(?:[\W_]*days?)?[\W_]*(?:{BACKWARDS.pattern})", after, re.IGNORECASE)
+    unit = unit or re.match(rf"(?:[\W_]*{DAYS})?[\W_]*(?:{BACKWARDS.pattern})", after, re.IGNORECASE)
     return unit[0].strip(" _-") if unit else ""
 
 
@@ -178,7 +178,7 @@ def _doubt(stem: str, start: int, end: int, before: str, after: str) -> str:
         return f"{stem[start:end]} may be a day, or a negative one"
     if after in ("", ",") and re.match(",[0-9]", stem[end:]):
         return f"{stem[start:end]} may be a day, or a part of {stem[start : end + 2]}"
-    if unit := _unit(stem[:start], stem[end:], "(?!)"):
+    if unit := _unit(stem[:start], stem[end:]):
         return f"{stem[start:end]} may be a day, or not, since it stands beside {unit}"
     return ""
 

@@ -52,7 +52,8 @@ OTHER_UNITS = (  # than days
     "months?|monate?|mois|meses|mesi|bbch|time[ _-]?(?:points?|steps?)|sessions?|visits?|messung|termin|measurements?|"
     "aufnahmen?"
 )
-UNITS = rf"da[tspeg]|dp[ig]|doy|days?|tage?|jours?|d[ií]as?|giorn[oi]|день|дня|дней|{OTHER_UNITS}"
+DAYS = "(?:days?|tage?n?|jours?|d[ií]as?|giorn[oi]|день|дня|дней)"
+UNITS = rf"da[tspeg]|dp[ig]|doy|{DAYS}|{OTHER_UNITS}"
 WEEKDAYS = (
     "mon(?:day|tag)|tues?(?:day)?|dienstag|wednesday|mittwoch|thursday|donnerstag|fri(?:day)?|freitag|satur(?:day)?|"
     "sams?tag|sun(?:day)?|sonntag|lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche|lunes|martes|mi[ée]rcoles|jueves|"

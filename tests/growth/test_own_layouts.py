@@ -531,6 +531,7 @@ def test_a_pattern_drops_no_sign_fraction_or_unit(tmp_path: Path, names: str, pa
     ("names", "pattern"),
     [
         ("P1-3 P1-7", "{plant}-{day}"),
+        ("P1_3_left P1_7_right", "{plant}_{day}_{camera}"),
         ("Col-3_3 Col-3_7", "{plant}_{day}"),
         ("cam-3_P1_3 cam-3_P1_7", "{*}_{plant}_{day}"),
         ("P1_DAT3_cam-3 P1_DAT7_cam-3", "{plant}_DAT{day}_cam-{camera}"),

@@ -13,7 +13,7 @@ import pandas as pd
 from common.errors import UserError, listed
 from growth.days import any_day_marked
 from growth.marks import is_named_after_day, may_be_date, may_be_months_and_days, unambiguous_day
-from growth.words import OF_A_CAMERA, told_backwards
+from growth.words import BACKWARDS, OF_A_CAMERA, UNITS, told_backwards
 
 ROUNDED = 1.1  # days by which whole days and dates may differ from moments, with an hour of daylight saving
 _SEPARATORS = r"[\s_.,\-‐‑–—]+"  # within a name; at its end, + and - may mean a treatment
@@ -246,10 +246,22 @@ def refuse_other_order(source: object, rows: pd.Series, before: pd.Series, after
     told = {path: unambiguous_day(PurePosixPath(path).stem) for path in {*before, *after}}
     for where, *ends in zip(rows, before, after, strict=True):
         one, other = (told[path] for path in ends)
-        turned = told_backwards([PurePosixPath(path).stem for path in ends])
-        if turned:
-            said = f"before is {turned[0]} and after is {turned[1]}, but the other way round by their words"
-            raise UserError(f"{source}: {where}: {said}; swap them, or rename the photos")
         if one and other and one.form == other.form and one.day > other.day:
             said = f"before is {one.text} by its name {ends[0]}, after is {other.text} by its name {ends[1]}"
             raise UserError(f"{source}: {where}: {said}; swap them, or rename the photos without their days")
+        early, late = (PurePosixPath(path).stem for path in ends)
+        if told_backwards([early, late]) or _is_numbered_later(early, late):
+            said = f"before is {early} and after is {late}, but the other way round by their words"
+            raise UserError(f"{source}: {where}: {said}; swap them, or rename the photos")
+
+
+def _is_numbered_later(name: str, other: str) -> bool:
+    """Return whether two names differ only in a number beside a word of time, and the first has the larger one."""
+    parts, others = (re.split(r"([0-9]+)", text) for text in (name, other))
+    differ = [place for place, (one, two) in enumerate(zip(parts, others, strict=False)) if one != two]
+    if len(parts) != len(others) or len(differ) != 1 or differ[0] % 2 == 0 or BACKWARDS.search(name):
+        return False
+    before, number, after = parts[differ[0] - 1 : differ[0] + 2]
+    beside = re.search(rf"(?<![^\W\d_])(?:{UNITS}|[dtw])[\s_.]*$", before, re.IGNORECASE)
+    beside = beside or re.match(rf"[\s_.]*(?:{UNITS})(?![^\W\d_])", after, re.IGNORECASE)
+    return beside is not None and int(number) > int(others[differ[0]])

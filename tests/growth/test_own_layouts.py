@@ -947,17 +947,13 @@ def test_names_of_photos_to_predict_that_contradict_folder_or_order(tmp_path: Pa
     assert "rose/lily_DAT3.png (of plant rose, but named after lily)" in refusal(add(root, "rose/lily_DAT3.png"))
 
 
-def test_the_order_of_pairs_is_told_by_words(tmp_path: Path) -> None:
-    write(
-        add(tmp_path, "test/rose/x after.png", "test/rose/x before.png"),
-        "pairs.csv",
-        "before,after",
-        "x after,x before",
-    )
-    line = refusal(tmp_path, read=read_test_set)
-    assert "pairs.csv: row 2: before is x after and after is x before, but the other way round by their words" in line
-    write(tmp_path, "pairs.csv", "before,after", "x before,x after")
-    assert len(read_test_set(tmp_path).before) == 1
+@pytest.mark.parametrize("names", ["x before,x after", "week1,week2", "Tag 7,Tag 14", "P_T1,P_T2", "3hrs,12hrs"])
+def test_the_order_of_pairs_is_told_by_words(tmp_path: Path, names: str) -> None:
+    early, late = names.split(",")
+    add(tmp_path, f"test/rose/{early}.png", f"test/rose/{late}.png")
+    line = refusal(write(tmp_path, "pairs.csv", "before,after", f"{late},{early}"), read=read_test_set)
+    assert f"row 2: before is {late} and after is {early}, but the other way round by their words" in line
+    assert len(read_test_set(write(tmp_path, "pairs.csv", "before,after", names)).before) == 1
 
 
 def test_the_order_of_pairs_is_told_by_names_however_they_are_given(tmp_path: Path) -> None:

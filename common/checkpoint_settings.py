@@ -109,7 +109,7 @@ class Guard:
     def unlike(self, of_root: bool) -> dict[str, object]:
         """Return, by path, settings that turn a member's outputs into answers, but not as the first one's do.
 
-        One of them, if it is ``of_root`` that images are answered, is that folder.
+        If images of ``--data.root`` are answered (``of_root``), that folder is one of them.
         """
         first, answering = self.checkpoints[0], [n for n, kind in kinds_of(self.task).items() if kind is Kind.ANSWERING]
         unlike = {

@@ -41,13 +41,13 @@ def refuse_other_plants(source: object, table: pd.DataFrame) -> None:
     telling = r"[^\W\d].|.[^\W\d]|^[0-9]{5,}$"
     longest = sorted(plants.values(), key=len, reverse=True)
     names = [_pattern_of(name) for name in longest if re.search(telling, _plain(name))]
-    # The folders of numbered plants tell them if most photos lie in that of their own.
+    # Numbered plants are told by the folders, or by the beginnings of names (1_2024-05-31), if most tell their own.
     keys, paths = table["plant"].map(_key), table["path"].map(PurePosixPath)
+    at_home = (paths.map(lambda path: _key(path.parent.name)) == keys).mean() > 0.5
     begun = (paths.map(lambda path: _key(re.split(r"[\W_]", path.stem)[0])) == keys).mean() > 0.5
-    if not names and (paths.map(lambda path: _key(path.parent.name)) == keys).mean() <= 0.5 and not begun:
+    if not (names or at_home or begun):
         return
-    # So do the beginnings of names, such as 1_2024-05-31, if most are that of their own plant.
-    within, faults = whole_word("|".join(names) or (r"^[^\W_]+" if begun else "(?!)")), []
+    within, faults = whole_word("|".join(names) or (r"^[^\W_]+" if begun and not at_home else "(?!)")), []
     for path, where, plant in zip(table["path"], table["where"], table["plant"], strict=True):
         *folders, stem = PurePosixPath(path).with_suffix("").parts
         named = [_key(name) for name in within.findall(_plain(stem))]

@@ -148,7 +148,7 @@ def may_be_date(folder: str) -> bool:
 def ends_of_date(name: str, start: int) -> list[int]:
     """Return where the date that starts at ``start`` may end: after its time of day, or before an uncertain one."""
     match = _MARK.match(name, start)
-    if match is None or not any(match[form] for form in ("year", "compact", "last")):
+    if match is None or not _is_dated(match):
         return []
     end = match.start("mark") if match["mark"] else match.end()  # it may be a camera
     return [end, *([match.start("time")] if match["time"] and _clock(match["time"])[1] else [])]
@@ -158,9 +158,13 @@ def around_date(stem: str) -> tuple[str, str]:
     """Return what a name has before its first date, and after the time of day; all of it before, if it has no date."""
     stem = with_dashes(stem)
     for match in _MARK.finditer(stem):
-        if any(match[form] for form in ("year", "compact", "last")):
+        if _is_dated(match):
             return stem[: match.start()], (match["mark"] or "") + stem[match.end() :]
     return stem, ""
+
+
+def _is_dated(match: re.Match[str]) -> bool:
+    return any(match[form] for form in ("year", "compact", "last"))
 
 
 def _as_dates(texts: Sequence[str], form: str) -> list[datetime]:

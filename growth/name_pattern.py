@@ -29,6 +29,7 @@ from growth.words import BACKWARDS, DAYS, HALVES, OTHER_UNITS, with_dashes
 FIELDS = ("plant", "date", "day", "species", "camera", "*")
 MAX_LENGTH = 255  # of a name
 _NUMBER = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")  # unsigned: a dash before a number is a separator
+_CALLED_DAYS = re.compile(r"(?<![^\W\d_])(?:day|da[tsp]|d)[\W_]*$", re.IGNORECASE)  # before a number
 
 Fields = tuple[tuple[str, str], ...]  # names and texts, in the order of the pattern
 
@@ -106,7 +107,9 @@ def parse_pattern(pattern: str) -> list[str]:
     if "day" in names:
         at = tokens.index("{day}")
         before, after = ("".join(part) for part in (tokens[at - 1 : at], tokens[at + 1 : at + 2]))
-        if unit := _unit(before, after, ("w|h|min|mo", "w|h|min|mo|left")):  # in names, left may be a side
+        unit = _unit(before, after, ("w|h|min|mo", "w|h|min|mo|left"))  # in names, left may be a side
+        backwards = None if _CALLED_DAYS.search(before) else BACKWARDS.search(before) or BACKWARDS.search(after)
+        if unit := unit or (backwards[0] if backwards else ""):
             raise refuse(f"numbers beside {unit} are no days, or count backwards; give photos.csv instead")
     if "/" in pattern or "\\" in pattern:
         raise refuse("it stands for names in one folder, without /")
@@ -155,7 +158,7 @@ def _unit(before: str, after: str, more: tuple[str, str] = ("(?!)", "(?!)")) -> 
         before, after: the texts beside the number.
         more: words that are units, too, before and after a number, as patterns.
     """
-    if re.search(r"(?<![^\W\d_])(?:day|da[tsp]|d)[\W_]*$", before, re.IGNORECASE):
+    if _CALLED_DAYS.search(before):
         return ""
     unit = re.search(rf"(?<![^\W_])(?:{OTHER_UNITS}|{more[0]})[\W_]*$", before, re.IGNORECASE)
     unit = unit or re.match(rf"[\W_]*(?:{OTHER_UNITS}|{more[1]})(?![^\W_])", after, re.IGNORECASE)

@@ -41,13 +41,15 @@ def refuse_other_plants(source: object, table: pd.DataFrame) -> None:
     telling = r"[^\W\d].|.[^\W\d]|^[0-9]{5,}$"
     longest = sorted(plants.values(), key=len, reverse=True)
     names = [_pattern_of(name) for name in longest if re.search(telling, _plain(name))]
-    # Numbered plants are told by the folders, or by the beginnings of names (1_2024-05-31), if most tell their own.
-    keys, paths = table["plant"].map(_key), table["path"].map(PurePosixPath)
-    at_home = (paths.map(lambda path: _key(path.parent.name)) == keys).mean() > 0.5
-    begun = (paths.map(lambda path: _key(re.split(r"[\W_]", path.stem)[0])) == keys).mean() > 0.5
-    if not (names or at_home or begun):
-        return
-    within, faults = whole_word("|".join(names) or (r"^[^\W_]+" if begun and not at_home else "(?!)")), []
+    if not names:
+        # Numbered plants are told by the folders, or by the beginnings of names (1_2024-05-31), if most tell their own.
+        keys, paths = table["plant"].map(_key), table["path"].map(PurePosixPath)
+        at_home = paths.map(lambda path: _key(path.parent.name)) == keys
+        begun = paths.map(lambda path: _key(re.split(r"[\W_]", path.stem)[0])) == keys
+        if at_home.mean() <= 0.5 and begun.mean() <= 0.5:
+            return
+        names = ["(?!)" if at_home.mean() > 0.5 else r"^[^\W_]+"]
+    within, faults = whole_word("|".join(names)), []
     for path, where, plant in zip(table["path"], table["where"], table["plant"], strict=True):
         *folders, stem = PurePosixPath(path).with_suffix("").parts
         named = [_key(name) for name in within.findall(_plain(stem))]

@@ -89,8 +89,8 @@ def _bitmaps(root: Path, variant: Variant, part: Literal["train", "test"]) -> tu
             raise UserError(f"{lacks} but {other_name}: give --data.variant {other}")
         raise UserError(_how_to_get(root, archive.name, folder.name))
     source = folder if folder.is_dir() else archive
-    present = {path.name for path in root.iterdir()}  # where case makes no difference, Train/ is train/
-    if source.name in present and (alike := other_case(root, [name, archive.name])):
+    alike = other_case(root, [name, archive.name])
+    if alike and source.name in {path.name for path in root.iterdir()}:  # or case makes no difference here
         raise UserError(f"{root}: {source.name} would be read, and another not{alike}; keep one")
     found = find_images(source)
     if folder.is_dir() and archive.is_file():

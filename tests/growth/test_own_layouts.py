@@ -640,6 +640,7 @@ def test_a_name_is_split_in_all_ways(pattern: str, stem: str, readings: list[str
             for unit in ("주", "w", "hrs", "WAP", "日前")
         ),
         ("{plant}_第{day}周", "numbers beside 周 are no days"),
+        ("{plant}_before_x{day}", "numbers beside before are no days, or count backwards"),
     ],
 )
 def test_what_is_no_pattern(root: Path, pattern: str, message: str) -> None:

@@ -43,8 +43,11 @@ MACHINE_OF_TRAINER = (
     *("default_root_dir", "logger", "log_every_n_steps", "profiler", "enable_checkpointing", "enable_progress_bar"),
     *("enable_model_summary", "enable_autolog_hparams"),
 )
-# What earlier versions did that lacked these arguments of the data.
-EARLIER = {"train_fraction": 1.0, "extra_per_batch": None, "teachers": None}
+# What earlier versions did that lacked these arguments.
+EARLIER: dict[str, dict[str, object]] = {
+    "model": {"colour_prior": False},
+    "data": {"train_fraction": 1.0, "extra_per_batch": None, "teachers": None, "colour_prior": False},
+}
 WORDS = {"EMAWeightAveraging": "EMA", "StochasticWeightAveraging": "SWA"}  # abbreviations; others go by their names
 EXPERIMENT = ("model", "data", "trainer", "seed_everything")  # others, such as the run's name, do not count
 
@@ -72,6 +75,11 @@ def keep_own(saved: MutableMapping[str, object], declaring: type) -> None:
         del saved[name]
 
 
+def shared_arguments(model: type, data: type) -> set[str]:
+    """Name the arguments that the data module takes from the model: those that both declare, such as ``image_size``."""
+    return kinds_of(model).keys() & kinds_of(data).keys()
+
+
 def machine_arguments(model: type, data: type) -> set[str]:
     """Return the paths of the arguments that concern the machine, such as ``data.root``."""
     named = {f"trainer.{name}" for name in MACHINE_OF_TRAINER}
@@ -94,7 +102,7 @@ def experiment(settings: Mapping[str, object], machine: Iterable[str]) -> dict[s
     given = flatten({part: settings[part] for part in EXPERIMENT if part in settings})
     return {
         name: value
-        for name, value in (flatten({"data": EARLIER}) | given).items()
+        for name, value in (flatten(EARLIER) | given).items()
         if not any(name == one or name.startswith(f"{one}.") for one in left_out)
     }
 

@@ -20,6 +20,7 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from torch import distributed
 
+from common.arguments import shared_arguments
 from common.callbacks import EndOtherRanks
 from common.checkpoint_settings import Guard
 from common.checkpoints import SHORTCUTS, Checkpoint, find_checkpoints, read_checkpoint
@@ -132,8 +133,8 @@ class TaskCLI(LightningCLI):
         parser.add_argument("--log_model", type=bool, default=False, help=upload)
         every = "For fit and crossval: also keep a checkpoint of every n-th epoch."
         parser.add_argument("--save_every_n_epochs", type=PositiveInt | None, help=every)
-        parser.link_arguments("model.image_size", "data.image_size")
-        parser.link_arguments("model.channels", "data.channels")
+        for shared in sorted(shared_arguments(self.task, self.data_class)):
+            parser.link_arguments(f"model.{shared}", f"data.{shared}")
         # Our samplers handle ranks. Unlike LightningCLI's trainer_defaults, this keeps a recipe's callbacks arguments.
         defaults = {"log_every_n_steps": 10, "use_distributed_sampler": False, **self.recipe}
         parser.set_defaults({f"trainer.{key}": value for key, value in defaults.items()})
@@ -242,8 +243,7 @@ class TaskCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: object) -> pl.Trainer:
         given = self.config_init[self.subcommand].trainer
         callbacks = as_list(given.callbacks)
-        callbacks += displays(self.settings.trainer, callbacks)
-        callbacks.append(EndOtherRanks())
+        callbacks += [*displays(self.settings.trainer, callbacks), EndOtherRanks()]
         plugins = as_list(given.plugins)
         if self.subcommand == "fit" and not self.settings.trainer.fast_dev_run:
             plugins.append(WholeFiles())

@@ -80,7 +80,7 @@ def predict_views(trainer: pl.Trainer, model: AnyTask, data: ImageData, tta: int
             raise RuntimeError(f"{len(row)} predictions for {wanted} items, or one of them twice")
         return {name: values[order] for name, values in outputs.items()}
 
-    return average_views(data, tta, predict)
+    return model.refine(average_views(data, tta, predict), data)
 
 
 def predict_members(
@@ -164,4 +164,4 @@ def data_of(member: Checkpoint, data: ImageData) -> ImageData:
     """Make the data module of a member: as it was fitted, but with the arguments of ``data`` about this machine."""
     kinds = kinds_of(type(data))
     fitted = {name: value for name, value in member.data.items() if kinds.get(name) not in (None, Kind.MACHINE)}
-    return data.like(**fitted | {name: member.model[name] for name in ("image_size", "channels")})
+    return data.like(**fitted | {name: value for name, value in member.model.items() if name in kinds})

@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torchvision.transforms.v2.functional import rgb_to_grayscale
 
 from common.errors import UserError
 
@@ -35,10 +36,10 @@ class Normalize(nn.Module):
             ``imagenet`` uses the constants that torchvision's weights were trained with (their mean for grey);
             ``auto`` uses ``constants`` in the same way, and stores them in the checkpoint; ``none`` leaves images
             unchanged.
-        channels: channels of the images.
+        channels: channels of the network; if 1, images in colour become grey.
         constants: those of the backbone, from :func:`common.backbones.constants_of`.
 
-    Shape: N×channels×H×W, float in [0, 1] → the same.
+    Shape: N×channels×H×W, or N×3×H×W, float in [0, 1] → N×channels×H×W.
     """
 
     mean: Tensor
@@ -46,7 +47,7 @@ class Normalize(nn.Module):
 
     def __init__(self, mode: Normalization, channels: int, constants: Constants = IMAGENET) -> None:
         super().__init__()
-        self.mode = mode
+        self.mode, self.channels = mode, channels
         mean, std = map(torch.tensor, constants if mode == "auto" else IMAGENET)
         if channels == 1:
             mean, std = mean.mean(0, keepdim=True), std.mean(0, keepdim=True)
@@ -56,6 +57,8 @@ class Normalize(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         images = images.to(self.mean.dtype)  # the weights' type, which `64-true` and `bf16-true` change
+        if self.channels < images.shape[1]:
+            images = rgb_to_grayscale(images)
         if self.mode == "none":
             return images
         if self.mode in ("auto", "imagenet"):

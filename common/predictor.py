@@ -128,7 +128,7 @@ class Predictor(Generic[Model]):
 
     def _average(self) -> Outputs:
         of_each = (
-            average_views(data, self.tta, partial(self._run, model, data))
+            model.refine(average_views(data, self.tta, partial(self._run, model, data)), data)
             for model, data in zip(self.models, self.data, strict=True)
         )
         return average_members(of_each, lambda outputs: np.zeros(()))[0]

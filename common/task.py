@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, cast
 
 import numpy as np
 import pandas as pd
@@ -136,8 +136,7 @@ class ImageTask(LightningModule, Calibrated, HeldOutTables[Data], ABC, Generic[D
     @property
     def normalize(self) -> nn.Module:
         """The module that scales images (float in [0, 1]) to the encoder's input range."""
-        normalize: nn.Module = getattr(self.net, "normalize", nn.Identity())
-        return normalize
+        return cast("nn.Module", getattr(self.net, "normalize", nn.Identity()))
 
     def count_items(self, batch: Batch) -> int:
         """Count the items in a training batch, in the unit of ``throughput``: images, unless a task overrides this."""
@@ -170,6 +169,10 @@ class ImageTask(LightningModule, Calibrated, HeldOutTables[Data], ABC, Generic[D
     def predict_step(self, batch: ImageBatch, batch_idx: int) -> dict[str, Tensor]:
         """Return ``row`` (N, the index of each predicted image) and outputs for each, N×…, that can be averaged."""
 
+    def refine(self, outputs: Outputs, data: Data) -> Outputs:
+        """Correct the outputs for all images to predict, averaged over their views, by what else is known of them."""
+        return outputs
+
     @abstractmethod
     def estimates(self, outputs: Outputs, data: Data) -> np.ndarray:
         """Turn outputs into the estimates on which ensemble members are averaged and compared, ids×…."""
@@ -180,8 +183,7 @@ class ImageTask(LightningModule, Calibrated, HeldOutTables[Data], ABC, Generic[D
 
     def spread(self, estimates: np.ndarray, deviation: np.ndarray) -> np.ndarray:
         """Reduce the deviation of the members' estimates (ids×…) to the spread of each id's value, ids."""
-        spread: np.ndarray = deviation.reshape(len(deviation), -1).max(axis=1)
-        return spread
+        return cast("np.ndarray", deviation.reshape(len(deviation), -1).max(axis=1))
 
     @abstractmethod
     def table_of_items(self, outputs: Outputs, data: Data) -> pd.DataFrame:
@@ -238,8 +240,7 @@ class ImageTask(LightningModule, Calibrated, HeldOutTables[Data], ABC, Generic[D
     @property
     def data(self) -> Data:
         """The Trainer's data module."""
-        data: Data = vars(self.trainer)["datamodule"]  # its class does not declare the attribute
-        return data
+        return cast("Data", vars(self.trainer)["datamodule"])  # its class does not declare the attribute
 
     def setup(self, stage: str) -> None:
         if stage == "fit" and self.learned_from is not None:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeFloat, PositiveInt
 from torchvision.transforms import v2
+from torchvision.transforms.v2.functional import rgb_to_grayscale
 
 from common.arguments import Machine, Resumable
 from common.augment import Augmentation, View, moved_views
@@ -24,6 +25,7 @@ class CharacterData(LabelledData):
         variant: original bitmaps of various sizes, or the competition's own resized ones (20×20).
         image_size: side of the square that bitmaps are resized to, in pixels; taken from the model.
         channels: 1 for grey, 3 for colour; taken from the model.
+        colour_prior: decode bitmaps in colour even for a network that sees grey; taken from the model.
         batch_size: images per training batch.
         rotation: largest random rotation, degrees.
         shift: largest random shift, as a fraction of the side.
@@ -46,6 +48,7 @@ class CharacterData(LabelledData):
         variant: Variant = "original",
         image_size: PositiveInt = 28,
         channels: Literal[1, 3] = 1,
+        colour_prior: bool = False,
         batch_size: PositiveInt = 128,
         rotation: Resumable[NonNegativeFloat] = 10.0,
         shift: Resumable[ClosedUnitInterval] = 0.1,
@@ -58,8 +61,11 @@ class CharacterData(LabelledData):
         cutmix: Resumable[NonNegativeFloat] = 0.0,
         **shared: Any,
     ) -> None:
-        super().__init__(batch_size, root=root, image_size=image_size, channels=channels, **shared)
+        super().__init__(
+            batch_size, root=root, image_size=image_size, channels=3 if colour_prior else channels, **shared
+        )
         self.variant: Variant = variant
+        self.channels = channels
         self.shift, self.zoom, self.inversion = shift, zoom, inversion
         self.augmentation = Augmentation(
             rotation=rotation,
@@ -82,7 +88,9 @@ class CharacterData(LabelledData):
         return files
 
     def augment(self, batch: LabelledBatch, key: int) -> LabelledBatch:
-        images, targets = self.augmentation(batch.images, key, batch.row), batch.targets
+        # In as many channels as the network sees, since fewer are faster.
+        images = batch.images if self.channels == batch.images.shape[1] else rgb_to_grayscale(batch.images)
+        images, targets = self.augmentation(images, key, batch.row), batch.targets
         if self.mixing is not None:
             images, targets = self.mixing(images, targets)
         return batch._replace(images=images, targets=targets)

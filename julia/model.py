@@ -25,25 +25,13 @@ from common.pretrained import Pretrained
 from common.submission import Outputs
 from common.task import Deployed, ImageTask
 from julia import plots
+from julia.colours import ColourPrior, WithPrior
 from julia.data import CharacterData
 from julia.files import CLASSES
+from julia.metrics import CaseBlindAccuracy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-
-class CaseBlindAccuracy(MulticlassAccuracy):
-    """Accuracy that treats upper and lower case of a letter as the same character. Higher is better."""
-
-    # Not a buffer: weight averaging would average it, too, and truncate its integers.
-    folded = torch.tensor([CLASSES.index(name.lower()) for name in CLASSES])
-
-    def __init__(self) -> None:
-        super().__init__(num_classes=len(CLASSES), average="micro")
-
-    def update(self, preds: Tensor, target: Tensor) -> None:
-        folded = self.folded.to(target.device)
-        super().update(folded[preds.argmax(dim=1)], folded[target])
 
 
 class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
@@ -61,6 +49,8 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
         channels: 1 for grey, 3 for colour.
         normalize: image (by each bitmap's own mean and standard deviation), auto (by those that the backbone's
             published weights expect, even if it starts from random ones), imagenet (by those of ImageNet) or none.
+        colour_prior: let training bitmaps of nearly the same colours, which are often from the same sign, tell small
+            letters, capitals and digits apart. The network does not learn from it.
         pretrained: true for published weights, a file of them (.pth, .safetensors) or another fit's checkpoint (.ckpt).
         label_smoothing: fraction of the target that is spread over all classes.
         lr: peak learning rate.
@@ -99,6 +89,7 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
         image_size: PositiveInt = 28,
         channels: Literal[1, 3] = 1,
         normalize: Normalization = "image",
+        colour_prior: bool = False,
         pretrained: Pretrained = False,
         label_smoothing: Resumable[ClosedUnitInterval] = 0.1,
         lr: PositiveFloat = 3e-3,
@@ -124,27 +115,34 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
         net = nn.Sequential(OrderedDict(normalize=normalization, backbone=network))
         super().__init__(net, metrics, lr, weight_decay, warmup, pretrained=pretrained)
         self.loss = nn.CrossEntropyLoss(reduction="none", label_smoothing=label_smoothing)
-        self.example_input_array = torch.zeros(2, channels, image_size, image_size)
+        self.prior = ColourPrior() if colour_prior else None
+        self.example_input_array = torch.zeros(2, 3 if colour_prior else channels, image_size, image_size)
 
     def forward(self, images: Tensor) -> Tensor:
-        """N×channels×H×W, float in [0, 1] → N×62 logits."""
+        """N×channels×H×W, or N×3×H×W if colours count, float in [0, 1] → N×62 logits of the network."""
         logits: Tensor = self.net(images)
         return logits
 
-    def compute_losses(self, batch: LabelledBatch) -> tuple[Tensor, Tensor]:
-        """Return the logits of a batch (N×62) and the loss of each image (N)."""
-        logits = self(batch.images).float()
-        return logits, self.loss(logits, batch.targets)
+    def on_fit_start(self) -> None:
+        super().on_fit_start()
+        if self.prior is not None:
+            self.prior.learn(self.data.train_set)
+
+    def with_prior(self) -> nn.Module:
+        """Return the network, with the prior added if there is one: images → N×62 logits."""
+        return self.net if self.prior is None else WithPrior(self.net, self.prior)
 
     def compute_loss(self, batch: LabelledBatch) -> Tensor:
-        logits, losses = self.compute_losses(batch)
+        logits = self(batch.images).float()
         # A blended bitmap counts as its dominant class.
         targets = batch.targets if batch.targets.ndim == 1 else batch.targets.argmax(dim=1)
         self.train_metrics.update(logits.detach(), targets)
+        losses: Tensor = self.loss(logits, batch.targets)
         return losses.mean()
 
     def evaluate(self, batch: LabelledBatch) -> Tensor:
-        logits, losses = self.compute_losses(batch)
+        logits = self.with_prior()(batch.images).float()
+        losses: Tensor = self.loss(logits, batch.targets)
         self.val_metrics.update(logits, batch.targets)
         columns = torch.stack([column.float() for column in (batch.row, batch.targets, losses)], dim=1)
         return torch.cat([columns, logits.softmax(dim=1)], dim=1)
@@ -227,6 +225,11 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
         """Return ``row`` (N, index of each image) and ``probabilities`` (N×62, in the order of ``CLASSES``)."""
         return {"row": batch.row, "probabilities": self(batch.images).float().softmax(dim=1)}
 
+    def refine(self, outputs: Outputs, data: CharacterData) -> Outputs:
+        if self.prior is None:
+            return outputs
+        return {"probabilities": self.prior.adjust(outputs["probabilities"], data.test_set)}
+
     def estimates(self, outputs: Outputs, data: CharacterData) -> np.ndarray:
         """Return the probabilities, N×62."""
         return outputs["probabilities"]
@@ -271,20 +274,19 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
         return self.net.get_submodule("backbone")
 
     def explained_scores(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the logits, N×62, and which of them to explain: the greatest."""
-        logits = self(images)
-        return logits, logits.argmax(dim=1)
+        """Return the network's logits, N×62, and which of them to explain: that of the answer."""
+        return self(images), self.with_prior()(images).argmax(dim=1)
 
     def describe(self, images: Tensor) -> list[str]:
         """Name the most probable class of each image and its probability."""
-        best, index = self._temperature()(self(images)).softmax(dim=1).max(dim=1)
+        best, index = self._temperature()(self.with_prior()(images)).softmax(dim=1).max(dim=1)
         return [f"{CLASSES[i]}, {100 * p:.0f} %" for i, p in zip(index.tolist(), best.tolist(), strict=True)]
 
     def deployed(self) -> Deployed:
         """Return the network to deploy: uint8 images in, probabilities (N×62) out."""
-        size, channels = self.hparams["image_size"], self.hparams["channels"]
-        images = torch.zeros(2, channels, size, size, dtype=torch.uint8)
-        net = nn.Sequential(FromBytes(), self.net, self._temperature(), nn.Softmax(dim=1))
+        assert isinstance(self.example_input_array, Tensor)
+        images = self.example_input_array.to(torch.uint8)
+        net = nn.Sequential(FromBytes(), self.with_prior(), self._temperature(), nn.Softmax(dim=1))
         return Deployed(net, {"images": images}, {"images": "N"}, ("probabilities",), "1")
 
     def _temperature(self) -> Temperature:

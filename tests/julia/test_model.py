@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from julia.files import CLASSES
-from julia.model import CaseBlindAccuracy, CharacterClassifier
+from julia.metrics import CaseBlindAccuracy
+from julia.model import CharacterClassifier
 
 
 def test_resnet18_has_the_seeds_parameters_and_sizes() -> None:

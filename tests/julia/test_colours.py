@@ -1,0 +1,206 @@
+"""What colours tell: signs of two colours each, on which one case is as common as the other, and shapes do not tell."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pandas as pd
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+import julia
+from common.batches import ImageDataset, LabelledRows
+from julia.colours import DOUBT, WIDTH, ColourPrior, two_colours
+from julia.files import CLASSES
+from tests.conftest import Run, Shared
+
+SIGNS, EACH, TESTED = 20, 8, 2  # signs, and on each the bitmaps to learn from and to predict
+ARGUMENTS = (
+    *("--model.backbone", "lenet", "--model.image_size", 16, "--data.batch_size", 16, "--trainer.max_epochs", 12),
+    *("--data.inversion", 0.5, "--trainer.enable_model_summary", "false"),
+)
+
+
+def bitmap(letter: str, paper: tuple[int, ...], ink: tuple[int, ...]) -> Image.Image:
+    """Draw a ring for any o, and a cross for any x, in either case."""
+    image = Image.new("RGB", (24, 24), paper)
+    draw = ImageDraw.Draw(image)
+    if letter.lower() == "o":
+        draw.ellipse((4, 4, 19, 19), outline=ink, width=4)
+    else:
+        draw.line((4, 4, 19, 19), ink, 4)
+        draw.line((4, 19, 19, 4), ink, 4)
+    return image
+
+
+def draw_signs(root: Path) -> list[str]:
+    """Draw signs whose letters are either all small or all capitals; return the truth of the test bitmaps."""
+    rng = np.random.default_rng(0)
+    labels, truth = [], []
+    (root / "train").mkdir(parents=True)
+    (root / "test").mkdir()
+    for sign in range(SIGNS):
+        paper, ink = (tuple(rng.integers(low, low + 120, 3).tolist()) for low in (130, 0))
+        for number in range(EACH + TESTED):
+            letter = "xo"[number % 2]
+            letter = letter if sign % 2 else letter.upper()
+            part, named = ("train", labels) if number < EACH else ("test", truth)
+            named.append(letter)
+            bitmap(letter, paper, ink).save(root / part / f"{len(named)}.Bmp")
+    table = pd.DataFrame({"ID": range(1, len(labels) + 1), "Class": labels})
+    table.to_csv(root / "trainLabels.csv", index=False)
+    return truth
+
+
+@pytest.fixture(scope="module")
+def signs(shared: Shared) -> tuple[Path, list[str]]:
+    truth: list[str] = []
+
+    def build(folder: Path) -> None:
+        (folder / "truth.json").write_text(json.dumps(draw_signs(folder / "set")))
+
+    folder = shared("signs", build)
+    truth = json.loads((folder / "truth.json").read_text())
+    return folder / "set", truth
+
+
+@pytest.fixture
+def fitted(shared: Shared, signs: tuple[Path, list[str]], run: Run) -> Callable[[str], Path]:
+    """Fit with the prior or without, once each, and get the folder of the run."""
+
+    def fit(prior: str) -> Path:
+        def build(folder: Path) -> None:
+            settings = ("--data.root", signs[0], "--model.colour_prior", prior, "--trainer.default_root_dir", folder)
+            run("julia", "fit", *ARGUMENTS, *settings, "--name", "signs")
+
+        return shared(f"signs-{prior}", build) / "runs/julia/signs/version_0"
+
+    return fit
+
+
+def test_two_colours_are_those_of_ink_and_paper() -> None:
+    red, navy, white = (200, 30, 40), (10, 20, 90), (250, 250, 245)
+    images = torch.stack(
+        [
+            torch.from_numpy(np.array(bitmap("o", paper, ink))).permute(2, 0, 1) / 255
+            for paper, ink in ((white, red), (red, white), (navy, navy))
+        ]
+    )
+    expected = torch.tensor([[*red, *white], [*red, *white], [*navy, *navy]]) / 255
+    torch.testing.assert_close(two_colours(images), expected)
+
+
+def test_the_prior_follows_its_formula() -> None:
+    """A bitmap of the same colours as three small letters, and far from two capitals, by hand."""
+    images = np.zeros((5, 4, 4, 3), dtype=np.uint8)
+    images[:3, :2], images[3:] = 255, 60
+    images[3:, :2] = 120
+    prior = ColourPrior()
+    prior.learn(LabelledRows(images, np.arange(5), np.array([CLASSES.index(name) for name in "abcAB"])))
+    logs = prior(torch.from_numpy(images[[0, 3]]).permute(0, 3, 1, 2) / 255)
+    small, capital = CLASSES.index("o"), CLASSES.index("O")
+    assert logs.shape == (2, 62)
+    assert logs[0, small].exp().item() == pytest.approx((3 + DOUBT * 0.6) / (3 + DOUBT) / 0.6, rel=1e-4)
+    assert logs[0, capital].exp().item() == pytest.approx(DOUBT / (3 + DOUBT), rel=1e-4)
+    assert logs[1, capital].exp().item() == pytest.approx((2 + DOUBT * 0.4) / (2 + DOUBT) / 0.4, rel=1e-4)
+    assert torch.isfinite(logs).all()  # although there is no digit
+    near = images[[0]].astype(int)
+    near[:, :2] -= 5
+    asked = torch.from_numpy(near).permute(0, 3, 1, 2) / 255
+    weight = 3 * np.exp(-3 * (5 / 255 / WIDTH) ** 2 / 2)
+    assert prior(asked)[0, capital].exp().item() == pytest.approx(DOUBT / (weight + DOUBT), rel=1e-3)
+
+
+def test_far_from_all_training_bitmaps_colours_tell_nothing() -> None:
+    images = np.full((2, 4, 4, 3), 250, dtype=np.uint8)
+    prior = ColourPrior()
+    prior.learn(LabelledRows(images, np.arange(2), np.array([0, 30])))
+    assert prior(torch.zeros(3, 3, 4, 4)).abs().max().item() < 1e-5
+    probabilities = np.random.default_rng(0).dirichlet(np.ones(62), 3).astype(np.float32)
+    rows = ImageDataset(np.zeros((3, 4, 4, 3), dtype=np.uint8))
+    np.testing.assert_allclose(prior.adjust(probabilities, rows), probabilities, rtol=1e-4)
+
+
+def test_a_copy_learns_with_it_and_its_state_is_restored() -> None:
+    prior = ColourPrior()
+    twin = copy.deepcopy(prior)
+    images = np.random.default_rng(0).integers(0, 256, (7, 4, 4, 3), dtype=np.uint8)
+    prior.learn(LabelledRows(images, np.arange(7), np.arange(7)))
+    assert len(twin.colours) == 7
+    other = ColourPrior()
+    other.load_state_dict(prior.state_dict())
+    asked = torch.rand(3, 3, 4, 4)
+    assert torch.equal(other(asked), prior(asked))
+
+
+def test_colours_tell_the_case(fitted: Callable[[str], Path]) -> None:
+    without, with_prior = (
+        json.loads((fitted(given) / "result.json").read_text())["last"] for given in ("false", "true")
+    )
+    assert without < 0.8
+    assert with_prior > 0.95
+    # The network itself has learned the same.
+    one, other = (
+        pd.read_csv(fitted(given) / "metrics.csv")["train/loss"].dropna().to_numpy() for given in ("false", "true")
+    )
+    np.testing.assert_allclose(one, other, rtol=0.02)
+
+
+def test_a_checkpoint_is_enough(
+    run: Run, fitted: Callable[[str], Path], signs: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    root, truth = signs
+    shutil.copytree(root / "test", tmp_path / "test")  # and nothing to learn from
+    checkpoint = fitted("true") / "checkpoints/last.ckpt"
+    place = ("--ckpt_path", checkpoint, "--data.root", tmp_path)
+    run("julia", "predict", *place, "--submission.path", "one.csv")
+    run("julia", "predict", *place, "--submission.path", "four.csv", "--submission.tta", 4)  # two of them negatives
+    for name in ("one.csv", "four.csv"):
+        assert np.mean(pd.read_csv(name)["Class"] == truth) > 0.95
+    bitmaps = [tmp_path / "test" / f"{number}.Bmp" for number in range(1, len(truth) + 1)]
+    items = pd.read_csv("one_items.csv")
+    guesses = julia.load(checkpoint).classify(bitmaps)
+    assert [guess.character for guess in guesses] == items["Class"].tolist()
+    assert [guess.probability for guess in guesses] == pytest.approx(items["probability"].tolist(), abs=1e-4)
+    run("julia", "export", "--ckpt_path", checkpoint, "--output", "signs.onnx")
+    session = onnxruntime.InferenceSession("signs.onnx", providers=["CPUExecutionProvider"])
+    pixels = np.stack([np.array(Image.open(path).resize((16, 16), Image.Resampling.BILINEAR)) for path in bitmaps])
+    (probabilities,) = session.run(["probabilities"], {"images": pixels.transpose(0, 3, 1, 2)})
+    assert np.mean([CLASSES[best] for best in probabilities.argmax(axis=1)] == items["Class"]) > 0.95
+
+
+def test_validation_predicts_what_the_fit_did(run: Run, fitted: Callable[[str], Path]) -> None:
+    path = fitted("true")
+    said = run("julia", "validate", "--ckpt_path", path / "checkpoints/last.ckpt")
+    figure = json.loads((path / "result.json").read_text())["last"]
+    assert f"{figure:.6f}" in said
+
+
+def test_resuming_gives_the_same_fit(run: Run, fitted: Callable[[str], Path], signs: tuple[Path, list[str]]) -> None:
+    settings = (*ARGUMENTS, "--data.root", signs[0], "--model.colour_prior", "true", "--trainer.max_epochs", 3)
+    run("julia", "fit", *settings, "--save_every_n_epochs", 2, "--name", "whole")
+    earlier = "runs/julia/whole/version_0/checkpoints/epoch_001.ckpt"
+    run("julia", "fit", *settings, "--ckpt_path", earlier, "--name", "resumed")
+    ends = [f"runs/julia/{name}/version_0/checkpoints/last.ckpt" for name in ("whole", "resumed")]
+    one, other = (torch.load(end, weights_only=True)["state_dict"] for end in ends)
+    assert "prior._extra_state" in one
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_checkpoint_without_it_stays_so(refused: Run, fitted: Callable[[str], Path]) -> None:
+    path = fitted("false") / "checkpoints/last.ckpt"
+    said = refused("julia", "predict", "--ckpt_path", path, "--model.colour_prior", "true")
+    assert said.startswith("error: --model.colour_prior True: the checkpoint")
+    saved = torch.load(path, weights_only=True)
+    for part in ("hyper_parameters", "datamodule_hyper_parameters"):
+        del saved[part]["colour_prior"]  # as in earlier versions
+    torch.save(saved, "earlier.ckpt")
+    again = refused("julia", "predict", "--ckpt_path", "earlier.ckpt", "--model.colour_prior", "true")
+    assert again == said.replace(str(path), "earlier.ckpt")

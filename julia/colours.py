@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from scipy.special import softmax
 from torch import Tensor, nn
 
 from common.batches import ImageRows, LabelledRows
@@ -65,7 +64,9 @@ class ColourPrior(nn.Module):
         return torch.cat([self.colours, self.kinds], dim=1)
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Restore it."""
+        """Restore it; as :meth:`load_state_dict` does, raise a RuntimeError if it does not fit."""
+        if state.ndim != 2 or state.shape[1] != 9 or not len(state) or not state.isfinite().all():
+            raise RuntimeError("not the colours and kinds of bitmaps")
         self.colours, self.kinds = state[:, :6], state[:, 6:]
 
     def __deepcopy__(self, memo: object) -> ColourPrior:
@@ -83,15 +84,15 @@ class ColourPrior(nn.Module):
         # Sums rather than matrix products, which mixed precision would round.
         squares = ((two_colours(images)[:, None] - colours) ** 2).sum(dim=2)
         weights = torch.exp(-squares / (2 * WIDTH**2))[:, :, None]
-        # Without the smallest number, a kind that the training set lacks would have no ratio.
-        usual = kinds.mean(dim=0) + torch.finfo(torch.float32).tiny
+        usual = kinds.mean(dim=0) + 1e-6  # a kind that the training set lacks would have no ratio
         found = ((weights * kinds).sum(dim=1) + DOUBT * usual) / (weights.sum(dim=1) + DOUBT)
         return (found / usual).log()[:, KINDS.to(images.device)]
 
     def adjust(self, probabilities: np.ndarray, bitmaps: ImageRows[object]) -> np.ndarray:
         """Return the probabilities of bitmaps, N×62, in the light of their colours."""
         parts = [self(bitmaps.pixels(rows) / 255) for rows in _chunks(len(bitmaps))]
-        adjusted: np.ndarray = softmax(np.log(probabilities) + torch.cat(parts).numpy(), axis=1)
+        raised = probabilities * torch.cat(parts).exp().numpy()
+        adjusted: np.ndarray = raised / raised.sum(axis=1, keepdims=True)
         return adjusted
 
 

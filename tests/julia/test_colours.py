@@ -137,10 +137,13 @@ def test_a_copy_learns_with_it_and_its_state_is_restored() -> None:
     images = np.random.default_rng(0).integers(0, 256, (7, 4, 4, 3), dtype=np.uint8)
     prior.learn(LabelledRows(images, np.arange(7), np.arange(7)))
     assert len(twin.colours) == 7
-    other = ColourPrior()
-    other.load_state_dict(prior.state_dict())
+    other, state = ColourPrior(), prior.state_dict()
+    other.load_state_dict(state)
     asked = torch.rand(3, 3, 4, 4)
     assert torch.equal(other(asked), prior(asked))
+    for damaged in (torch.zeros(9), torch.zeros(3, 8), torch.zeros(0, 9), torch.full((3, 9), torch.nan)):
+        with pytest.raises(RuntimeError):
+            other.load_state_dict(dict.fromkeys(state, damaged))
 
 
 def test_colours_tell_the_case(fitted: Callable[[str], Path]) -> None:

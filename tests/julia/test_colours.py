@@ -18,8 +18,11 @@ from PIL import Image, ImageDraw
 import julia
 from common.batches import ImageDataset, LabelledRows
 from common.decoding import resize
+from common.predictor import Predictor
 from julia.colours import DOUBT, WIDTH, ColourPrior, two_colours
+from julia.data import CharacterData
 from julia.files import CLASSES
+from julia.model import CharacterClassifier
 from tests.conftest import Run, Shared
 
 SIGNS, EACH, TESTED = 20, 8, 2  # signs, and on each the bitmaps to learn from and to predict
@@ -181,6 +184,13 @@ def test_a_checkpoint_is_enough(
     (probabilities,) = session.run(["probabilities"], {"images": pixels.transpose(0, 3, 1, 2)})
     assert [CLASSES[best] for best in probabilities.argmax(axis=1)] == items["Class"].tolist()
     assert probabilities.max(axis=1) == pytest.approx(items["probability"].to_numpy(), abs=1e-3)
+
+
+def test_teachers_label_shapes_alone(fitted: Callable[[str], Path], signs: tuple[Path, list[str]]) -> None:
+    """A network that learns from grey pixels could not learn what colours tell."""
+    checkpoint, data = fitted("true") / "checkpoints/last.ckpt", CharacterData(str(signs[0]), image_size=8)
+    labels = Predictor(CharacterClassifier, data, checkpoint, "cpu", 1).predict_test_set()["probabilities"]
+    assert labels.max(axis=1).mean() < 0.7  # of two cases that look the same
 
 
 def test_validation_predicts_what_the_fit_did(run: Run, fitted: Callable[[str], Path]) -> None:

@@ -113,12 +113,10 @@ class Predictor(Generic[Model]):
             raise UserError("give images as a list, one or more")
         with self.lock:
             self._take(pictures)
-            return self._average(refined=True), unlike_training(self.data[0], [], self.members[0])
+            return self._average(), unlike_training(self.data[0], [], self.members[0])
 
     def predict_test_set(self) -> Outputs:
         """Return the mean outputs of the networks for the test images below ``--data.root``, N×….
-
-        They are what another network could learn from these pixels, so not refined by anything else.
 
         Raises:
             UserError: they are missing or cannot be decoded.
@@ -126,14 +124,13 @@ class Predictor(Generic[Model]):
         with self.lock:
             for data in self.data:
                 data.test_set = ImageDataset(data.test_images())
-            return self._average(refined=False)
+            return self._average()
 
-    def _average(self, refined: bool) -> Outputs:
-        def predict(model: Model, data: ImageData) -> Outputs:
-            outputs = average_views(data, self.tta, partial(self._run, model, data))
-            return model.refine(outputs, data) if refined else outputs
-
-        of_each = map(predict, self.models, self.data)
+    def _average(self) -> Outputs:
+        of_each = (
+            average_views(data, self.tta, partial(self._run, model, data))
+            for model, data in zip(self.models, self.data, strict=True)
+        )
         return average_members(of_each, lambda outputs: np.zeros(()))[0]
 
     def _take(self, pictures: Sequence[Picture]) -> None:

@@ -96,17 +96,5 @@ class ColourPrior(nn.Module):
         return adjusted
 
 
-class WithPrior(nn.Module):
-    """A network with the prior added to its logits: N×3×H×W, in [0, 1] → N×62."""
-
-    def __init__(self, net: nn.Module, prior: ColourPrior) -> None:
-        super().__init__()
-        self.net, self.prior = net, prior
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.net(images) + self.prior(images)
-        return logits
-
-
 def _chunks(number: int) -> list[range]:
     return [range(start, min(start + CHUNK, number)) for start in range(0, number, CHUNK)]

@@ -25,7 +25,7 @@ from common.pretrained import Pretrained
 from common.submission import Outputs
 from common.task import Deployed, ImageTask
 from julia import plots
-from julia.colours import ColourPrior, WithPrior
+from julia.colours import ColourPrior
 from julia.data import CharacterData
 from julia.files import CLASSES
 from julia.metrics import CaseBlindAccuracy
@@ -49,8 +49,9 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
         channels: 1 for grey, 3 for colour.
         normalize: image (by each bitmap's own mean and standard deviation), auto (by those that the backbone's
             published weights expect, even if it starts from random ones), imagenet (by those of ImageNet) or none.
-        colour_prior: let training bitmaps of nearly the same colours, which are often from the same sign, tell small
-            letters, capitals and digits apart. The network does not learn from it.
+        colour_prior: tell small letters, capitals and digits of the competition's bitmaps apart by training bitmaps of
+            nearly the same colours, which are often from the same sign. The network learns nothing from it, and images
+            from elsewhere (--images, julia.load, an exported network) are answered without it.
         pretrained: true for published weights, a file of them (.pth, .safetensors) or another fit's checkpoint (.ckpt).
         label_smoothing: fraction of the target that is spread over all classes.
         lr: peak learning rate.
@@ -128,10 +129,6 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
         if self.prior is not None:
             self.prior.learn(self.data.train_set)
 
-    def with_prior(self) -> nn.Module:
-        """Return the network, with the prior added if there is one: images → N×62 logits."""
-        return self.net if self.prior is None else WithPrior(self.net, self.prior)
-
     def compute_loss(self, batch: LabelledBatch) -> Tensor:
         logits = self(batch.images).float()
         # A blended bitmap counts as its dominant class.
@@ -141,7 +138,9 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
         return losses.mean()
 
     def evaluate(self, batch: LabelledBatch) -> Tensor:
-        logits = self.with_prior()(batch.images).float()
+        logits = self(batch.images).float()
+        if self.prior is not None:
+            logits = logits + self.prior(batch.images)
         losses: Tensor = self.loss(logits, batch.targets)
         self.val_metrics.update(logits, batch.targets)
         columns = torch.stack([column.float() for column in (batch.row, batch.targets, losses)], dim=1)
@@ -226,7 +225,7 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
         return {"row": batch.row, "probabilities": self(batch.images).float().softmax(dim=1)}
 
     def refine(self, outputs: Outputs, data: CharacterData) -> Outputs:
-        if self.prior is None:
+        if self.prior is None or data.given:  # which may be from anywhere
             return outputs
         return {"probabilities": self.prior.adjust(outputs["probabilities"], data.test_set)}
 
@@ -274,19 +273,20 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
         return self.net.get_submodule("backbone")
 
     def explained_scores(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the network's logits, N×62, and which of them to explain: that of the answer."""
-        return self(images), self.with_prior()(images).argmax(dim=1)
+        """Return the logits, N×62, and which of them to explain: the greatest."""
+        logits = self(images)
+        return logits, logits.argmax(dim=1)
 
     def describe(self, images: Tensor) -> list[str]:
         """Name the most probable class of each image and its probability."""
-        best, index = self._temperature()(self.with_prior()(images)).softmax(dim=1).max(dim=1)
+        best, index = self._temperature()(self(images)).softmax(dim=1).max(dim=1)
         return [f"{CLASSES[i]}, {100 * p:.0f} %" for i, p in zip(index.tolist(), best.tolist(), strict=True)]
 
     def deployed(self) -> Deployed:
         """Return the network to deploy: uint8 images in, probabilities (N×62) out."""
         assert isinstance(self.example_input_array, Tensor)
         images = self.example_input_array.to(torch.uint8)
-        net = nn.Sequential(FromBytes(), self.with_prior(), self._temperature(), nn.Softmax(dim=1))
+        net = nn.Sequential(FromBytes(), self.net, self._temperature(), nn.Softmax(dim=1))
         return Deployed(net, {"images": images}, {"images": "N"}, ("probabilities",), "1")
 
     def _temperature(self) -> Temperature:

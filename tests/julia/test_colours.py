@@ -173,22 +173,26 @@ def test_a_checkpoint_is_enough(
     run("julia", "predict", *place, "--submission.path", "four.csv", "--submission.tta", 4)  # two of them negatives
     for name in ("one.csv", "four.csv"):
         assert np.mean(pd.read_csv(name)["Class"] == truth) > 0.95
-    bitmaps = [tmp_path / "test" / f"{number}.Bmp" for number in range(1, len(truth) + 1)]
-    items = pd.read_csv("one_items.csv")
+
+
+def test_images_from_elsewhere_are_answered_without_it(
+    run: Run, fitted: Callable[[str], Path], signs: tuple[Path, list[str]]
+) -> None:
+    """By each way to give some, and by teachers, whose pupil sees grey pixels."""
+    root, truth = signs
+    checkpoint = fitted("true") / "checkpoints/last.ckpt"
+    bitmaps = [root / "test" / f"{number}.Bmp" for number in range(1, len(truth) + 1)]
+    run("julia", "predict", "--ckpt_path", checkpoint, "--images", *bitmaps, "--output", ".")
+    table = pd.read_csv("images.csv")
+    assert np.mean(table["Class"] == truth) < 0.8
     guesses = julia.load(checkpoint).classify(bitmaps)
-    assert [guess.character for guess in guesses] == items["Class"].tolist()
-    assert [guess.probability for guess in guesses] == pytest.approx(items["probability"].tolist(), abs=1e-4)
+    assert [guess.probability for guess in guesses] == pytest.approx(table["probability"].tolist(), abs=1e-4)
     run("julia", "export", "--ckpt_path", checkpoint, "--output", "signs.onnx")
     session = onnxruntime.InferenceSession("signs.onnx", providers=["CPUExecutionProvider"])
-    pixels = np.stack([resize(Image.open(path), 8) for path in bitmaps])
-    (probabilities,) = session.run(["probabilities"], {"images": pixels.transpose(0, 3, 1, 2)})
-    assert [CLASSES[best] for best in probabilities.argmax(axis=1)] == items["Class"].tolist()
-    assert probabilities.max(axis=1) == pytest.approx(items["probability"].to_numpy(), abs=1e-3)
-
-
-def test_teachers_label_shapes_alone(fitted: Callable[[str], Path], signs: tuple[Path, list[str]]) -> None:
-    """A network that learns from grey pixels could not learn what colours tell."""
-    checkpoint, data = fitted("true") / "checkpoints/last.ckpt", CharacterData(str(signs[0]), image_size=8)
+    pixels = np.stack([resize(Image.open(path), 8) for path in bitmaps]).transpose(0, 3, 1, 2)
+    (probabilities,) = session.run(["probabilities"], {"images": pixels})
+    assert probabilities.max(axis=1) == pytest.approx(table["probability"].to_numpy(), abs=0.03)  # from bf16
+    data = CharacterData(str(root), image_size=8)
     labels = Predictor(CharacterClassifier, data, checkpoint, "cpu", 1).predict_test_set()["probabilities"]
     assert labels.max(axis=1).mean() < 0.7  # of two cases that look the same
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from enum import Enum
 from typing import Annotated, Any, TypeVar, get_type_hints
 
@@ -43,11 +43,8 @@ MACHINE_OF_TRAINER = (
     *("default_root_dir", "logger", "log_every_n_steps", "profiler", "enable_checkpointing", "enable_progress_bar"),
     *("enable_model_summary", "enable_autolog_hparams"),
 )
-# What earlier versions did that lacked these arguments.
-EARLIER: dict[str, dict[str, object]] = {
-    "model": {"colour_prior": False},
-    "data": {"train_fraction": 1.0, "extra_per_batch": None, "teachers": None, "colour_prior": False},
-}
+# What earlier versions did that lacked these arguments of the data.
+EARLIER = {"train_fraction": 1.0, "extra_per_batch": None, "teachers": None}
 WORDS = {"EMAWeightAveraging": "EMA", "StochasticWeightAveraging": "SWA"}  # abbreviations; others go by their names
 EXPERIMENT = ("model", "data", "trainer", "seed_everything")  # others, such as the run's name, do not count
 
@@ -55,18 +52,32 @@ EXPERIMENT = ("model", "data", "trainer", "seed_everything")  # others, such as 
 def kinds_of(declaring: type) -> dict[str, Kind]:
     """Return the kind of each argument of a class, and of the base to which it passes the rest as ``**``."""
     kinds: dict[str, Kind] = {}
+    for parameter, hint in _parameters_of(declaring):
+        metadata = getattr(hint, "__metadata__", ())
+        kinds.setdefault(parameter.name, next((m for m in metadata if isinstance(m, Kind)), Kind.GUARDED))
+    return kinds
+
+
+def defaults_of(declaring: type) -> dict[str, object]:
+    """Return the default of each such argument that has one: what earlier versions did that lacked the argument."""
+    defaults: dict[str, object] = {}
+    for parameter, _ in _parameters_of(declaring):
+        if parameter.default is not parameter.empty:
+            defaults.setdefault(parameter.name, parameter.default)
+    return defaults
+
+
+def _parameters_of(declaring: type) -> Iterator[tuple[inspect.Parameter, object]]:
+    """Yield the arguments of a class, and of the base to which it passes the rest as ``**``, with their annotations."""
     for base in declaring.__mro__:
         if (init := vars(base).get("__init__")) is None:
             continue
         hints = get_type_hints(init, include_extras=True)
         parameters = list(inspect.signature(init).parameters.values())[1:]
-        for parameter in parameters:
-            if parameter.kind is not parameter.VAR_KEYWORD:
-                metadata = getattr(hints.get(parameter.name), "__metadata__", ())
-                kinds.setdefault(parameter.name, next((m for m in metadata if isinstance(m, Kind)), Kind.GUARDED))
-        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        named = [parameter for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD]
+        yield from ((parameter, hints.get(parameter.name)) for parameter in named)
+        if len(named) == len(parameters):
             break
-    return kinds
 
 
 def keep_own(saved: MutableMapping[str, object], declaring: type) -> None:
@@ -102,15 +113,27 @@ def experiment(settings: Mapping[str, object], machine: Iterable[str]) -> dict[s
     given = flatten({part: settings[part] for part in EXPERIMENT if part in settings})
     return {
         name: value
-        for name, value in (flatten(EARLIER) | given).items()
+        for name, value in (flatten({"data": EARLIER}) | given).items()
         if not any(name == one or name.startswith(f"{one}.") for one in left_out)
     }
 
 
-def differing(one: Mapping[str, object], other: Mapping[str, object], machine: Iterable[str]) -> list[str]:
-    """List the paths of the settings that affect the result and differ, sorted."""
-    left, right = experiment(one, machine), experiment(other, machine)
-    return sorted(name for name in {*left, *right} if left.get(name) != right.get(name))
+def differing(
+    one: Mapping[str, object], other: Mapping[str, object], model: type, data: type, besides: Iterable[str] = ()
+) -> list[str]:
+    """List the paths of the settings that affect the result and differ, sorted.
+
+    Args:
+        one, other: nested settings; those of earlier versions lack arguments, which then had their defaults.
+        model, data: the classes that declare the arguments.
+        besides: paths to leave out besides those that concern the machine.
+    """
+    left_out = machine_arguments(model, data).union(besides)
+    left, right = experiment(one, left_out), experiment(other, left_out)
+    defaults = flatten({"model": defaults_of(model), "data": defaults_of(data)})
+    return sorted(
+        name for name in {*left, *right} if left.get(name, defaults.get(name)) != right.get(name, defaults.get(name))
+    )
 
 
 def in_words(arguments: Mapping[str, object]) -> dict[str, str]:

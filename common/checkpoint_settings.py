@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
-from common.arguments import RESUMED, Kind, differing, kinds_of, machine_arguments
+from common.arguments import RESUMED, Kind, defaults_of, differing, kinds_of
 from common.checkpoints import Checkpoint, precision_of
 from common.data import ImageData
 from common.errors import UserError, counted, listed
@@ -62,11 +62,13 @@ class Guard:
         stay = {Kind.GUARDED} if self.resuming else {Kind.GUARDED, Kind.RESUMABLE}
         other: dict[str, object] = {}
         for part, declaring, saved in (("model", self.task, first.model), ("data", self.data, first.data)):
+            known = defaults_of(declaring) | saved
+            known.pop("pretrained", None)  # is not saved, since weights come from the checkpoint
             for name, kind in kinds_of(declaring).items():
                 typed = settings[part].get(name)
-                linked = part == "data" and name in first.model  # such as image_size
-                if kind in stay and name in saved and typed != saved[name] and not linked:
-                    other[f"--{part}.{name} {typed}"] = saved[name]
+                linked = part == "data" and name in kinds_of(self.task)  # such as image_size
+                if kind in stay and name in known and typed != known[name] and not linked:
+                    other[f"--{part}.{name} {typed}"] = known[name]
                 if kind is Kind.ANSWERING and typed is None and saved.get(name) is not None and not self.resuming:
                     has = f"the checkpoint {first.path} has {saved.get(name)}"
                     raise UserError(f"--{part}.{name} null: {has}; leave it out, or give another value")
@@ -85,7 +87,6 @@ class Guard:
             UserError: there are such folds, and the error names the settings in which they differ; or two runs of one.
         """
         runs: dict[Path, Path] = {}
-        machine = machine_arguments(self.task, self.data) | {"data.fold"}
         first: dict[Path, Checkpoint] = {}
         for member in self.checkpoints:
             if is_fold(member.run):
@@ -99,7 +100,7 @@ class Guard:
                     {"model": one.model, "data": one.data, "trainer": {name: one.trainer[name] for name in known}}
                     for one in (member, other)
                 )
-                names = differing(ours, theirs, machine)
+                names = differing(ours, theirs, self.task, self.data, {"data.fold"})
                 if _of_other_images(member, other):
                     names.append("training set")
                 if names:

@@ -15,7 +15,7 @@ from typing import TypedDict, TypeVar
 
 import torch
 
-from common.arguments import EARLIER, Settings, kinds_of
+from common.arguments import EARLIER, Settings
 from common.calibration import Calibration, average_calibrations
 from common.errors import UserError
 from common.familiar import Familiar
@@ -223,12 +223,12 @@ def read_checkpoint(path: Path, task: type[AnyTask], flag: str = "--ckpt_path") 
     if not versioned or not saved.keys() >= PARTS:
         raise UserError(f"{flag} {path}: parts of it are missing; give another, such as last.ckpt of the same run")
     try:
-        return _described(path, saved, task)
+        return _described(path, saved)
     except (LookupError, TypeError, AttributeError):
         raise UserError(f"{flag} {path}: {DAMAGED}") from None
 
 
-def _described(path: Path, saved: Settings, task: type[AnyTask]) -> Checkpoint:
+def _described(path: Path, saved: Settings) -> Checkpoint:
     model, data = (
         {name: value for name, value in saved.get(part, {}).items() if name != "_instantiator"}
         for part in ("hyper_parameters", "datamodule_hyper_parameters")
@@ -240,8 +240,8 @@ def _described(path: Path, saved: Settings, task: type[AnyTask]) -> Checkpoint:
     score = best[0]["best_model_score"] if best else None
     return Checkpoint(
         path,
-        {name: value for name, value in EARLIER["model"].items() if name in kinds_of(task)} | model,
-        EARLIER["data"] | data,
+        model,
+        EARLIER | data,
         saved.get("trainer", {}),
         saved.get(state),
         list(saved.get("chosen", [])),

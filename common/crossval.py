@@ -17,7 +17,7 @@ import pandas as pd
 import yaml
 from lightning import pytorch as pl
 
-from common.arguments import Settings, differing, machine_arguments
+from common.arguments import Settings, differing
 from common.calibration import NONE
 from common.checkpoints import Checkpoint, read_checkpoint
 from common.config import read_config
@@ -160,9 +160,8 @@ class CrossValidation:
         except UserError as error:
             return str(error)
         weights = ours["model"].get("pretrained")
-        machine = machine_arguments(type(self.model), type(self.data)) | {"data.fold"}
-        machine |= {"model.pretrained"} if origin else set()  # weights are compared by what they are
-        if names := differing(theirs, ours, machine):
+        besides = {"data.fold"} | ({"model.pretrained"} if origin else set())  # weights are compared by what they are
+        if names := differing(theirs, ours, type(self.model), type(self.data), besides):
             return f"{run} was fitted with another {listed(names)}"
         if origin and origin["changed"]:
             return f"{run} was resumed with another {listed(origin['changed'])} than it was started with"

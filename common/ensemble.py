@@ -80,7 +80,8 @@ def predict_views(trainer: pl.Trainer, model: AnyTask, data: ImageData, tta: int
             raise RuntimeError(f"{len(row)} predictions for {wanted} items, or one of them twice")
         return {name: values[order] for name, values in outputs.items()}
 
-    return model.refine(average_views(data, tta, predict), data)
+    outputs = average_views(data, tta, predict)
+    return outputs if data.given else model.refine(outputs, data)
 
 
 def predict_members(

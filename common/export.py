@@ -35,7 +35,7 @@ def export(model: AnyTask, checkpoint: str, path: Path) -> None:
         "task": model.task,
         "classes": json.dumps(list(model.classes)) if model.classes else "",
         "image_size": str(model.hparams["image_size"]),
-        "channels": str(next(iter(deployed.inputs.values())).shape[1]),
+        "channels": str(model.hparams["channels"]),
         "unit": deployed.unit,
         "checkpoint": checkpoint,
     }

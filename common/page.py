@@ -81,7 +81,7 @@ class Page:
         for model in predictor.models:
             model.encoder.register_forward_pre_hook(self._go_on)
         size = predictor.data[0].image_size
-        blank = np.zeros((size, size, len(predictor.data[0].mode)), dtype=np.uint8)
+        blank = np.zeros((size, size, predictor.members[0].model["channels"]), dtype=np.uint8)
         self.seconds = windows(size) * min(self._time_of_one(blank) for _ in range(2))  # per explanation
 
     def show(self, outputs: Outputs, names: Sequence[str]) -> str:

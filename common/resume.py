@@ -24,7 +24,7 @@ from lightning.pytorch.loops.progress import _ProcessedTracker
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
 
-from common.arguments import differing, machine_arguments
+from common.arguments import differing
 from common.checkpoints import Checkpoint, Origin
 from common.errors import UserError, listed
 from common.files import replacing, shown, write_bytes
@@ -197,7 +197,7 @@ def differing_from(resumed: Checkpoint, model: AnyTask, trainer: Mapping[str, ob
     if resumed.precision is not None:
         ours["trainer"]["precision"], theirs["trainer"]["precision"] = model.trainer.precision, resumed.precision
     chosen = {f"model.{name}" for name in resumed.chosen}  # which this fit has not yet chosen
-    return differing(theirs, ours, machine_arguments(type(model), type(model.data)) | chosen)
+    return differing(theirs, ours, type(model), type(model.data), chosen)
 
 
 def origin_of(trainer: pl.Trainer) -> Origin | None:

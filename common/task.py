@@ -170,7 +170,7 @@ class ImageTask(LightningModule, Calibrated, HeldOutTables[Data], ABC, Generic[D
         """Return ``row`` (N, the index of each predicted image) and outputs for each, N×…, that can be averaged."""
 
     def refine(self, outputs: Outputs, data: Data) -> Outputs:
-        """Correct the outputs for all images to predict, averaged over their views, by what else is known of them."""
+        """Correct the outputs for test images and held-out rows, not those from elsewhere, by what else is known."""
         return outputs
 
     @abstractmethod

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from common.batches import ImageRows, LabelledRows
+from common.familiar import CHUNK
 from julia.files import CLASSES
 
-KINDS = torch.tensor([0 if name.islower() else 1 if name.isupper() else 2 for name in CLASSES])
+KINDS = torch.tensor([0 if name.islower() else 1 if name.isupper() else 2 for name in CLASSES])  # 2 is a digit
 LUMA = torch.tensor([0.299, 0.587, 0.114])  # of ITU-R BT.601, as in Pillow's conversion to grey
 WIDTH = 0.02  # of the kernel, where each channel is 0 to 1: five of 256 steps
-DOUBT = 0.2  # how many bitmaps like all others count beside the neighbours
+DOUBT = 0.2  # weight of the shares among all bitmaps beside those among the neighbours, in bitmaps
 STEPS = 10  # after which hardly a threshold still moves
-CHUNK = 256  # images measured together
 
 
 def two_colours(images: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ class ColourPrior(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        # Not buffers, since weights are loaded into those of their own shape only.
+        # Not buffers, since load_state_dict refuses those of another shape.
         self.colours, self.kinds = torch.empty(0, 6), torch.empty(0, 3)
 
     def get_extra_state(self) -> Tensor:
@@ -67,7 +67,7 @@ class ColourPrior(nn.Module):
         """Restore it; as :meth:`load_state_dict` does, raise a RuntimeError if it does not fit."""
         if state.ndim != 2 or state.shape[1] != 9 or not len(state) or not state.isfinite().all():
             raise RuntimeError("not the colours and kinds of bitmaps")
-        self.colours, self.kinds = state[:, :6], state[:, 6:]
+        self.colours, self.kinds = state[:, :6].clone(), state[:, 6:].clone()  # not parts of a file mapped to memory
 
     def __deepcopy__(self, memo: object) -> ColourPrior:
         """Return itself: weight averaging copies the model before the fit, and what is learned then is for both."""
@@ -81,9 +81,9 @@ class ColourPrior(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         colours, kinds = self.colours.to(images.device), self.kinds.to(images.device)
-        # Sums rather than matrix products, which mixed precision would round.
-        squares = ((two_colours(images)[:, None] - colours) ** 2).sum(dim=2)
-        weights = torch.exp(-squares / (2 * WIDTH**2))[:, :, None]
+        # No matrix products, which mixed precision would round.
+        apart = torch.cdist(two_colours(images), colours, compute_mode="donot_use_mm_for_euclid_dist")
+        weights = torch.exp(-((apart / WIDTH) ** 2) / 2)[:, :, None]
         usual = kinds.mean(dim=0) + 1e-6  # a kind that the training set lacks would have no ratio
         found = ((weights * kinds).sum(dim=1) + DOUBT * usual) / (weights.sum(dim=1) + DOUBT)
         return (found / usual).log()[:, KINDS.to(images.device)]

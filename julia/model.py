@@ -117,16 +117,16 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
         super().__init__(net, metrics, lr, weight_decay, warmup, pretrained=pretrained)
         self.loss = nn.CrossEntropyLoss(reduction="none", label_smoothing=label_smoothing)
         self.prior = ColourPrior() if colour_prior else None
-        self.example_input_array = torch.zeros(2, 3 if colour_prior else channels, image_size, image_size)
+        self.example_input_array = torch.zeros(2, channels, image_size, image_size)
 
     def forward(self, images: Tensor) -> Tensor:
         """N×channels×H×W, or N×3×H×W if colours count, float in [0, 1] → N×62 logits of the network."""
         logits: Tensor = self.net(images)
         return logits
 
-    def on_fit_start(self) -> None:
-        super().on_fit_start()
-        if self.prior is not None:
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        if stage == "fit" and self.prior is not None:
             self.prior.learn(self.data.train_set)
 
     def compute_loss(self, batch: LabelledBatch) -> Tensor:
@@ -225,7 +225,7 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
         return {"row": batch.row, "probabilities": self(batch.images).float().softmax(dim=1)}
 
     def refine(self, outputs: Outputs, data: CharacterData) -> Outputs:
-        if self.prior is None or data.given:  # which may be from anywhere
+        if self.prior is None:
             return outputs
         return {"probabilities": self.prior.adjust(outputs["probabilities"], data.test_set)}
 
@@ -284,8 +284,8 @@ class CharacterClassifier(ImageTask[CharacterData, LabelledBatch]):
 
     def deployed(self) -> Deployed:
         """Return the network to deploy: uint8 images in, probabilities (N×62) out."""
-        assert isinstance(self.example_input_array, Tensor)
-        images = self.example_input_array.to(torch.uint8)
+        size, channels = self.hparams["image_size"], self.hparams["channels"]
+        images = torch.zeros(2, channels, size, size, dtype=torch.uint8)
         net = nn.Sequential(FromBytes(), self.net, self._temperature(), nn.Softmax(dim=1))
         return Deployed(net, {"images": images}, {"images": "N"}, ("probabilities",), "1")
 

@@ -146,7 +146,7 @@ def test_overfit_drives_the_training_loss_to_nearly_0(
 def test_learning_rate_finder_sets_the_rate_that_is_used(run: Run, julia_root: Path) -> None:
     words = ("--data.root", julia_root, "--config", EXTRA / "lr_finder.yaml", "--data.batch_size", 16)
     steps = ("--trainer.callbacks.init_args.num_training_steps", 30, "--trainer.max_epochs", 3)
-    run(*JULIA, *words, *steps, "--model.lr", 1e-9, "--model.warmup", 0)
+    run(*JULIA, *words, *steps, "--model.lr", 1e-9, "--model.warmup", 0, "--model.colour_prior", "true")
     state = torch.load("runs/julia/airbench/latest/checkpoints/last.ckpt", weights_only=True)
     found = state["hyper_parameters"]["lr"]
     assert found > 1e-6

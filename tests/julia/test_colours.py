@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import pandas as pd
 import pytest
 import torch
@@ -18,6 +17,7 @@ from PIL import Image, ImageDraw
 import julia
 from common.arguments import differing
 from common.batches import ImageDataset, LabelledRows
+from common.checkpoints import read_checkpoint
 from common.decoding import resize
 from common.predictor import Predictor
 from julia.colours import DOUBT, WIDTH, ColourPrior, two_colours
@@ -188,13 +188,11 @@ def test_images_from_elsewhere_are_answered_without_it(
     assert np.mean(table["Class"] == truth) < 0.8
     guesses = julia.load(checkpoint).classify(bitmaps)
     assert [guess.probability for guess in guesses] == pytest.approx(table["probability"].tolist(), abs=1e-4)
-    run("julia", "export", "--ckpt_path", checkpoint, "--output", "signs.onnx")
-    session = onnxruntime.InferenceSession("signs.onnx", providers=["CPUExecutionProvider"])
-    pixels = np.stack([resize(Image.open(path).convert("L"), 8) for path in bitmaps])
-    (probabilities,) = session.run(["probabilities"], {"images": pixels.reshape(-1, 1, 8, 8)})
-    assert probabilities.max(axis=1) == pytest.approx(
-        table["probability"].to_numpy(), abs=0.05
-    )  # from bf16, and another grey
+    deployed = read_checkpoint(checkpoint, CharacterClassifier).build(CharacterClassifier).deployed().net
+    pixels = np.stack([resize(Image.open(path).convert("L"), 8) for path in bitmaps]).reshape(-1, 1, 8, 8)
+    with torch.no_grad():
+        probabilities = deployed(torch.from_numpy(pixels)).numpy()
+    assert probabilities.max(axis=1) == pytest.approx(table["probability"].to_numpy(), abs=0.05)  # bf16, another grey
     data = CharacterData(str(root), image_size=8)
     labels = Predictor(CharacterClassifier, data, checkpoint, "cpu", 1).predict_test_set()["probabilities"]
     assert np.mean([CLASSES[best] for best in labels.argmax(axis=1)] == np.array(truth)) < 0.8

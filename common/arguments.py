@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from enum import Enum
+from functools import cache
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 
@@ -67,17 +68,20 @@ def defaults_of(declaring: type) -> dict[str, object]:
     return defaults
 
 
-def _parameters_of(declaring: type) -> Iterator[tuple[inspect.Parameter, object]]:
-    """Yield the arguments of a class, and of the base to which it passes the rest as ``**``, with their annotations."""
+@cache
+def _parameters_of(declaring: type) -> list[tuple[inspect.Parameter, object]]:
+    """List the arguments of a class, and of the base to which it passes the rest as ``**``, with their annotations."""
+    found: list[tuple[inspect.Parameter, object]] = []
     for base in declaring.__mro__:
         if (init := vars(base).get("__init__")) is None:
             continue
         hints = get_type_hints(init, include_extras=True)
         parameters = list(inspect.signature(init).parameters.values())[1:]
         named = [parameter for parameter in parameters if parameter.kind is not parameter.VAR_KEYWORD]
-        yield from ((parameter, hints.get(parameter.name)) for parameter in named)
+        found += [(parameter, hints.get(parameter.name)) for parameter in named]
         if len(named) == len(parameters):
             break
+    return found
 
 
 def keep_own(saved: MutableMapping[str, object], declaring: type) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jsonargparse import Namespace
 
-from common.arguments import RESUMED, Kind, defaults_of, differing, kinds_of
+from common.arguments import RESUMED, Kind, defaults_of, differing, kinds_of, shared_arguments
 from common.checkpoints import Checkpoint, precision_of
 from common.data import ImageData
 from common.errors import UserError, counted, listed
@@ -61,13 +61,14 @@ class Guard:
         first = self.checkpoints[0]
         stay = {Kind.GUARDED} if self.resuming else {Kind.GUARDED, Kind.RESUMABLE}
         other: dict[str, object] = {}
+        shared = shared_arguments(self.task, self.data)  # the model's are checked
         for part, declaring, saved in (("model", self.task, first.model), ("data", self.data, first.data)):
             known = defaults_of(declaring) | saved
             known.pop("pretrained", None)  # is not saved, since weights come from the checkpoint
             for name, kind in kinds_of(declaring).items():
                 typed = settings[part].get(name)
-                linked = part == "data" and name in kinds_of(self.task)  # such as image_size
-                if kind in stay and name in known and typed != known[name] and not linked:
+                of_model = part == "data" and name in shared
+                if kind in stay and name in known and typed != known[name] and not of_model:
                     other[f"--{part}.{name} {typed}"] = known[name]
                 if kind is Kind.ANSWERING and typed is None and saved.get(name) is not None and not self.resuming:
                     has = f"the checkpoint {first.path} has {saved.get(name)}"

@@ -15,7 +15,7 @@ from typing import TypedDict, TypeVar
 
 import torch
 
-from common.arguments import EARLIER, Settings
+from common.arguments import Settings
 from common.calibration import Calibration, average_calibrations
 from common.errors import UserError
 from common.familiar import Familiar
@@ -241,7 +241,7 @@ def _described(path: Path, saved: Settings) -> Checkpoint:
     return Checkpoint(
         path,
         model,
-        EARLIER | data,
+        data,
         saved.get("trainer", {}),
         saved.get(state),
         list(saved.get("chosen", [])),

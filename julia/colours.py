@@ -15,7 +15,8 @@ from common.batches import ImageRows, LabelledRows
 from common.familiar import CHUNK
 from julia.files import CLASSES
 
-KINDS = torch.tensor([0 if name.islower() else 1 if name.isupper() else 2 for name in CLASSES])  # 2 is a digit
+# 0 for a small letter, 1 for a capital, 2 for a digit.
+KINDS = torch.tensor([0 if name.islower() else 1 if name.isupper() else 2 for name in CLASSES])
 LUMA = torch.tensor([0.299, 0.587, 0.114])  # of ITU-R BT.601, as in Pillow's conversion to grey
 WIDTH = 0.02  # of the kernel, where each channel is 0 to 1: five of 256 steps
 DOUBT = 0.2  # weight of the shares among all bitmaps beside those among the neighbours, in bitmaps

@@ -88,7 +88,7 @@ class CharacterData(LabelledData):
         return files
 
     def augment(self, batch: LabelledBatch, key: int) -> LabelledBatch:
-        # In as many channels as the network sees, since fewer are faster.
+        # Made grey first if the network sees grey, since one channel is augmented faster than three.
         images = batch.images if self.channels == batch.images.shape[1] else rgb_to_grayscale(batch.images)
         images, targets = self.augmentation(images, key, batch.row), batch.targets
         if self.mixing is not None:

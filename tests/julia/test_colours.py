@@ -68,14 +68,11 @@ def draw_signs(root: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def signs(shared: Shared) -> tuple[Path, list[str]]:
-    truth: list[str] = []
-
     def build(folder: Path) -> None:
         (folder / "truth.json").write_text(json.dumps(draw_signs(folder / "set")))
 
     folder = shared("signs", build)
-    truth = json.loads((folder / "truth.json").read_text())
-    return folder / "set", truth
+    return folder / "set", json.loads((folder / "truth.json").read_text())
 
 
 @pytest.fixture
